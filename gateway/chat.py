@@ -1,0 +1,279 @@
+"""The nouns: what is asked, by whom, and how an answer travels. Frozen values, no I/O, no wire shapes.
+
+An answer is a stream of three kinds of event, whoever produced it (provider, cache, twin in flight):
+``Opened`` first and once, any number of ``Delta``, ``Closed`` last. A stream without ``Closed`` was cut short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from gateway.clock import Deadline, Timings
+
+Json = Mapping[str, Any]
+
+
+class ServedBy(StrEnum):
+    CACHE = "cache"
+    MODEL = "model"
+
+
+class CacheOutcome(StrEnum):
+    EXACT = "exact"
+    SEMANTIC = "semantic"
+    COALESCED = "coalesced"
+    MISS = "miss"
+    BYPASS = "bypass"
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Who asks. ``groups`` are the document access groups the key may read."""
+
+    id: str
+    groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: str
+    text: str  # all text parts joined by newlines; "" where there is none
+    plain: bool  # True when text is all there is: no image, audio, tool call or unknown part
+    raw: Json  # as it arrived
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One question, free of the wire shape (OpenAI or Azure) it arrived in."""
+
+    requested_model: str  # what the caller named; routing may choose another
+    messages: tuple[Message, ...]
+    stream: bool
+    include_usage: bool  # the caller asked for a usage chunk at the end of the stream
+    body: Json  # as it arrived: fields we do not know are forwarded, never dropped
+
+    @property
+    def question(self) -> str:
+        """Text of the last message if a user wrote it, else ""."""
+        last = self.messages[-1] if self.messages else None
+        return last.text if last is not None and last.role == "user" else ""
+
+    @property
+    def earlier(self) -> tuple[Message, ...]:
+        """Conversation turns before the last message (system and developer messages are not turns)."""
+        return tuple(m for m in self.messages[:-1] if m.role not in {"system", "developer"})
+
+
+@dataclass(frozen=True, slots=True)
+class CacheWishes:
+    """What the caller allows of the cache for this request (headers, or the ``ocho`` body object)."""
+
+    read: bool = True
+    write: bool = True
+    asked: bool = False  # True where the caller switched caching on for a model that has it off
+    max_age_s: float | None = None
+    only_if_cached: bool = False
+    ttl_s: float | None = None
+    namespace: str = ""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """What travels with a request besides the question."""
+
+    id: str
+    tenant: Tenant
+    deadline: Deadline
+    wishes: CacheWishes
+    timings: Timings
+    trace_headers: Json = field(default_factory=dict)  # traceparent, tracestate: passed on as they came
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of a document, as retrieval found it."""
+
+    collection: str
+    document: str  # stable id of the document inside its collection (its relative path)
+    version: str  # of the document; another version voids every answer that saw this one
+    position: int  # order of the passage inside the document
+    title: str
+    section: str  # headings path, " > " between levels; "" where there is none
+    text: str
+    score: float = 0.0
+
+    @property
+    def id(self) -> str:
+        return f"{self.collection}/{self.document}#{self.position}"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The passages an answer may rest on, frozen and in canonical order (by collection, document, position)."""
+
+    passages: tuple[Passage, ...] = ()
+    epoch: str = ""  # state of the collections when the search began; changes with every ingest or delete
+    partial: bool = False  # a source was late or failed: the passages are right but may not be all
+
+    @property
+    def dependencies(self) -> dict[str, str]:
+        """``{collection/document: version}`` of every document with a passage here."""
+        return {f"{p.collection}/{p.document}": p.version for p in self.passages}
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(p.id for p in self.passages)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts as the provider reported them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    raw: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished answer: every choice whole, in the shape of ``chat.completion`` choices."""
+
+    choices: tuple[Json, ...]
+    model: str  # response model: what the provider reported
+    usage: Usage | None = None
+    extras: Json = field(default_factory=dict)  # system_fingerprint, service_tier and whatever else came along
+
+    @property
+    def text(self) -> str:
+        content = self.choices[0].get("message", {}).get("content") if self.choices else None
+        return content if isinstance(content, str) else ""
+
+    @property
+    def finish_reason(self) -> str | None:
+        return self.choices[0].get("finish_reason") if self.choices else None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """First event: decides status and headers."""
+
+    served_by: ServedBy
+    cache: CacheOutcome
+    model: str  # response model if known by now, else the requested one
+    deployment: str = ""
+    attempts: int = 0
+    age_s: float | None = None
+    similarity: float | None = None
+    entry: str = ""  # purge handle of the cache entry
+    citations: tuple[Passage, ...] = ()
+    partial: bool = False  # some document source did not answer in time
+    stages: Mapping[str, tuple[float, str]] = field(default_factory=dict)  # seconds and outcome per stage so far
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of the answer as the provider cut it.
+
+    ``raw`` is the provider's own chunk, byte for byte; a streaming caller gets exactly that.
+    """
+
+    text: str
+    chunk: Json  # ``raw``, parsed
+    raw: bytes
+
+    @classmethod
+    def of(cls, chunk: Json) -> Delta:
+        """A delta for a chunk made here (replay), not received."""
+        choices = chunk.get("choices") or ()
+        text = (choices[0].get("delta") or {}).get("content") if choices else ""
+        return cls(text if isinstance(text, str) else "", chunk, orjson.dumps(chunk))
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Last event. ``answer`` is the whole of what the deltas added up to."""
+
+    answer: Answer
+    stages: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+
+
+AnswerEvent = Opened | Delta | Closed
+Send = Callable[[AnswerEvent], None]
+Produce = Callable[[Send], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Fence of every cache lookup: two questions are compared only inside one scope."""
+
+    tenant_id: str
+    digest: str  # hex; hash of all that must agree exactly, under the server's secret
+
+
+@dataclass(frozen=True, slots=True)
+class CacheKey:
+    """Where one answer is kept: the request's own digest inside its scope."""
+
+    scope: Scope
+    digest: str  # hex
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """An answer that is kept, with what decides how long it stays true."""
+
+    key: CacheKey
+    question: str
+    answer: Answer
+    requested_model: str
+    created_at: float  # wall seconds
+    ttl_s: float
+    evidence: tuple[str, ...] = ()  # passage ids that were in the prompt
+    citations: tuple[Passage, ...] = ()
+    dependencies: Mapping[str, str] = field(default_factory=dict)  # {document: version}
+    epoch: str = ""  # collections' state when the evidence was frozen
+    tags: tuple[str, ...] = ()
+
+    def age_s(self, now: float) -> float:
+        return max(0.0, now - self.created_at)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheHit:
+    entry: CacheEntry
+    outcome: CacheOutcome
+    similarity: float | None = None  # of the question that was found, where it was found by meaning
+
+
+@dataclass(frozen=True, slots=True)
+class CachedQuestion:
+    """A question that was asked before and the answer it got; several questions may share one answer."""
+
+    text: str
+    key: CacheKey  # of the entry that answers it
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor:
+    question: CachedQuestion
+    similarity: float  # cosine in [-1, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One addressable model endpoint of a provider."""
+
+    name: str
+    kind: str  # "openai" or "azure"
+    base_url: str
+    model: str  # deployment model; "" sends the requested name on
+    api_key: str = field(repr=False, default="")
+    api_version: str = ""
+    stream_usage: bool = True  # the server understands stream_options.include_usage
+

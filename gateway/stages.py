@@ -1,0 +1,61 @@
+"""Optional work: side by side, under a deadline, and never able to fail a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import structlog
+
+from gateway.chat import RequestContext
+from gateway.clock import Deadline
+from gateway.metrics import Metrics
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+
+class Stages:
+    """Runs optional stages for requests and tells the metrics and the request's timings how each one ended."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    async def attempt(self, ctx: RequestContext, stage: str, work: Awaitable[T], deadline: Deadline, default: T) -> T:
+        """Run an optional stage; a late or failing one yields ``default``.
+
+        A cache or a document source may make an answer slower or plainer, never make it fail.
+        """
+        began = deadline.clock()
+        outcome = "ok"
+        try:
+            async with asyncio.timeout(deadline.remaining_s()):
+                return await work
+        except TimeoutError:
+            outcome = "late"
+            log.info("stage late", stage=stage, request_id=ctx.id)
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        except Exception:
+            outcome = "failed"
+            log.warning("stage failed", stage=stage, request_id=ctx.id, exc_info=True)
+        finally:
+            seconds = deadline.clock() - began
+            ctx.timings.record(stage, seconds, outcome)
+            self._metrics.stage_ended(stage, outcome, seconds)
+        return default
+
+
+@asynccontextmanager
+async def started(*work: Coroutine[Any, Any, Any]) -> AsyncIterator[tuple[asyncio.Task[Any], ...]]:
+    """Run ``work`` beside the block; whatever still runs at its end is cancelled and waited for."""
+    tasks = tuple(asyncio.create_task(one) for one in work)
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
