@@ -195,6 +195,20 @@ class Delta:
         return cls(text if isinstance(text, str) else "", chunk, orjson.dumps(chunk))
 
 
+def has_content(chunk: Json) -> bool:
+    """True for the first chunk that gives the caller something: text, a tool call, a refusal, or an end.
+
+    Role-only chunks, prompt filter results and keep-alives do not count: they prove nothing about the model.
+    """
+    for choice in chunk.get("choices") or ():
+        if choice.get("finish_reason"):
+            return True
+        delta = choice.get("delta") or {}
+        if any(value for name, value in delta.items() if name != "role"):
+            return True
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
     """Last event. ``answer`` is the whole of what the deltas added up to."""

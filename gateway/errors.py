@@ -23,6 +23,10 @@ from __future__ import annotations
 from typing import Any
 
 
+TRANSIENT_STATUS = frozenset({408, 409, 429, 500, 502, 503, 504})
+ELSEWHERE_STATUS = frozenset({401, 403, 404})  # a wrong key or name at one deployment says nothing of the next
+
+
 class GatewayError(Exception):
     """Base of all errors that reach a caller."""
 
@@ -77,10 +81,11 @@ class Overloaded(GatewayError):
 
 
 class UpstreamError(GatewayError):
-    """The provider's fault. ``retryable`` says whether another deployment may do better."""
+    """The provider's fault."""
 
     status, type, code = 502, "upstream_error", "upstream_error"
-    retryable = True
+    retryable = True  # another deployment may do better
+    transient = True  # so may the same one, a little later
 
 
 class UpstreamRejected(UpstreamError):
@@ -92,7 +97,8 @@ class UpstreamRejected(UpstreamError):
         super().__init__(message, retry_after_s=retry_after_s)
         self.status = status
         self.payload = payload
-        self.retryable = status in {401, 403, 404, 408, 409, 429} or status >= 500
+        self.transient = status in TRANSIENT_STATUS
+        self.retryable = self.transient or status in ELSEWHERE_STATUS
 
     def body(self) -> dict[str, Any]:
         return self.payload if self.payload is not None else super().body()

@@ -17,6 +17,7 @@ from gateway.chat import (
     CacheKey,
     ChatRequest,
     Deployment,
+    Json,
     Neighbor,
     Passage,
     RequestContext,
@@ -88,8 +89,52 @@ class DocumentRecord(Protocol):
         """Current version of each ``collection/document`` that exists."""
 
 
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. Each guards one silence; the request's deadline caps them all."""
+
+    connect_s: float = 5.0
+    first_token_s: float = 60.0  # sending until the first content token; role chunks and keep-alives do not count
+    idle_s: float = 60.0  # silence between two pieces after that
+    total_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """A reply on its way through: status and headers are in, the body follows."""
+
+    status: int
+    headers: Json  # lower-case names
+    body: AsyncIterator[bytes]
+
+    @property
+    def is_stream(self) -> bool:
+        return str(self.headers.get("content-type", "")).startswith("text/event-stream")
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What ``forward`` sends."""
+
+    method: str
+    path: str  # below the version prefix: "embeddings", "files/abc"
+    query: str
+    model: str
+    body: bytes | AsyncIterator[bytes] | None
+    json: Json | None  # ``body``, parsed, where it is a JSON object
+    content_type: str
+    streamed: bool  # the caller asked for a stream: first-token and idle timeouts apply
+
+
 class Upstream(Protocol):
+    """Calls deployments. Raises UpstreamError only."""
+
     def stream(
-        self, deployment: Deployment, request: ChatRequest, ctx: RequestContext
+        self, deployment: Deployment, request: ChatRequest, ctx: RequestContext, timeouts: Timeouts
     ) -> AbstractAsyncContextManager[AsyncIterator[AnswerEvent]]:
-        """Open one streamed completion; leaving the block closes its connection. Raises UpstreamError."""
+        """Open one streamed chat completion: deltas, then Closed. Leaving the block closes its connection."""
+
+    def forward(
+        self, deployment: Deployment, sent: Outgoing, ctx: RequestContext, timeouts: Timeouts
+    ) -> AbstractAsyncContextManager[Forwarded]:
+        """Pass a request on as bytes. An error status is a reply, not an exception."""

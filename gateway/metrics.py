@@ -1,0 +1,195 @@
+"""Every exported series, named once.
+
+OpenTelemetry GenAI names where a convention exists (semantic-conventions-genai, dots as underscores, seconds),
+``ocho_*`` for the rest. Labels come from enums or from the configuration, never from callers' text.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+
+from gateway.chat import CacheOutcome, ServedBy
+
+# Seconds. Edges at the 5 s promise and the 30 s complaint.
+LATENCY_BUCKETS = (
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 7.5, 10, 15, 20, 25, 30, 45, 60, 90, 120,
+)  # fmt: skip
+STAGE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+OVERHEAD_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
+SIMILARITY_BUCKETS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.875, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 1)
+AGE_BUCKETS = (1, 10, 60, 300, 1800, 3600, 21600, 86400, 604800)
+OTHER = "other"  # label for model names that are not configured
+PROMISE_S = 5.0
+
+
+class Metrics:
+    """All series of one gateway process. ``models`` bounds the model label."""
+
+    def __init__(self, models: tuple[str, ...] = (), registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self._models = frozenset(models)
+
+        def histogram(name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+
+        def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+            return Counter(name, text, labels, registry=self.registry)
+
+        def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+            return Gauge(name, text, labels, registry=self.registry)
+
+        self._server_duration = histogram(
+            "gen_ai_server_request_duration_seconds",
+            "Request read until last byte written, as the caller sees it.",
+            ("gen_ai_operation_name", "gen_ai_request_model", "error_type"),
+            LATENCY_BUCKETS,
+        )
+        self._server_first_token = histogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "Request read until the first content token is on its way to the caller.",
+            ("gen_ai_operation_name", "gen_ai_request_model"),
+            LATENCY_BUCKETS,
+        )
+        self._client_duration = histogram(
+            "gen_ai_client_operation_duration_seconds",
+            "One upstream call, from sending to its end.",
+            ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "error_type"),
+            LATENCY_BUCKETS,
+        )
+        self._client_first_chunk = histogram(
+            "gen_ai_client_operation_time_to_first_chunk_seconds",
+            "One upstream call, from sending to its first content token.",
+            ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model"),
+            LATENCY_BUCKETS,
+        )
+        self._client_tokens = counter(
+            "gen_ai_client_token_usage",
+            "Tokens as the provider reported them.",
+            ("gen_ai_request_model", "gen_ai_token_type"),
+        )
+        self._requests = histogram(
+            "ocho_request_duration_seconds",
+            "Chat requests by how they were answered.",
+            ("model", "cache", "served_by", "stream", "outcome"),
+            LATENCY_BUCKETS,
+        )
+        self._first_token = histogram(
+            "ocho_time_to_first_token_seconds",
+            "First content token of chat answers by how they were answered.",
+            ("model", "cache", "served_by"),
+            LATENCY_BUCKETS,
+        )
+        self._stages = histogram(
+            "ocho_stage_duration_seconds", "Stages inside a request.", ("stage", "outcome"), STAGE_BUCKETS
+        )
+        self._promise = counter(
+            "ocho_slo_requests", "Chat requests finished within the 5 s promise (good) or not (bad).", ("objective", "result")
+        )
+        self._cache_requests = counter("ocho_cache_requests", "Cache lookups.", ("tier", "result"))
+        self._cache_rejects = counter(
+            "ocho_cache_rejects", "Semantic candidates that were refused, by the rule that refused them.", ("reason",)
+        )
+        self._cache_similarity = histogram(
+            "ocho_cache_similarity", "Similarity of the questions that semantic hits were found by.", (), SIMILARITY_BUCKETS
+        )
+        self._cache_age = histogram("ocho_cache_entry_age_seconds", "Age of served entries.", ("tier",), AGE_BUCKETS)
+        self._cache_writes = counter("ocho_cache_writes", "Finished answers offered to the cache.", ("result",))
+        self._attempts = counter(
+            "ocho_upstream_attempts", "Calls to deployments.", ("deployment", "kind", "result")
+        )
+        self._deployment_state = gauge(
+            "ocho_deployment_state", "0 healthy, 1 probing, 2 set aside after failures.", ("deployment",)
+        )
+        self._sources = histogram(
+            "ocho_retrieval_source_duration_seconds", "Document sources.", ("source", "outcome"), STAGE_BUCKETS
+        )
+        self._passages = histogram(
+            "ocho_retrieval_passages", "Passages in the evidence of a request.", (), (0, 1, 2, 3, 5, 10, 20)
+        )
+        self._in_flight = gauge("ocho_in_flight_requests", "Requests being served.")
+        self._disconnects = counter("ocho_client_disconnects", "Callers that left before their answer ended.")
+        self._redis_up = gauge("ocho_redis_up", "1 while Redis answers, 0 while its breaker is open.")
+
+    def model_label(self, model: str) -> str:
+        return model if model in self._models else OTHER
+
+    # what callers see
+
+    def request_started(self) -> None:
+        self._in_flight.inc()
+
+    def request_ended(self, operation: str, model: str, error_type: str, seconds: float) -> None:
+        self._in_flight.dec()
+        self._server_duration.labels(operation, self.model_label(model), error_type).observe(seconds)
+
+    def client_left(self) -> None:
+        self._disconnects.inc()
+
+    def chat_ended(
+        self, model: str, cache: CacheOutcome, served_by: ServedBy | str, stream: bool, outcome: str, seconds: float
+    ) -> None:
+        self._requests.labels(self.model_label(model), cache, served_by, "true" if stream else "false", outcome).observe(
+            seconds
+        )
+        good = outcome == "ok" and seconds <= PROMISE_S
+        self._promise.labels("5s", "good" if good else "bad").inc()
+
+    def first_token(self, model: str, cache: CacheOutcome, served_by: ServedBy, seconds: float) -> None:
+        label = self.model_label(model)
+        self._server_first_token.labels("chat", label).observe(seconds)
+        self._first_token.labels(label, cache, served_by).observe(seconds)
+
+    def stage_ended(self, stage: str, outcome: str, seconds: float) -> None:
+        self._stages.labels(stage, outcome).observe(seconds)
+
+    # cache
+
+    def cache_lookup(self, tier: str, result: str) -> None:
+        self._cache_requests.labels(tier, result).inc()
+
+    def cache_hit_age(self, tier: str, age_s: float) -> None:
+        self._cache_age.labels(tier).observe(age_s)
+
+    def cache_similarity(self, similarity: float) -> None:
+        self._cache_similarity.observe(similarity)
+
+    def cache_rejected(self, reason: str) -> None:
+        self._cache_rejects.labels(reason).inc()
+
+    def cache_written(self, result: str) -> None:
+        self._cache_writes.labels(result).inc()
+
+    def redis_state(self, up: bool) -> None:
+        self._redis_up.set(1 if up else 0)
+
+    # upstream
+
+    def upstream_attempt(self, deployment: str, kind: str, result: str) -> None:
+        self._attempts.labels(deployment, kind, result).inc()
+
+    def upstream_first_chunk(self, operation: str, provider: str, model: str, seconds: float) -> None:
+        self._client_first_chunk.labels(operation, provider, self.model_label(model)).observe(seconds)
+
+    def upstream_ended(self, operation: str, provider: str, model: str, error_type: str, seconds: float) -> None:
+        self._client_duration.labels(operation, provider, self.model_label(model), error_type).observe(seconds)
+
+    def tokens(self, model: str, prompt: int, completion: int) -> None:
+        label = self.model_label(model)
+        self._client_tokens.labels(label, "input").inc(prompt)
+        self._client_tokens.labels(label, "output").inc(completion)
+
+    def deployment_state(self, deployment: str, state: int) -> None:
+        self._deployment_state.labels(deployment).set(state)
+
+    # documents
+
+    def source_ended(self, source: str, outcome: str, seconds: float) -> None:
+        self._sources.labels(source, outcome).observe(seconds)
+
+    def evidence(self, passages: int) -> None:
+        self._passages.observe(passages)
+
+    def exposition(self) -> bytes:
+        """The text format that Prometheus scrapes."""
+        return generate_latest(self.registry)

@@ -1,0 +1,256 @@
+"""One request, one answer: picks deployments in order, and moves on when one fails before its first content token."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+
+import structlog
+
+from gateway.chat import Answer, ChatRequest, Closed, Delta, Opened, RequestContext, Send, has_content
+from gateway.errors import ELSEWHERE_STATUS, TRANSIENT_STATUS, UnknownModel, UpstreamBroken, UpstreamError
+from gateway.metrics import Metrics
+from gateway.ports import Forwarded, Outgoing, Timeouts, Upstream
+from gateway.routing.deployments import Deployments, Health
+from gateway.routing.policy import rank
+
+log = structlog.get_logger()
+
+ANY_MODEL = "*"
+BACKOFF_S = 0.2  # before asking a deployment again; doubles, with full jitter (AWS builders' library)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where requests for one model may go."""
+
+    deployments: tuple[str, ...]
+    fallbacks: tuple[str, ...] = ()  # other models, in order, when every deployment of this one failed
+    timeouts: Timeouts = Timeouts()
+    retries: int = 2  # further attempts after the first
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    health: Health
+    kind: str  # primary, retry, fallback
+    timeouts: Timeouts
+    number: int
+    again: bool = False  # this deployment was asked before, for this request
+
+
+class Router:
+    """Sends requests to deployments of the model that was asked for."""
+
+    def __init__(
+        self, routes: Mapping[str, Route], deployments: Deployments, upstream: Upstream, metrics: Metrics
+    ) -> None:
+        self._routes = routes
+        self._deployments = deployments
+        self._upstream = upstream
+        self._metrics = metrics
+        self._clock = deployments.clock
+
+    async def stream(self, request: ChatRequest, ctx: RequestContext, opened: Opened, send: Send) -> Answer:
+        """Send ``opened`` (completed with what is known by then), the deltas and Closed; return the whole answer.
+
+        Nothing is sent before the first content token, so until then a failure can be made good elsewhere.
+        Raises UpstreamError.
+        """
+        failure: UpstreamError | None = None
+        for attempt in self._attempts(request.requested_model):
+            if attempt.again and failure is not None and not failure.transient:
+                break
+            await self._pause(attempt, failure, ctx)
+            try:
+                return await self._stream_once(attempt, request, ctx, opened, send)
+            except _BeforeContent as before:
+                failure = before.error
+                if not failure.retryable:
+                    break
+        assert failure is not None  # every route has a deployment (settings)
+        raise failure
+
+    async def _stream_once(
+        self, attempt: Attempt, request: ChatRequest, ctx: RequestContext, opened: Opened, send: Send
+    ) -> Answer:
+        deployment = attempt.health.deployment
+        began = self._clock()
+        held: list[Delta] | None = []  # role chunk and the like, until content proves the model answers
+        with self._watched(attempt, request.requested_model, "chat") as outcome:
+            try:
+                async with self._upstream.stream(deployment, request, ctx, attempt.timeouts) as events:
+                    async for event in events:
+                        if isinstance(event, Closed):
+                            if held is not None:
+                                self._open(attempt, opened, ctx, began, event.answer.model, held, send)
+                            if event.answer.usage is not None:
+                                usage = event.answer.usage
+                                self._metrics.tokens(request.requested_model, usage.prompt_tokens, usage.completion_tokens)
+                            ctx.timings.record("upstream", self._clock() - began)
+                            send(Closed(event.answer, dict(ctx.timings.stages)))
+                            outcome.append("ok")
+                            return event.answer
+                        assert isinstance(event, Delta)
+                        if held is None:
+                            send(event)
+                            continue
+                        held.append(event)
+                        if event.text or has_content(event.chunk):
+                            self._open(attempt, opened, ctx, began, str(event.chunk.get("model") or ""), held, send)
+                            held = None
+                raise UpstreamBroken(f"the answer of deployment {deployment.name} stopped in the middle")
+            except UpstreamError as error:
+                outcome.append(error.code or "upstream_error")
+                if held is None:
+                    raise
+                self._failed(attempt, error, ctx)
+                raise _BeforeContent(error) from error
+
+    def _open(
+        self, attempt: Attempt, opened: Opened, ctx: RequestContext, began: float, model: str, held: list[Delta], send: Send
+    ) -> None:
+        now = self._clock()
+        name = attempt.health.deployment.name
+        attempt.health.succeeded(now - began, now)
+        self._metrics.deployment_state(name, 0)
+        self._metrics.upstream_first_chunk("chat", attempt.health.deployment.kind, opened.model, now - began)
+        ctx.timings.record("upstream_ttft", now - began)
+        stages = dict(ctx.timings.stages)
+        send(replace(opened, deployment=name, attempts=attempt.number, model=model or opened.model, stages=stages))
+        for delta in held:
+            send(delta)
+
+    @asynccontextmanager
+    async def forward(self, sent: Outgoing, ctx: RequestContext) -> AsyncIterator[tuple[Forwarded, Attempt]]:
+        """Pass bytes on to the first deployment that takes them. Raises UpstreamError.
+
+        A body that is a stream can be sent once only, so such requests are not tried again.
+        """
+        failure: UpstreamError | None = None
+        attempts = list(self._attempts(sent.model))
+        if not isinstance(sent.body, bytes | None):
+            attempts = attempts[:1]
+        for tried, attempt in enumerate(attempts, start=1):
+            if attempt.again and failure is not None and not failure.transient:
+                break
+            await self._pause(attempt, failure, ctx)
+            began = self._clock()
+            with self._watched(attempt, sent.model, sent.path) as outcome:
+                try:
+                    async with self._upstream.forward(attempt.health.deployment, sent, ctx, attempt.timeouts) as reply:
+                        if _worth_another(reply.status, attempts[tried:]):
+                            failure = UpstreamError(
+                                f"deployment {attempt.health.deployment.name} answered {reply.status}",
+                                retry_after_s=_seconds(reply.headers.get("retry-after")),
+                            )
+                            failure.transient = reply.status in TRANSIENT_STATUS
+                            outcome.append(str(reply.status))
+                            self._failed(attempt, failure, ctx)
+                            continue
+                        if reply.status < 400:
+                            attempt.health.succeeded(self._clock() - began, self._clock())
+                        outcome.append("ok" if reply.status < 400 else str(reply.status))
+                        yield reply, attempt
+                        return
+                except UpstreamError as error:
+                    if outcome:  # the reply is on its way to the caller already
+                        raise
+                    outcome.append(error.code or "upstream_error")
+                    failure = error
+                    self._failed(attempt, error, ctx)
+        assert failure is not None
+        raise failure
+
+    def deployments_of(self, model: str) -> tuple[str, ...]:
+        return self._route(model).deployments
+
+    def _route(self, model: str) -> Route:
+        route = self._routes.get(model) or self._routes.get(ANY_MODEL)
+        if route is None:
+            known = ", ".join(sorted(self._routes)) or "none"
+            raise UnknownModel(f"no model named {model!r} is configured; configured models: {known}", param="model")
+        return route
+
+    def _attempts(self, model: str) -> Iterator[Attempt]:
+        """Every deployment once, best first, then fallback models, then (few enough) the best ones again."""
+        route = self._route(model)
+        now = self._clock()
+        ranked = rank([self._deployments[name] for name in route.deployments], now, random.randrange)
+        number = 0
+        for health in ranked:
+            number += 1
+            yield Attempt(health, "primary" if number == 1 else "retry", route.timeouts, number)
+        for fallback in route.fallbacks:
+            other = self._route(fallback)
+            for health in rank([self._deployments[name] for name in other.deployments], now, random.randrange):
+                number += 1
+                yield Attempt(health, "fallback", other.timeouts, number)
+        while number <= route.retries:
+            number += 1
+            yield Attempt(ranked[(number - 1) % len(ranked)], "retry", route.timeouts, number, again=True)
+
+    async def _pause(self, attempt: Attempt, failure: UpstreamError | None, ctx: RequestContext) -> None:
+        """Wait before asking a deployment that just failed; a fresh one is asked at once. Raises ``failure``
+        when the wait would outlast the deadline: an error now beats the same error later."""
+        if failure is None:
+            return
+        aside_s = attempt.health.aside_until - self._clock()
+        wait_s = aside_s if aside_s > 0 else 0.0
+        if attempt.health.failures:
+            wait_s = max(wait_s, random.uniform(0, BACKOFF_S * 2 ** (attempt.number - 2)))
+        if wait_s >= ctx.deadline.remaining_s():
+            raise failure
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+
+    def _failed(self, attempt: Attempt, error: UpstreamError, ctx: RequestContext) -> None:
+        health = attempt.health
+        if error.retryable:
+            health.failed(self._clock(), error.retry_after_s)
+        self._metrics.deployment_state(health.deployment.name, health.state(self._clock()))
+        log.warning(
+            "upstream attempt failed", deployment=health.deployment.name, attempt=attempt.number, error=str(error),
+            request_id=ctx.id,
+        )  # fmt: skip
+
+    @contextmanager
+    def _watched(self, attempt: Attempt, model: str, operation: str) -> Iterator[list[str]]:
+        """Count one call: load while it runs, its outcome and seconds at its end (an empty outcome: cancelled)."""
+        health = attempt.health
+        began = self._clock()
+        outcome: list[str] = []
+        health.started()
+        try:
+            yield outcome
+        finally:
+            health.ended()
+            result = outcome[-1] if outcome else "cancelled"
+            seconds = self._clock() - began
+            self._metrics.upstream_attempt(health.deployment.name, attempt.kind, "ok" if result == "ok" else
+                                           "cancelled" if result == "cancelled" else "failed")  # fmt: skip
+            self._metrics.upstream_ended(operation, health.deployment.kind, model, "" if result == "ok" else result, seconds)
+
+
+class _BeforeContent(Exception):
+    """A failure that the caller has seen nothing of."""
+
+    def __init__(self, error: UpstreamError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _worth_another(status: int, rest: list[Attempt]) -> bool:
+    if status in TRANSIENT_STATUS:
+        return bool(rest)
+    return status in ELSEWHERE_STATUS and any(not attempt.again for attempt in rest)
+
+
+def _seconds(value: object) -> float | None:
+    try:
+        return float(str(value))
+    except ValueError:
+        return None

@@ -1,0 +1,66 @@
+"""Where and how a request goes to each kind of provider (pure): URL, headers, body."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import orjson
+
+from gateway.chat import ChatRequest, Deployment, Json
+from gateway.ports import Outgoing
+
+AZURE_OPERATIONS = frozenset({"chat/completions", "completions", "embeddings", "images/generations",
+                              "audio/transcriptions", "audio/translations", "audio/speech"})  # fmt: skip
+
+
+def target(deployment: Deployment, path: str, model: str, query: str = "") -> str:
+    """URL of ``path`` ("chat/completions", "files", …) at the deployment.
+
+    Azure addresses models by path, ``/openai/deployments/{deployment}/{operation}?api-version=``
+    (learn.microsoft.com, Azure OpenAI REST reference); without an api_version its v1 surface is used, which is OpenAI's.
+    """
+    base = deployment.base_url.rstrip("/")
+    if deployment.kind != "azure":
+        return _with_query(f"{base}/{path}", query)
+    if not deployment.api_version:
+        return _with_query(f"{base}/openai/v1/{path}", query)
+    api_version = urlencode({"api-version": deployment.api_version})
+    if path in AZURE_OPERATIONS:
+        return f"{base}/openai/deployments/{quote(deployment.model or model, safe='')}/{path}?{api_version}"
+    return _with_query(f"{base}/openai/{path}?{api_version}", query)
+
+
+def headers(deployment: Deployment, trace: Json) -> dict[str, str]:
+    sent = {"content-type": "application/json", "accept-encoding": "identity", **trace}
+    if deployment.api_key:
+        if deployment.kind == "azure":
+            sent["api-key"] = deployment.api_key
+        else:
+            sent["authorization"] = f"Bearer {deployment.api_key}"
+    return sent
+
+
+def chat_body(deployment: Deployment, request: ChatRequest) -> bytes:
+    """The streamed form of ``request`` for this deployment.
+
+    Upstream is always asked to stream: first-token timeouts, failover and coalescing need the tokens as they come.
+    """
+    body: dict[str, Any] = {**request.body, "stream": True, "model": deployment.model or request.requested_model}
+    if deployment.stream_usage:
+        body["stream_options"] = {**(request.body.get("stream_options") or {}), "include_usage": True}
+    return orjson.dumps(body)
+
+
+def forward_body(deployment: Deployment, sent: Outgoing) -> bytes | AsyncIterator[bytes] | None:
+    """The bytes as they came, unless the deployment knows the model by another name."""
+    if sent.json is None or not deployment.model or sent.json.get("model") == deployment.model:
+        return sent.body
+    return orjson.dumps({**sent.json, "model": deployment.model})
+
+
+def _with_query(url: str, query: str) -> str:
+    if not query:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}{query}"
