@@ -1,0 +1,6 @@
+"""Files → documents → passages → record."""
+
+from gateway.retrieval.ingest.ingest import IngestReport, Progress, ingest, put_bytes
+from gateway.retrieval.ingest.parse import UnreadableFile
+
+__all__ = ["IngestReport", "Progress", "UnreadableFile", "ingest", "put_bytes"]

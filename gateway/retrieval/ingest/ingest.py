@@ -1,0 +1,221 @@
+"""Files → documents → record. Only what changed is read; every document is stored whole in its own transaction.
+
+Interrupted at any moment it can simply be run again: what was stored is recognised by its hash and skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from gateway.ports import Embedder, Vector
+from gateway.retrieval.ingest import parse, passages
+from gateway.retrieval.record import Document, Piece, Record, content_hash
+
+RECIPE = f"{parse.RECIPE}/{passages.RECIPE}"
+EMBED_BATCH = 64  # passages a call
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an ingest is, told after every file."""
+
+    done: int
+    total: int
+    document: str
+    outcome: str  # added, changed, unchanged, deleted, failed, embedded
+    passages: int  # stored so far
+
+
+@dataclass(slots=True)
+class IngestReport:
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)  # (path, reason): these kept their old version, if any
+    passages: int = 0  # stored by this run
+    embedded: int = 0  # of passages that had no vector yet
+
+
+OnProgress = Callable[[Progress], None]
+
+
+async def ingest(
+    record: Record,
+    collection: str,
+    paths: Sequence[Path | str],
+    *,
+    embedder: Embedder | None = None,
+    groups: Sequence[str] | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    on_progress: OnProgress = lambda progress: None,
+    prune: bool = False,
+) -> IngestReport:
+    """Bring the collection up to date with files and folders.
+
+    A document's id is its path below the given folder (the file's name for a single file). ``groups`` None leaves
+    rights as they are (new documents: everyone), else sets them on every document named. ``prune`` deletes documents
+    whose file is gone; it needs folders. ``include`` and ``exclude`` are shell patterns on ids; hidden files are left
+    out. Raises ValueError on paths that do not exist; a file that cannot be read lands in ``failed`` and the rest
+    goes on.
+    """
+    report = IngestReport()
+    files = await asyncio.to_thread(_find, paths, include, exclude, report, folders_only=prune)
+    await asyncio.to_thread(record.create, collection)
+    known = {info.document: info for info in await asyncio.to_thread(record.documents, collection)}
+    gone = sorted(set(known) - set(files)) if prune else []
+    total = len(files) + len(gone) + len(report.failed)
+    done = 0
+
+    def tell(document: str, outcome: str) -> None:
+        nonlocal done
+        done += 1
+        on_progress(Progress(done, total, document, outcome, report.passages))
+
+    for document, _ in report.failed:
+        tell(document, "failed")
+    for document, path in files.items():
+        before = known.get(document)
+        try:
+            data = await asyncio.to_thread(_read, path)
+            digest = content_hash(data, RECIPE)
+            if before is not None and before.content_hash == digest:
+                if groups is not None and tuple(sorted(set(groups))) != before.groups:
+                    await asyncio.to_thread(record.set_groups, collection, groups, document)
+                    report.changed += 1
+                    tell(document, "changed")
+                else:
+                    report.unchanged += 1
+                    tell(document, "unchanged")
+                continue
+            rights = groups if groups is not None else (before.groups if before is not None else ())
+            report.passages += await put_bytes(record, collection, document, data, embedder=embedder, groups=rights)
+        except (parse.UnreadableFile, OSError) as error:
+            report.failed.append((document, str(error)))
+            tell(document, "failed")
+            continue
+        if before is None:
+            report.added += 1
+        else:
+            report.changed += 1
+        tell(document, "added" if before is None else "changed")
+    for document in gone:
+        report.deleted += await asyncio.to_thread(record.delete, collection, [document])
+        tell(document, "deleted")
+    if embedder is not None:
+        report.embedded = await embed_missing(record, collection, embedder)
+    return report
+
+
+async def put_bytes(
+    record: Record,
+    collection: str,
+    name: str,
+    data: bytes,
+    *,
+    embedder: Embedder | None = None,
+    groups: Sequence[str] = (),
+    title: str = "",
+    url: str = "",
+) -> int:
+    """Store one document from its bytes (an upload, stdin); returns its number of passages. Raises UnreadableFile.
+
+    ``name`` is the document's id; its ending tells the format.
+    """
+    name = unicodedata.normalize("NFC", name)
+    title, pieces = await asyncio.to_thread(_cut, name, data, title)
+    vectors = await _vectors(record, collection, name, title, pieces, embedder) if embedder is not None else None
+    document = Document(name, title, content_hash(data, RECIPE), pieces, vectors, groups, url, len(data))
+    await asyncio.to_thread(record.put, collection, document, model=embedder.model if embedder is not None else "")
+    return len(pieces)
+
+
+async def embed_missing(record: Record, collection: str, embedder: Embedder) -> int:
+    """Vectors for passages stored without (another embedder, or none, at the time); returns how many."""
+    count = 0
+    while batch := await asyncio.to_thread(record.without_vectors, collection, embedder.model, EMBED_BATCH):
+        vectors = await embedder.embed([embedded_text(title, piece) for _, title, piece in batch], query=False)
+        found = {id: vector for (id, _, _), vector in zip(batch, vectors, strict=True)}
+        await asyncio.to_thread(record.add_vectors, collection, embedder.model, found)
+        count += len(batch)
+    return count
+
+
+def embedded_text(title: str, piece: Piece) -> str:
+    """What a passage is embedded as: its headings tell what "it" is in the text."""
+    heading = piece.section if piece.section.startswith(title) else " > ".join(filter(None, (title, piece.section)))
+    return f"{heading}\n{piece.text}" if heading else piece.text
+
+
+async def _vectors(
+    record: Record, collection: str, name: str, title: str, pieces: Sequence[Piece], embedder: Embedder
+) -> list[Vector]:
+    """One vector per piece; pieces that the stored version has too keep theirs."""
+    known = await asyncio.to_thread(record.known_vectors, collection, name, title, embedder.model)
+    new = [piece for piece in dict.fromkeys(pieces) if piece not in known]
+    for start in range(0, len(new), EMBED_BATCH):
+        batch = new[start : start + EMBED_BATCH]
+        rows = await embedder.embed([embedded_text(title, piece) for piece in batch], query=False)
+        known.update(zip(batch, np.asarray(rows, np.float32), strict=True))
+    return [known[piece] for piece in pieces]
+
+
+def _cut(name: str, data: bytes, title: str) -> tuple[str, list[Piece]]:
+    parsed = parse.parse(name, data)
+    pieces = passages.split(parsed)
+    if not pieces:
+        raise parse.UnreadableFile("no text found in it (a scan? run text recognition on it first)")
+    return title or parsed.title or PurePosixPath(name).stem, pieces
+
+
+def _read(path: Path) -> bytes:
+    if path.stat().st_size > parse.MAX_BYTES:
+        raise parse.UnreadableFile(f"larger than {parse.MAX_BYTES >> 20} MB: split it")
+    return path.read_bytes()
+
+
+def _find(
+    paths: Sequence[Path | str],
+    include: Sequence[str],
+    exclude: Sequence[str],
+    report: IngestReport,
+    *,
+    folders_only: bool,
+) -> dict[str, Path]:
+    """Document ids and their files, sorted by id."""
+    found: dict[str, Path] = {}
+    for given in map(Path, paths):
+        if not given.exists():
+            raise ValueError(f"{given}: no such file or folder")
+        if folders_only and not given.is_dir():
+            raise ValueError(f"{given} is a file: prune deletes documents that the given folders do not have")
+        for document, path in _files(given):
+            if include and not any(fnmatch(document, pattern) for pattern in include):
+                continue
+            if any(fnmatch(document, pattern) for pattern in exclude):
+                continue
+            if given.is_dir() and not parse.known(document) and not include:
+                continue  # a folder holds many things; a file that was named is tried and reported
+            if document in found and found[document] != path:
+                report.failed.append((document, f"{path}: another given folder has a file of this name"))
+                continue
+            found[document] = path
+    return dict(sorted(found.items()))
+
+
+def _files(given: Path) -> Iterator[tuple[str, Path]]:
+    if given.is_file():
+        yield unicodedata.normalize("NFC", given.name), given
+        return
+    for path in sorted(given.rglob("*")):
+        inside = path.relative_to(given)
+        if path.is_file() and not any(part.startswith((".", "~$")) for part in inside.parts):
+            yield unicodedata.normalize("NFC", inside.as_posix()), path

@@ -1,0 +1,126 @@
+"""The default source: a collection of the record, searched in this process by words and by meaning.
+
+The index lives in memory and follows the record: before each search the record is asked whether anything changed (in
+any process) and the change is applied first. What is found is read back from the record, so a passage of a deleted,
+replaced or re-permissioned document cannot leave here even if it changed after the search began.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from gateway.chat import Passage
+from gateway.clock import Deadline
+from gateway.ports import Search, Vector
+from gateway.retrieval.fusion import fuse
+from gateway.retrieval.index import Hit, Index
+from gateway.retrieval.record import Record, may_see
+from gateway.retrieval.tokens import terms
+
+T = TypeVar("T")
+
+CANDIDATES = 50  # taken from each leg into the fusion
+_MARGIN_S = 0.02  # of the deadline, kept back for fusing without a vector
+
+
+@dataclass(frozen=True, slots=True)
+class Legs:
+    """What each leg found, best first. ``dense`` is None where there was no vector."""
+
+    lexical: list[Hit]
+    dense: list[Hit] | None
+
+
+class EmbeddedSource:
+    """Searches collection ``name`` of ``record``.
+
+    ``model`` names the embedder whose vectors are used; None searches by words only.
+    """
+
+    def __init__(self, name: str, record: Record, *, model: str | None = None, candidates: int = CANDIDATES) -> None:
+        self.name = name
+        self._record = record
+        self._model = model
+        self._candidates = candidates
+        self._index = Index()
+        self._syncing: asyncio.Task[None] | None = None
+        self._compacting: asyncio.Task[None] | None = None
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix=f"search-{name}")
+
+    async def warm(self) -> None:
+        """Load the index, so that the first question does not wait for it."""
+        await self._follow()
+
+    async def close(self) -> None:
+        for task in (self._syncing, self._compacting):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def search(self, search: Search, deadline: Deadline) -> list[Passage]:
+        """At most ``search.k`` passages the caller may see, best first; by words alone where the vector is late."""
+        vector = asyncio.ensure_future(search.vector()) if self._model is not None else None
+        try:
+            await self._follow()
+            index, depth = self._index, max(self._candidates, search.k)
+            allowed = {needed: may_see(needed, search.groups) for needed in index.rights()}
+            lexical = await self._run(lambda: index.lexical(terms(search.text), depth, allowed))
+            embedded = await _by(vector, deadline) if vector is not None else None
+            dense = await self._run(lambda: index.dense(embedded, depth, allowed)) if embedded is not None else None
+        finally:
+            if vector is not None and not vector.done():
+                vector.cancel()  # our wait for it only: the vector is shared, its owner shields it
+        return await self._run(lambda: self._read(Legs(lexical, dense), search))
+
+    def _read(self, legs: Legs, search: Search) -> list[Passage]:
+        """The fused best as they stand in the record now."""
+        rankings = [[hit.id for hit in legs.lexical]]
+        if legs.dense is not None:
+            rankings.append([hit.id for hit in legs.dense])
+        fused = fuse(rankings)[: 4 * search.k]
+        found = self._record.passages([id for id, _ in fused], search.groups)
+        passages = [replace(found[id], score=score) for id, score in fused if id in found]
+        passages.sort(key=lambda p: (-p.score, p.document, p.position))
+        return passages[: search.k]
+
+    async def _follow(self) -> None:
+        """Return once the index shows at least every change committed before this call."""
+        target = self._record.cursor(self.name)
+        if target == 0:
+            self._index = Index()  # no such collection, or dropped
+        while self._index.touched < target:
+            if self._syncing is None or self._syncing.done():
+                self._syncing = asyncio.create_task(self._sync())
+            await asyncio.shield(self._syncing)
+
+    async def _sync(self) -> None:
+        def load() -> Index:
+            return self._index.apply(self._record.changes(self.name, self._index.touched, self._model))
+
+        self._index = await self._run(load)
+        if self._compacting is None or self._compacting.done():
+            self._compacting = asyncio.create_task(self._compact())
+
+    async def _compact(self) -> None:
+        before = self._index
+        after = await self._run(before.compacted)
+        if self._index is before:  # else a change came in between: the next sync tries again
+            self._index = after
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+async def _by(vector: asyncio.Future[Vector | None], deadline: Deadline) -> Vector | None:
+    """The vector if it comes in time. Its failure is not this source's: the words go on alone."""
+    done, _ = await asyncio.wait({vector}, timeout=max(0.0, deadline.remaining_s() - _MARGIN_S))
+    if not done or vector.cancelled() or vector.exception() is not None:
+        return None
+    return vector.result()
