@@ -253,6 +253,7 @@ class CacheEntry:
     dependencies: Mapping[str, str] = field(default_factory=dict)  # {document: version}
     epoch: str = ""  # collections' state when the evidence was frozen
     tags: tuple[str, ...] = ()
+    namespace: str = ""
 
     def age_s(self, now: float) -> float:
         return max(0.0, now - self.created_at)
@@ -290,4 +291,3 @@ class Deployment:
     api_key: str = field(repr=False, default="")
     api_version: str = ""
     stream_usage: bool = True  # the server understands stream_options.include_usage
-

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 TRANSIENT_STATUS = frozenset({408, 409, 429, 500, 502, 503, 504})
 ELSEWHERE_STATUS = frozenset({401, 403, 404})  # a wrong key or name at one deployment says nothing of the next
 
@@ -114,3 +113,7 @@ class UpstreamTimeout(UpstreamError):
 
 class UpstreamBroken(UpstreamError):
     code = "upstream_broken"
+
+
+class StoreUnavailable(Exception):
+    """The cache's store did not answer in time or not sensibly. Never reaches a caller: it is a miss."""

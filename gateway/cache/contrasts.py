@@ -1,0 +1,46 @@
+"""Words that turn one question into another: the table in ``contrasts.txt``, negations, question words. Data only."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+
+def _rows(section: str) -> tuple[tuple[str, ...], ...]:
+    text = (files("gateway.cache") / "contrasts.txt").read_text(encoding="utf-8")
+    lines = text.split(f"[{section}]\n", 1)[1].split("\n[", 1)[0].splitlines()
+    return tuple(tuple(line.split(" / ")) for line in lines if line and not line.startswith("#"))
+
+
+HARD = _rows("hard")
+SOFT = _rows("soft")
+
+NEGATIONS_KO = (
+    r"(?<![가-힣])안\s?(?=[가-힣])|(?<![가-힣])못\s?(?=[가-힣])|지\s?(?:않|못|마|말)|않|없|불가|아니|아닌|금지|말고|제외|빼고"
+    r"|미(?=납|사용|제출|신청|등록|지급|수령|가입|승인|포함|접종)|비(?=활성|공개|대면|정규)|무(?=급|단|상|료)"
+)
+NEGATIONS_EN = (
+    r"\b(?:not|no|never|none|without|except|excluding|cannot|can't|cant|don't|dont|doesn't|doesnt|didn't|won't|wont"
+    r"|isn't|isnt|aren't|wasn't|haven't|hasn't|shouldn't|couldn't|wouldn't|non|unable|neither|nor|nothing|stop|avoid"
+    r"|unless|fail|fails|failed|instead of|rather than)\b"
+)
+
+QUESTION_WORDS: tuple[tuple[str, str], ...] = (
+    ("who", r"누가|누구|누굴|\bwho(?:m|se)?\b"),
+    ("when", r"언제|며칠까지|몇\s?시|몇\s?월|무슨\s?요일|\bwhen\b|\bwhat (?:time|date|day)\b"),
+    ("where", r"어디|어느\s?(?:곳|장소|지역)|\bwhere\b"),
+    ("how_much", r"얼마(?!나\s?(?:걸|오래|자주|동안))|가격|비용|요금|금액|\bhow much\b|\b(?:cost|price|fee)s?\b"),
+    ("how_many", r"몇\s?(?:개|명|번|일|회|장|대|가지|퍼센트|프로|%|살|세)|며칠|\bhow many\b"),
+    ("how_long", r"얼마나\s?(?:걸|오래)|얼마\s?동안|기간|소요|\bhow (?:long|soon|quickly|fast)\b"),
+    ("how_often", r"얼마나\s?자주|주기|\bhow often\b"),
+    ("why", r"왜|이유|원인|\bwhy\b|\breason\b"),
+    ("which", r"어느|어떤|무슨|\bwhich\b"),
+    (
+        "how",
+        r"어떻게|방법|절차|어떡해|하는\s?법|\bhow (?:do|can|to|should|would|does|did|is|am)\b|\bway to\b|\bsteps?\b",
+    ),
+    (
+        "may",
+        r"수\s?있|가능|되나|되는지|돼요\?|될까|해도\s?(?:돼|되|괜찮)"
+        r"|\b(?:can|may|could|am i allowed|is it (?:possible|ok|okay|allowed))\b",
+    ),
+)

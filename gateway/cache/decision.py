@@ -1,0 +1,60 @@
+"""May a question that was asked before answer this one? Pure: neighbours in, one of them or a reason out."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.cache.facets import facets, veto
+from gateway.chat import Neighbor
+
+STRICT_SIMILARITY = 0.96  # cosine; right for no embedder in particular, used where nothing was calibrated
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    neighbor: Neighbor | None  # the question whose answer may be served; None is a miss
+    reason: str  # why not; "" on a hit
+    probability: float | None = None  # that the answer is right, where that was calibrated
+
+
+class Rule(Protocol):
+    """One way to decide. ``candidates`` is how many neighbours it wants to see."""
+
+    candidates: int
+
+    def decide(self, asked: str, neighbors: Sequence[Neighbor]) -> Decision: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StrictRule:
+    """Near in meaning and no difference in anything that a question turns on. Needs no calibration."""
+
+    min_similarity: float = STRICT_SIMILARITY
+    candidates: int = 8
+
+    def decide(self, asked: str, neighbors: Sequence[Neighbor]) -> Decision:
+        reason = "nothing near"
+        wanted = facets(asked)
+        for neighbor in neighbors:  # most similar first
+            if plain(neighbor.question.text) == plain(asked):
+                return Decision(neighbor, "", 1.0)
+            if neighbor.similarity < self.min_similarity:
+                break
+            difference = veto(wanted, facets(neighbor.question.text))
+            if not difference:
+                return Decision(neighbor, "")
+            reason = difference
+        return Decision(None, reason)
+
+
+def decide(asked: str, neighbors: Sequence[Neighbor], rule: Rule | None = None) -> Decision:
+    """The neighbour that may answer ``asked`` by ``rule`` (strict where none is given)."""
+    return (rule or StrictRule()).decide(asked, neighbors)
+
+
+def plain(text: str) -> str:
+    """The question without what never matters: case, spacing, closing punctuation. NFC."""
+    return "".join(unicodedata.normalize("NFC", text).casefold().split()).rstrip("?!.~。？！")

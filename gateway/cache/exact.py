@@ -1,0 +1,56 @@
+"""The exact tier: the same request, the same answer, as long as the documents stand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from gateway.cache import freshness
+from gateway.cache.keys import Keys
+from gateway.chat import CacheHit, CacheOutcome, CacheWishes, Evidence
+from gateway.clock import WallClock
+from gateway.errors import StoreUnavailable
+from gateway.ports import AnswerStore, DocumentRecord
+
+
+class ExactCache:
+    def __init__(self, store: AnswerStore, *, wall_clock: WallClock = time.time) -> None:
+        self._store = store
+        self._now = wall_clock
+
+    async def lookup(
+        self, keys: Keys, wishes: CacheWishes, record: DocumentRecord | None = None, collections: Sequence[str] = ()
+    ) -> CacheHit | None:
+        """The kept answer if nothing happened to its documents or their collections; a store in trouble is a miss."""
+        hit = await self._unchanged(keys, wishes, record)
+        return hit if hit is not None and freshness.nothing_new(hit.entry, record, collections) else None
+
+    async def confirm(
+        self, keys: Keys, wishes: CacheWishes, record: DocumentRecord | None, evidence: Evidence
+    ) -> CacheHit | None:
+        """After ``lookup`` missed and fresh ``evidence`` is at hand: the kept answer if it rests on the same passages.
+
+        Something was ingested or deleted, but nothing that this question finds. The entry moves to the new epoch.
+        """
+        hit = await self._unchanged(keys, wishes, record)
+        if hit is None or not freshness.same_evidence(hit.entry, evidence):
+            return None
+        entry = replace(hit.entry, epoch=evidence.epoch)
+        with suppress(StoreUnavailable):  # else it is confirmed again next time
+            await self._store.put(entry)
+        return CacheHit(entry, hit.outcome)
+
+    async def _unchanged(self, keys: Keys, wishes: CacheWishes, record: DocumentRecord | None) -> CacheHit | None:
+        if not wishes.read:
+            return None
+        try:
+            entry = await self._store.get(keys.exact)
+        except StoreUnavailable:
+            return None
+        if entry is None or freshness.too_old(entry, wishes, self._now()):
+            return None
+        if not freshness.documents_unchanged(entry, record):
+            return None
+        return CacheHit(entry, CacheOutcome.EXACT)

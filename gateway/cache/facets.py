@@ -1,0 +1,135 @@
+"""What a question turns on: its numbers, codes, negations, sides taken. Two questions that differ here differ. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from gateway.cache import contrasts, numbers
+from gateway.cache.language import language
+
+HANGUL = re.compile(r"[가-힣]")
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_.][A-Za-z0-9]+)*")
+_MIXED = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[A-Za-z0-9][A-Za-z0-9_.-]+")
+_NEGATION = re.compile(f"{contrasts.NEGATIONS_KO}|{contrasts.NEGATIONS_EN}", re.IGNORECASE)
+_QUESTION = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in contrasts.QUESTION_WORDS)
+_ORDINARY_LATIN = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "in",
+        "on",
+        "of",
+        "to",
+        "is",
+        "am",
+        "pm",
+        "vs",
+        "no",
+        "ok",
+        "re",
+        "it",
+        "by",
+        "or",
+        "and",
+        "for",
+        "with",
+        "app",
+        "pc",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    numbers: tuple[tuple[float, str], ...]
+    codes: frozenset[str]  # product names, acronyms, identifiers
+    negations: int
+    hard: tuple[frozenset[int], ...]  # per contrast: the sides named
+    soft: tuple[frozenset[int], ...]
+    asks: frozenset[str]  # question words
+    language: str
+
+
+@lru_cache(maxsize=50_000)
+def facets(text: str) -> Facets:
+    """The facets of a question as the caller wrote it."""
+    text = " ".join(unicodedata.normalize("NFKC", text).split())
+    folded = text.casefold()
+    spoken = language(text)
+    return Facets(
+        numbers=numbers.numbers(folded),
+        codes=_codes(text, spoken),
+        negations=len(_NEGATION.findall(folded)),
+        hard=_sides(folded, _HARD),
+        soft=_sides(folded, _SOFT),
+        asks=frozenset(name for name, pattern in _QUESTION if pattern.search(folded)),
+        language=spoken,
+    )
+
+
+def veto(one: Facets, other: Facets) -> str:
+    """Why the two cannot be one question; "" where nothing speaks against it."""
+    if one.language != other.language:
+        return "language"
+    if not numbers.agree(one.numbers, other.numbers):
+        return "numbers"
+    if one.codes != other.codes:
+        return "codes"
+    if one.negations % 2 != other.negations % 2:
+        return "negation"
+    if one.hard != other.hard:
+        return "audience, time or measure"
+    if soft_conflict(one, other):
+        return "polarity"
+    if _who_asks(one) and _who_asks(other) and not one.asks & other.asks:
+        return "question word"
+    return ""
+
+
+def soft_conflict(one: Facets, other: Facets) -> bool:
+    """Some contrast has both questions on a side, and not on the same."""
+    return any(a and b and not a & b for a, b in zip(one.soft, other.soft, strict=True))
+
+
+def _who_asks(one: Facets) -> frozenset[str]:
+    return one.asks - {"may", "how", "which"}  # a method and a possibility are asked for in each other's words
+
+
+def _codes(text: str, spoken: str) -> frozenset[str]:
+    """Names in Latin letters. In English only what looks like one: capitals inside, or digits."""
+    mixed = {word.casefold().rstrip(".-_") for word in _MIXED.findall(text)}
+    words = _CODE.findall(text)
+    if spoken == "latin":
+        named = {word for word in words if len(word) > 1 and word[1:] != word[1:].lower()}
+        if text.upper() == text:  # shouted: capitals say nothing
+            named = set()
+    else:
+        named = {word for word in words if word.casefold() not in _ORDINARY_LATIN}
+    return frozenset(mixed | {word.casefold() for word in named})
+
+
+def _compile(side: str) -> re.Pattern[str]:
+    choices = []
+    for word in side.split("|"):
+        if HANGUL.search(word):
+            choices.append(f"(?<![가-힣]){word}" if len(word) == 1 else word)
+        else:
+            choices.append(rf"\b{word[:-1]}\w*" if word.endswith("~") else rf"\b{word}\b")
+    return re.compile("|".join(choices))
+
+
+def _compiled(rows: Sequence[Sequence[str]]) -> tuple[tuple[re.Pattern[str], ...], ...]:
+    return tuple(tuple(_compile(side) for side in row) for row in rows)
+
+
+_HARD = _compiled(contrasts.HARD)
+_SOFT = _compiled(contrasts.SOFT)
+
+
+def _sides(text: str, rows: Sequence[Sequence[re.Pattern[str]]]) -> tuple[frozenset[int], ...]:
+    return tuple(frozenset(i for i, side in enumerate(row) if side.search(text)) for row in rows)

@@ -1,0 +1,56 @@
+"""Is a kept answer still what the documents say? Pure but for one cheap look at the record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.chat import CacheEntry, CacheWishes, Evidence
+from gateway.ports import DocumentRecord
+
+MIN_OVERLAP = 0.5  # Jaccard of passages, kept against found now
+
+
+def too_old(entry: CacheEntry, wishes: CacheWishes, now: float) -> bool:
+    age_s = entry.age_s(now)
+    return age_s >= entry.ttl_s or (wishes.max_age_s is not None and age_s > wishes.max_age_s)
+
+
+def documents_unchanged(entry: CacheEntry, record: DocumentRecord | None) -> bool:
+    """Every document that the answer saw still has the version it saw."""
+    if not entry.dependencies:
+        return True
+    if record is None:
+        return False
+    current = record.versions(tuple(entry.dependencies))
+    return all(current.get(document) == version for document, version in entry.dependencies.items())
+
+
+def nothing_new(entry: CacheEntry, record: DocumentRecord | None, collections: Sequence[str]) -> bool:
+    """Nothing at all has happened to the collections since the answer's evidence was frozen."""
+    return not collections or (record is not None and record.epoch(collections) == entry.epoch)
+
+
+def same_evidence(entry: CacheEntry, fresh: Evidence) -> bool:
+    """The very passages that the answer rests on, in the versions it saw."""
+    return not fresh.partial and fresh.ids == entry.evidence and fresh.dependencies == entry.dependencies
+
+
+def why_evidence_disagrees(entry: CacheEntry, fresh: Evidence) -> str:
+    """Whether retrieval for the new wording supports the kept answer; "" where it does.
+
+    This is what catches a *new* document: versions of the old ones do not change when it arrives.
+    """
+    if fresh.partial:
+        return "evidence partial"
+    kept, found = set(entry.evidence), set(fresh.ids)
+    if not kept and not found:
+        return ""
+    if not kept or not found:
+        return "evidence differs"
+    current = fresh.dependencies
+    if any(current.get(document, version) != version for document, version in entry.dependencies.items()):
+        return "document changed"
+    best = max(fresh.passages, key=lambda passage: passage.score)
+    if best.id not in kept or len(kept & found) < MIN_OVERLAP * len(kept | found):
+        return "evidence differs"
+    return ""

@@ -1,0 +1,130 @@
+"""Keeps finished answers, after the reply and off its path."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from gateway.cache import freshness
+from gateway.cache.admission import Limits, Verdict, admissible
+from gateway.cache.keys import Keys
+from gateway.chat import Answer, CachedQuestion, CacheEntry, CacheWishes, ChatRequest, Evidence
+from gateway.clock import WallClock
+from gateway.errors import StoreUnavailable
+from gateway.ports import AnswerStore, DocumentRecord, QuestionIndex, Vector
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    entry: CacheEntry
+    vector: Vector | None  # None: not to be found by another wording
+
+
+class CacheWriter:
+    """A bounded queue and one task. Full queue, store away, documents changed: the answer is not kept, nothing else.
+
+    ``on_outcome`` hears "kept", "dropped", "store away", "document changed", "failed", or why it was not admitted.
+    """
+
+    def __init__(
+        self,
+        store: AnswerStore,
+        index: QuestionIndex | None = None,
+        *,
+        record: DocumentRecord | None = None,
+        on_outcome: Callable[[str], None] = lambda outcome: None,
+        wall_clock: WallClock = time.time,
+        max_waiting: int = 1_000,
+    ) -> None:
+        self._store = store
+        self._index = index
+        self._record = record
+        self._tell = on_outcome
+        self._now = wall_clock
+        self._queue: asyncio.Queue[_Offer] = asyncio.Queue(max_waiting)
+        self._worker: asyncio.Task[None] | None = None
+
+    def offer(
+        self,
+        keys: Keys,
+        request: ChatRequest,
+        answer: Answer,
+        evidence: Evidence,
+        vector: Vector | None,
+        wishes: CacheWishes,
+        limits: Limits = Limits(),  # noqa: B008  frozen
+    ) -> Verdict:
+        """Take an answer for keeping if it is admissible. Returns at once; never raises for what happens later."""
+        verdict = admissible(request, answer, evidence, wishes, limits)
+        if not verdict.keep:
+            self._tell(verdict.reason)
+            return verdict
+        entry = CacheEntry(
+            key=keys.exact,
+            question=request.question,
+            answer=answer,
+            requested_model=request.requested_model,
+            created_at=self._now(),
+            ttl_s=verdict.ttl_s,
+            evidence=evidence.ids,
+            citations=evidence.passages,
+            dependencies=evidence.dependencies,
+            epoch=evidence.epoch,
+            tags=wishes.tags,
+            namespace=wishes.namespace,
+        )
+        findable = keys.semantic and verdict.semantic
+        try:
+            self._queue.put_nowait(_Offer(entry, vector if findable else None))
+        except asyncio.QueueFull:
+            self._tell("dropped")
+            return verdict
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
+        return verdict
+
+    async def drain(self) -> None:
+        """Wait until everything offered so far is kept or given up."""
+        await self._queue.join()
+
+    async def close(self, within_s: float = 5.0) -> None:
+        """Drain, then stop. What is not written in time is lost: it was only a cache."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self.drain()
+        except TimeoutError:
+            log.info("answers not kept at shutdown", count=self._queue.qsize())
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
+            self._worker = None
+
+    async def _work(self) -> None:
+        while True:
+            offer = await self._queue.get()
+            try:
+                self._tell(await self._keep(offer))
+            except StoreUnavailable:
+                self._tell("store away")
+            except Exception:
+                self._tell("failed")
+                log.warning("answer not kept", exc_info=True)
+            finally:
+                self._queue.task_done()
+
+    async def _keep(self, offer: _Offer) -> str:
+        entry = offer.entry
+        if not freshness.documents_unchanged(entry, self._record):
+            return "document changed"  # between the search and now: the answer may rest on the old text
+        await self._store.put(entry)
+        if offer.vector is not None and self._index is not None:
+            text = unicodedata.normalize("NFC", entry.question)
+            await self._index.add(CachedQuestion(text, entry.key), offer.vector, entry.ttl_s)
+        return "kept"
