@@ -32,6 +32,7 @@ ANSWERED, LATE, FAILED, SKIPPED = "ok", "late", "failed", "skipped"
 _NEAR_DUPLICATE = 0.9  # share of common terms from which two passages say the same; numbers must agree as well
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _OVERFETCH = 2  # passages asked per source for each that is kept: duplicates and the token budget eat some
+_RERANKED = 4  # the same where a reranker chooses among them
 
 
 @dataclass(slots=True)
@@ -70,7 +71,7 @@ class Gatherer:
         self._rerank = rerank
         self._clock = clock
         self._breakers = {name: Breaker(clock) for name in sources}
-        self._left_behind: set[asyncio.Task[None]] = set()
+        self._left_behind: dict[asyncio.Task[None], _Ask] = {}  # who watches what
 
     async def gather(
         self,
@@ -85,7 +86,8 @@ class Gatherer:
             collections
         )  # before the search: a change during it makes the evidence look old, not new
         hard = deadline.within(self._hard_s)
-        search = Search(text, self._top_k * _OVERFETCH, groups, vector)
+        depth = self._top_k * (_OVERFETCH if self._rerank is None else _RERANKED)
+        search = Search(text, depth, groups, vector)
         names = [name for name in dict.fromkeys(collections) if name in self._sources]
         asks = [ask for name in names if (ask := self._ask(name, search, hard)) is not None]
         missing = len(asks) < len(names)
@@ -102,9 +104,9 @@ class Gatherer:
 
     async def close(self) -> None:
         """Stop what was left behind."""
-        for task in self._left_behind:
-            task.cancel()
-        await asyncio.gather(*self._left_behind, return_exceptions=True)
+        for ask in self._left_behind.values():
+            ask.task.cancel()
+        await asyncio.gather(*self._left_behind)
 
     def _ask(self, name: str, search: Search, hard: Deadline) -> _Ask | None:
         if not self._breakers[name].allows():
@@ -157,32 +159,29 @@ class Gatherer:
             return
         self._on_source(ask.collection, LATE, self._clock() - ask.began)
         watcher = asyncio.create_task(self._watch(ask, hard))
-        self._left_behind.add(watcher)
-        watcher.add_done_callback(self._left_behind.discard)
+        self._left_behind[watcher] = ask
+        watcher.add_done_callback(self._left_behind.pop)
 
     async def _watch(self, ask: _Ask, hard: Deadline) -> None:
         """See how a late source ends, by the hard limit at the latest."""
         breaker = self._breakers[ask.collection]
-        try:
-            done, _ = await asyncio.wait({ask.task}, timeout=hard.remaining_s())
-            seconds = self._clock() - ask.began
-            if done and not ask.task.cancelled() and ask.task.exception() is None:
-                breaker.answered(seconds)
-            else:
-                breaker.failed(seconds)
-        except asyncio.CancelledError:
-            breaker.abandoned()
-            raise
-        finally:
-            ask.task.cancel()
-            await asyncio.gather(ask.task, return_exceptions=True)
+        done, _ = await asyncio.wait({ask.task}, timeout=hard.remaining_s())
+        seconds = self._clock() - ask.began
+        if done and ask.task.cancelled():
+            breaker.abandoned()  # by close()
+        elif done and ask.task.exception() is None:
+            breaker.answered(seconds)
+        else:
+            breaker.failed(seconds)
+        ask.task.cancel()
+        await asyncio.gather(ask.task, return_exceptions=True)
 
     async def _reranked(
         self, rerank: Rerank, text: str, ranked: Sequence[Passage], hard: Deadline
     ) -> Sequence[Passage]:
         """The head of ``ranked`` in the reranker's order, or as it was where that is late or fails."""
         began, outcome = self._clock(), ANSWERED
-        head = ranked[: self._top_k * 4]
+        head = ranked[: self._top_k * _RERANKED]
         try:
             async with asyncio.timeout(hard.remaining_s()):
                 return await rerank(text, head, hard)
@@ -211,7 +210,7 @@ def _rank(text: str, rankings: Sequence[Sequence[Passage]]) -> list[Passage]:
     passages = {p.id: p for ranking in rankings for p in ranking}
     asked = tokenize(text)
     covered = {id: coverage(asked, tokenize(f"{p.title} {p.section} {p.text}")) for id, p in passages.items()}
-    by_words = sorted(passages, key=lambda id: (-covered[id], id))
+    by_words = sorted((id for id in passages if covered[id]), key=lambda id: (-covered[id], id))
     fused = fuse([[p.id for p in ranking] for ranking in rankings] + [by_words], tie=str)
     return [passages[id] for id, _ in fused]
 

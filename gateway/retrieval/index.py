@@ -7,6 +7,7 @@ give the same ranking whatever their history.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -200,11 +201,8 @@ class Index:
             segments[0] = merge(segments[:1])
         while len(segments) > 1 and segments[-2].live <= 2 * segments[-1].live:  # sizes stay geometric: few segments
             segments[-2:] = [merge(segments[-2:])]
-        return (
-            self
-            if len(segments) == len(self.segments) and segments[0] is self.segments[0]
-            else replace(self, segments=tuple(segments))
-        )
+        same = len(segments) == len(self.segments) and all(map(operator.is_, segments, self.segments))
+        return self if same else replace(self, segments=tuple(segments))
 
     def lexical(self, terms: Terms, k: int, allowed: Mapping[str, bool]) -> list[Hit]:
         """The ``k`` best passages by BM25, best first; ties by passage id."""

@@ -30,7 +30,9 @@ class HashingEmbedder:
         for row, text in zip(rows, texts, strict=True):
             for token in tokenize(text):
                 row[term_id(token) % self.dimensions] += 1
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+        norms = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+        unit: Vectors = (rows / norms).astype(np.float32)
+        return unit
 
     async def one(self, text: str) -> Vector:
         vector: Vector = (await self.embed([text], query=True))[0]

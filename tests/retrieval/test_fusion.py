@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +27,7 @@ def test_weights_move_the_balance() -> None:
 def test_every_item_comes_once_and_scores_fall(given: list[list[int]]) -> None:
     fused = fuse(given)
     assert sorted(item for item, _ in fused) == sorted({item for ranking in given for item in ranking})
-    assert all(a >= b for (_, a), (_, b) in zip(fused, fused[1:], strict=False))
+    assert all(a >= b for (_, a), (_, b) in pairwise(fused))
 
 
 @given(rankings)

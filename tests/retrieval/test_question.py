@@ -31,5 +31,6 @@ def test_only_the_last_two_earlier_questions_count() -> None:
 
 
 def test_a_long_question_that_points_nowhere_is_left_alone() -> None:
-    question = "해외 출장 중에 현지에서 병원 진료를 받은 경우 보험금 청구는 언제까지 어떤 서류를 갖추어 어느 부서에 내야 합니까 알려 주세요"
+    question = "해외 출장 중에 현지 병원에서 진료를 받으면 보험금을 며칠 안에 어느 부서에 어떤 서류로 청구합니까"
+    question += " 자세히 알려 주세요"
     assert search_text(conversation("정규직 연차는?", "16일입니다.", question)) == question
