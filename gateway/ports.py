@@ -76,7 +76,7 @@ class Source(Protocol):
     name: str
 
     async def search(self, search: Search, deadline: Deadline) -> list[Passage]:
-        """At most ``search.k`` passages, best first. May raise anything: the caller drops the source, not the request."""
+        """At most ``search.k`` passages, best first. May raise anything: the caller then drops this source."""
 
 
 class DocumentRecord(Protocol):
@@ -99,6 +99,13 @@ class Timeouts:
     total_s: float = 600.0
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far a reply that is passed on has come."""
+
+    content_seen: bool = False  # the first content token went by
+
+
 @dataclass(frozen=True, slots=True)
 class Forwarded:
     """A reply on its way through: status and headers are in, the body follows."""
@@ -106,10 +113,14 @@ class Forwarded:
     status: int
     headers: Json  # lower-case names
     body: AsyncIterator[bytes]
+    progress: Progress
 
     @property
     def is_stream(self) -> bool:
         return str(self.headers.get("content-type", "")).startswith("text/event-stream")
+
+
+OPERATIONS = {"chat/completions": "chat", "completions": "text_completion", "embeddings": "embeddings"}  # OTel GenAI
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +135,11 @@ class Outgoing:
     json: Json | None  # ``body``, parsed, where it is a JSON object
     content_type: str
     streamed: bool  # the caller asked for a stream: first-token and idle timeouts apply
+
+    @property
+    def operation(self) -> str:
+        """A bounded word for metrics."""
+        return OPERATIONS.get(self.path, "other")
 
 
 class Upstream(Protocol):

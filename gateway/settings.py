@@ -160,7 +160,9 @@ class Settings(Section):
         names = [m.name for m in self.models]
         deployments = [d.name for m in self.models for d in m.deployments]
         for what, given in (("model", names), ("deployment", deployments), ("collection", self.collections)):
-            problems += [f"{what} {name!r} is named twice" for name in sorted(set(given)) if list(given).count(name) > 1]
+            problems += [
+                f"{what} {name!r} is named twice" for name in sorted(set(given)) if list(given).count(name) > 1
+            ]
         with_deployments = {m.name for m in self.models if m.deployments}
         for model in self.models:
             for other in (*model.fallbacks, *((model.answers_with,) if model.answers_with else ())):
@@ -168,7 +170,9 @@ class Settings(Section):
                     problems.append(f"model {model.name!r} refers to {other!r}, which is no model with deployments")
             for collection in model.documents.collections if model.documents else ():
                 if collection not in self.collections:
-                    problems.append(f"model {model.name!r} uses collection {collection!r}, which is not under documents")
+                    problems.append(
+                        f"model {model.name!r} uses collection {collection!r}, which is not under documents"
+                    )
         if self.cache.store == "redis" and not self.cache.redis.url.get_secret_value():
             problems.append("cache.store is redis, but cache.redis.url is empty (set it, or REDIS_URL)")
         embedder = self.cache.semantic.embedder
@@ -200,7 +204,7 @@ NO_PROVIDER = """no provider is configured. Do one of these:
   3. write ocho.yaml (see examples/ocho.yaml) and start with: ocho serve --config ocho.yaml"""
 
 
-def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Settings:
+def load(path: Path | None, environ: Mapping[str, str] = os.environ, *, needs_models: bool = True) -> Settings:
     """The settings in ``path``, or those the environment alone gives. Raises SettingsError."""
     if path is None:
         raw: dict[str, Any] = {}
@@ -209,7 +213,7 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
         raw, lines = _read(path, environ)
     if not raw.get("models"):
         raw["models"] = _models_from_environment(environ)
-    if not raw["models"]:
+    if not raw["models"] and needs_models:
         raise SettingsError(NO_PROVIDER)
     if environ.get("REDIS_URL"):
         cache = raw.setdefault("cache", {})

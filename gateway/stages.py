@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -49,12 +49,22 @@ class Stages:
         return default
 
 
+class Start(Protocol):
+    def __call__(self, work: Coroutine[Any, Any, T], /) -> asyncio.Task[T]: ...
+
+
 @asynccontextmanager
-async def started(*work: Coroutine[Any, Any, Any]) -> AsyncIterator[tuple[asyncio.Task[Any], ...]]:
-    """Run ``work`` beside the block; whatever still runs at its end is cancelled and waited for."""
-    tasks = tuple(asyncio.create_task(one) for one in work)
+async def beside() -> AsyncIterator[Start]:
+    """Work started in the block runs beside it; what still runs at its end is cancelled and waited for."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    def start(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        tasks.append(task)
+        return task
+
     try:
-        yield tasks
+        yield start
     finally:
         for task in tasks:
             task.cancel()

@@ -6,11 +6,12 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from gateway.chat import Answer, ChatRequest, Closed, Delta, Opened, RequestContext, Send, has_content
+from gateway.clock import Clock
 from gateway.errors import ELSEWHERE_STATUS, TRANSIENT_STATUS, UnknownModel, UpstreamBroken, UpstreamError
 from gateway.metrics import Metrics
 from gateway.ports import Forwarded, Outgoing, Timeouts, Upstream
@@ -29,13 +30,14 @@ class Route:
 
     deployments: tuple[str, ...]
     fallbacks: tuple[str, ...] = ()  # other models, in order, when every deployment of this one failed
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = field(default_factory=Timeouts)
     retries: int = 2  # further attempts after the first
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
     health: Health
+    model: str  # whose deployment this is: another one than was asked for after a fallback
     kind: str  # primary, retry, fallback
     timeouts: Timeouts
     number: int
@@ -77,52 +79,36 @@ class Router:
     async def _stream_once(
         self, attempt: Attempt, request: ChatRequest, ctx: RequestContext, opened: Opened, send: Send
     ) -> Answer:
-        deployment = attempt.health.deployment
-        began = self._clock()
-        held: list[Delta] | None = []  # role chunk and the like, until content proves the model answers
-        with self._watched(attempt, request.requested_model, "chat") as outcome:
+        outgoing = replace(request, requested_model=attempt.model)
+        call = _Call(attempt, ctx, opened, send, self._clock)
+        with self._watched(attempt, "chat") as outcome:
             try:
-                async with self._upstream.stream(deployment, request, ctx, attempt.timeouts) as events:
+                stream = self._upstream.stream(attempt.health.deployment, outgoing, ctx, attempt.timeouts)
+                async with stream as events:
                     async for event in events:
-                        if isinstance(event, Closed):
-                            if held is not None:
-                                self._open(attempt, opened, ctx, began, event.answer.model, held, send)
-                            if event.answer.usage is not None:
-                                usage = event.answer.usage
-                                self._metrics.tokens(request.requested_model, usage.prompt_tokens, usage.completion_tokens)
-                            ctx.timings.record("upstream", self._clock() - began)
-                            send(Closed(event.answer, dict(ctx.timings.stages)))
+                        if isinstance(event, Delta):
+                            call.delta(event)
+                        elif isinstance(event, Closed):
+                            call.closed(event)
                             outcome.append("ok")
+                            self._measure(call, event.answer)
                             return event.answer
-                        assert isinstance(event, Delta)
-                        if held is None:
-                            send(event)
-                            continue
-                        held.append(event)
-                        if event.text or has_content(event.chunk):
-                            self._open(attempt, opened, ctx, began, str(event.chunk.get("model") or ""), held, send)
-                            held = None
-                raise UpstreamBroken(f"the answer of deployment {deployment.name} stopped in the middle")
+                raise UpstreamBroken(f"the answer of deployment {attempt.health.deployment.name} stopped in the middle")
             except UpstreamError as error:
                 outcome.append(error.code or "upstream_error")
-                if held is None:
-                    raise
                 self._failed(attempt, error, ctx)
+                if call.first_token_s is not None:
+                    raise
                 raise _BeforeContent(error) from error
 
-    def _open(
-        self, attempt: Attempt, opened: Opened, ctx: RequestContext, began: float, model: str, held: list[Delta], send: Send
-    ) -> None:
-        now = self._clock()
-        name = attempt.health.deployment.name
-        attempt.health.succeeded(now - began, now)
-        self._metrics.deployment_state(name, 0)
-        self._metrics.upstream_first_chunk("chat", attempt.health.deployment.kind, opened.model, now - began)
-        ctx.timings.record("upstream_ttft", now - began)
-        stages = dict(ctx.timings.stages)
-        send(replace(opened, deployment=name, attempts=attempt.number, model=model or opened.model, stages=stages))
-        for delta in held:
-            send(delta)
+    def _measure(self, call: _Call, answer: Answer) -> None:
+        attempt = call.attempt
+        self._metrics.deployment_state(attempt.health.deployment.name, 0)
+        if call.first_token_s is not None:
+            kind = attempt.health.deployment.kind
+            self._metrics.upstream_first_chunk("chat", kind, attempt.model, call.first_token_s)
+        if answer.usage is not None:
+            self._metrics.tokens(attempt.model, answer.usage.prompt_tokens, answer.usage.completion_tokens)
 
     @asynccontextmanager
     async def forward(self, sent: Outgoing, ctx: RequestContext) -> AsyncIterator[tuple[Forwarded, Attempt]]:
@@ -139,12 +125,14 @@ class Router:
                 break
             await self._pause(attempt, failure, ctx)
             began = self._clock()
-            with self._watched(attempt, sent.model, sent.path) as outcome:
+            with self._watched(attempt, sent.operation) as outcome:
                 try:
-                    async with self._upstream.forward(attempt.health.deployment, sent, ctx, attempt.timeouts) as reply:
+                    outgoing = replace(sent, model=attempt.model)
+                    deployment = attempt.health.deployment
+                    async with self._upstream.forward(deployment, outgoing, ctx, attempt.timeouts) as reply:
                         if _worth_another(reply.status, attempts[tried:]):
                             failure = UpstreamError(
-                                f"deployment {attempt.health.deployment.name} answered {reply.status}",
+                                f"deployment {deployment.name} answered {reply.status}",
                                 retry_after_s=_seconds(reply.headers.get("retry-after")),
                             )
                             failure.transient = reply.status in TRANSIENT_STATUS
@@ -183,15 +171,15 @@ class Router:
         number = 0
         for health in ranked:
             number += 1
-            yield Attempt(health, "primary" if number == 1 else "retry", route.timeouts, number)
+            yield Attempt(health, model, "primary" if number == 1 else "retry", route.timeouts, number)
         for fallback in route.fallbacks:
             other = self._route(fallback)
             for health in rank([self._deployments[name] for name in other.deployments], now, random.randrange):
                 number += 1
-                yield Attempt(health, "fallback", other.timeouts, number)
+                yield Attempt(health, fallback, "fallback", other.timeouts, number)
         while number <= route.retries:
             number += 1
-            yield Attempt(ranked[(number - 1) % len(ranked)], "retry", route.timeouts, number, again=True)
+            yield Attempt(ranked[(number - 1) % len(ranked)], model, "retry", route.timeouts, number, again=True)
 
     async def _pause(self, attempt: Attempt, failure: UpstreamError | None, ctx: RequestContext) -> None:
         """Wait before asking a deployment that just failed; a fresh one is asked at once. Raises ``failure``
@@ -218,7 +206,7 @@ class Router:
         )  # fmt: skip
 
     @contextmanager
-    def _watched(self, attempt: Attempt, model: str, operation: str) -> Iterator[list[str]]:
+    def _watched(self, attempt: Attempt, operation: str) -> Iterator[list[str]]:
         """Count one call: load while it runs, its outcome and seconds at its end (an empty outcome: cancelled)."""
         health = attempt.health
         began = self._clock()
@@ -232,7 +220,54 @@ class Router:
             seconds = self._clock() - began
             self._metrics.upstream_attempt(health.deployment.name, attempt.kind, "ok" if result == "ok" else
                                            "cancelled" if result == "cancelled" else "failed")  # fmt: skip
-            self._metrics.upstream_ended(operation, health.deployment.kind, model, "" if result == "ok" else result, seconds)
+            self._metrics.upstream_ended(
+                operation, health.deployment.kind, attempt.model, "" if result == "ok" else result, seconds
+            )
+
+
+class _Call:
+    """One upstream answer on its way to the listeners. Holds back what proves nothing until the first content token."""
+
+    def __init__(self, attempt: Attempt, ctx: RequestContext, opened: Opened, send: Send, clock: Clock) -> None:
+        self.attempt = attempt
+        self.first_token_s: float | None = None  # seconds from sending; None: nothing sent to listeners yet
+        self._ctx = ctx
+        self._opened = opened
+        self._send = send
+        self._clock = clock
+        self._began = clock()
+        self._held: list[Delta] = []
+
+    def delta(self, event: Delta) -> None:
+        if self.first_token_s is not None:
+            self._send(event)
+            return
+        self._held.append(event)
+        if event.text or has_content(event.chunk):
+            self._open(str(event.chunk.get("model") or ""))
+
+    def closed(self, event: Closed) -> None:
+        if self.first_token_s is None:
+            self._open(event.answer.model)
+        self._ctx.timings.record("upstream", self._clock() - self._began)
+        self._send(Closed(event.answer, dict(self._ctx.timings.stages)))
+
+    def _open(self, model: str) -> None:
+        now = self._clock()
+        self.first_token_s = now - self._began
+        self.attempt.health.succeeded(self.first_token_s, now)
+        self._ctx.timings.record("upstream_ttft", self.first_token_s)
+        self._send(
+            replace(
+                self._opened,
+                deployment=self.attempt.health.deployment.name,
+                attempts=self.attempt.number,
+                model=model or self._opened.model,
+                stages=dict(self._ctx.timings.stages),
+            )
+        )
+        for event in self._held:
+            self._send(event)
 
 
 class _BeforeContent(Exception):

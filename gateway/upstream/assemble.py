@@ -30,7 +30,9 @@ class Assembler:
                 self._extras[name] = value
         for part in chunk.get("choices") or ():
             index = part.get("index", 0)
-            choice = self._choices.setdefault(index, {"index": index, "message": {"role": "assistant", "content": None}})
+            choice = self._choices.setdefault(
+                index, {"index": index, "message": {"role": "assistant", "content": None}}
+            )
             _merge(choice["message"], part.get("delta") or {})
             for name, value in part.items():
                 if name in {"index", "delta"} or value is None:

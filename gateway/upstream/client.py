@@ -6,7 +6,7 @@ Two ways through: ``stream`` turns one chat completion into answer events; ``for
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ import orjson
 from gateway.chat import AnswerEvent, ChatRequest, Closed, Delta, Deployment, Json, RequestContext, has_content
 from gateway.clock import Clock, Deadline
 from gateway.errors import UpstreamBroken, UpstreamError, UpstreamRejected, UpstreamTimeout, UpstreamUnreachable
-from gateway.ports import Forwarded, Outgoing, Timeouts
+from gateway.ports import Forwarded, Outgoing, Progress, Timeouts
 from gateway.upstream import wire
 from gateway.upstream.assemble import Assembler, answer_of
 from gateway.upstream.sse_reader import DONE, SSEOverflow, SSEReader
@@ -67,13 +67,21 @@ class UpstreamClient:
         with _our_errors(deployment.name):
             async with asyncio.timeout(first.remaining_s()):
                 response = await self._session.request(
-                    sent.method, url, data=wire.forward_body(deployment, sent), headers=headers, timeout=_connect(timeouts), allow_redirects=False
+                    sent.method,
+                    url,
+                    data=wire.forward_body(deployment, sent),
+                    headers=headers,
+                    timeout=_connect(timeouts),
+                    allow_redirects=False,
                 )
         try:
             received = {name.lower(): value for name, value in response.headers.items()}
-            pieces = _pieces(deployment.name, response, first, total, timeouts.idle_s if sent.streamed else None)
+            progress = Progress()
+            pieces = _pieces(
+                deployment.name, response, progress, first, total, timeouts.idle_s if sent.streamed else None
+            )
             async with aclosing(pieces) as body:
-                yield Forwarded(response.status, received, body)
+                yield Forwarded(response.status, received, body, progress)
         finally:
             # A reply read to its end has given its connection back already; any other connection is dropped.
             response.close()
@@ -81,7 +89,7 @@ class UpstreamClient:
 
 async def _events(
     name: str, response: aiohttp.ClientResponse, first: Deadline, total: Deadline, idle_s: float
-) -> AsyncIterator[AnswerEvent]:
+) -> AsyncGenerator[AnswerEvent, None]:
     assembler = Assembler()
     if response.content_type == "application/json":  # the server does not stream: one delta is all there is
         with _our_errors(name):
@@ -120,8 +128,13 @@ async def _events(
 
 
 async def _pieces(
-    name: str, response: aiohttp.ClientResponse, first: Deadline, total: Deadline, idle_s: float | None
-) -> AsyncIterator[bytes]:
+    name: str,
+    response: aiohttp.ClientResponse,
+    progress: Progress,
+    first: Deadline,
+    total: Deadline,
+    idle_s: float | None,
+) -> AsyncGenerator[bytes, None]:
     """Body bytes as they come. With ``idle_s``, silence before the first content token or between pieces ends it."""
     reader: SSEReader | None = SSEReader() if idle_s is not None and response.status == 200 else None
     while True:
@@ -129,8 +142,9 @@ async def _pieces(
         with _our_errors(name):
             async with asyncio.timeout(wait.remaining_s()):
                 received = await response.content.readany()
-            if reader is not None and any(_gives_content(p) for p in reader.feed(received)):
-                reader = None
+            if reader is not None and any(_gives_content(payload) for payload in reader.feed(received)):
+                reader = None  # from here on the bytes are not looked into
+                progress.content_seen = True
         if not received:
             return
         yield received

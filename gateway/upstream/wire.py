@@ -19,7 +19,7 @@ def target(deployment: Deployment, path: str, model: str, query: str = "") -> st
     """URL of ``path`` ("chat/completions", "files", …) at the deployment.
 
     Azure addresses models by path, ``/openai/deployments/{deployment}/{operation}?api-version=``
-    (learn.microsoft.com, Azure OpenAI REST reference); without an api_version its v1 surface is used, which is OpenAI's.
+    (Azure OpenAI REST reference); without an api_version its v1 surface is used, which is OpenAI's.
     """
     base = deployment.base_url.rstrip("/")
     if deployment.kind != "azure":
@@ -55,9 +55,10 @@ def chat_body(deployment: Deployment, request: ChatRequest) -> bytes:
 
 def forward_body(deployment: Deployment, sent: Outgoing) -> bytes | AsyncIterator[bytes] | None:
     """The bytes as they came, unless the deployment knows the model by another name."""
-    if sent.json is None or not deployment.model or sent.json.get("model") == deployment.model:
+    name = deployment.model or sent.model
+    if sent.json is None or sent.json.get("model") == name:
         return sent.body
-    return orjson.dumps({**sent.json, "model": deployment.model})
+    return orjson.dumps({**sent.json, "model": name})
 
 
 def _with_query(url: str, query: str) -> str:

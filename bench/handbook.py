@@ -1,0 +1,105 @@
+"""The sample questions, and whether an answer to one is right. Pure but for reading the files."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import combinations
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[1] / "examples" / "handbook"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    id: str
+    group: str  # questions of one group have the same answer
+    lang: str
+    text: str
+    facts: tuple[tuple[str, ...], ...]  # all of them must be in the answer, each in any of its spellings
+    wrong_facts: tuple[str, ...]  # facts of a sibling question: in the first paragraph they show a mix-up
+    document: str | None  # None: the handbook does not answer this
+    kind: str  # plain, rephrase, trap, unanswerable
+
+
+class Verdict(StrEnum):
+    RIGHT = "right"
+    WRONG = "wrong"
+    REFUSED = "refused"  # said it cannot answer; for an unanswerable question that is right
+
+
+def load(path: Path = FOLDER / "questions.jsonl") -> list[Question]:
+    return [_question(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _question(row: Mapping[str, object]) -> Question:
+    facts = row["facts"]
+    assert isinstance(facts, list)
+    wrong = row.get("wrong_facts") or []
+    assert isinstance(wrong, list)
+    document = row.get("doc")
+    return Question(
+        id=str(row["id"]),
+        group=str(row["group"]),
+        lang=str(row["lang"]),
+        text=str(row["q"]),
+        facts=tuple(tuple(map(str, spellings)) for spellings in facts),
+        wrong_facts=tuple(map(str, wrong)),
+        document=str(document) if document else None,
+        kind=str(row["kind"]),
+    )
+
+
+_REFUSAL = re.compile(
+    r"찾을 수 없|찾지 못|없습니다\.?\s*$|나와 ?있지 않|포함되어 ?있지 않|확인할 수 없|확인되지 않|답변(?:을)? ?드릴 수 없|도와드릴 수 없|죄송"
+    r"|do(?:es)? not contain|not (?:in|mentioned|found|specified|provided)|no information|cannot (?:help|answer)|can't|unable to|sorry",
+    re.IGNORECASE,
+)
+
+
+def judge(question: Question, answer: str) -> Verdict:
+    """Right: every gold fact is there and the first paragraph states no sibling's. Blanks and case do not count."""
+    lead = answer.strip().split("\n\n", 1)[0]
+    refused = bool(_REFUSAL.search(lead))
+    if question.document is None:
+        return Verdict.RIGHT if refused else Verdict.WRONG
+    whole, first = _plain(answer), _plain(lead)
+    complete = all(any(_plain(spelling) in whole for spelling in spellings) for spellings in question.facts)
+    mixed_up = any(_plain(wrong) in first for wrong in question.wrong_facts)
+    if complete and not mixed_up:
+        return Verdict.RIGHT
+    return Verdict.REFUSED if refused and not mixed_up else Verdict.WRONG
+
+
+def agreement(answers: Iterable[tuple[str, str]]) -> float:
+    """Share of pairs of answers within one group that state the same facts. ``answers``: (group, answer) pairs.
+
+    Facts compared: the numbers of the first paragraph, and whether it is a refusal. 1.0 where there is no pair.
+    """
+    groups: defaultdict[str, list[tuple[frozenset[str], bool]]] = defaultdict(list)
+    for group, answer in answers:
+        groups[group].append(_stated(answer))
+    pairs = [one == other for stated in groups.values() for one, other in combinations(stated, 2)]
+    return sum(pairs) / len(pairs) if pairs else 1.0
+
+
+def _stated(answer: str) -> tuple[frozenset[str], bool]:
+    lead = re.sub(r"\[doc\d+\]", "", answer.strip().split("\n\n", 1)[0])
+    numbers = frozenset(n.replace(",", "") for n in re.findall(r"\d+(?:[.,]\d+)*", lead))
+    return numbers, bool(_REFUSAL.search(lead))
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\s+", "", unicodedata.normalize("NFC", text)).casefold()
+
+
+def pick(questions: Sequence[Question], groups: int, rng_choice: Sequence[int]) -> list[Question]:
+    """All questions of the first ``groups`` groups in the order that ``rng_choice`` (a permutation) gives."""
+    names = list(dict.fromkeys(q.group for q in questions))
+    chosen = {names[i] for i in list(rng_choice)[:groups]}
+    return [q for q in questions if q.group in chosen]

@@ -1,0 +1,149 @@
+"""Two ways to ask a question about documents: as an application of 2023 did it, and through a gateway.
+
+Both use the openai SDK, as applications do, with its own retries. Seconds are what the application's user waits.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from openai import AsyncOpenAI, OpenAIError
+
+from bench.handbook import Question
+from gateway.chat import Evidence
+from gateway.clock import Deadline
+from gateway.ports import Search, Vector
+from gateway.retrieval.grounding import documents
+from gateway.retrieval.sources.embedded import EmbeddedSource
+
+REWRITE = "Rewrite the user's message as one search query over company documents. Answer with the query only, in at most 1 sentences."
+INSTRUCTIONS_2023 = (
+    "You are a helpful assistant. Answer the question using the documents below and cite them as [docN]."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one ask came to."""
+
+    question: Question
+    answer: str
+    error: str  # "" where there is an answer
+    seconds: float  # sent → last token
+    first_token_s: float  # sent → first token the user sees
+    stages: Mapping[str, float] = field(default_factory=dict)  # seconds
+    cache: str = ""
+    tokens: int = 0  # that the provider billed for this ask; 0 where the answer came from the cache
+
+
+class DirectPath:
+    """Sequential, without streaming: rewrite → embed → search → prompt → wait for the whole answer.
+
+    Search runs in process and there is no reranker, which is kinder to this path than 2023 was: the services it would
+    call added about 0.9 s (retrieval 0.25 s, reranking 0.6 s).
+    """
+
+    def __init__(self, client: AsyncOpenAI, model: str, rewrite_model: str, embedding_model: str, source: EmbeddedSource, top_k: int = 6) -> None:  # fmt: skip
+        self._client = client
+        self._model = model
+        self._rewrite_model = rewrite_model
+        self._embedding_model = embedding_model
+        self._source = source
+        self._top_k = top_k
+        self.max_tokens: int | None = None
+
+    async def ask(self, question: Question) -> Outcome:
+        began = time.monotonic()
+        marks: dict[str, float] = {}
+        try:
+            query = await self._rewritten(question.text)
+            marks["rewrite"] = time.monotonic()
+            if self._embedding_model:
+                await self._client.embeddings.create(model=self._embedding_model, input=query)
+            marks["embed"] = time.monotonic()
+            passages = await self._source.search(
+                Search(question.text, self._top_k, frozenset(), _no_vector), Deadline.after(10)
+            )
+            marks["search"] = time.monotonic()
+            system = f"{INSTRUCTIONS_2023}\n\n{documents(Evidence(tuple(passages)))}"
+            reply = await self._client.chat.completions.create(
+                model=self._model,
+                messages=[{"role": "system", "content": system}, {"role": "user", "content": question.text}],
+                **({"max_tokens": self.max_tokens} if self.max_tokens else {}),
+            )
+            marks["answer"] = time.monotonic()
+        except OpenAIError as error:
+            seconds = time.monotonic() - began
+            return Outcome(question, "", str(error), seconds, seconds, _durations(began, marks))
+        text = reply.choices[0].message.content or ""
+        seconds = time.monotonic() - began
+        tokens = reply.usage.total_tokens if reply.usage else 0
+        return Outcome(question, text, "", seconds, seconds, _durations(began, marks), tokens=tokens)
+
+    async def _rewritten(self, text: str) -> str:
+        if not self._rewrite_model:
+            return text
+        reply = await self._client.chat.completions.create(
+            model=self._rewrite_model,
+            messages=[{"role": "system", "content": REWRITE}, {"role": "user", "content": text}],
+            max_tokens=30,
+        )
+        return reply.choices[0].message.content or text
+
+
+class GatewayPath:
+    """One streamed chat completion; the gateway does the rest."""
+
+    def __init__(self, client: AsyncOpenAI, model: str) -> None:
+        self._client = client
+        self._model = model
+        self.max_tokens: int | None = None
+
+    async def ask(self, question: Question) -> Outcome:
+        began = time.monotonic()
+        first: float | None = None
+        pieces: list[str] = []
+        tokens = 0
+        stages: dict[str, float] = {}
+        cache = ""
+        try:
+            reply = await self._client.chat.completions.with_raw_response.create(
+                model=self._model,
+                messages=[{"role": "user", "content": question.text}],
+                stream=True,
+                stream_options={"include_usage": True},
+                **({"max_tokens": self.max_tokens} if self.max_tokens else {}),
+            )
+            cache = reply.headers.get("x-ocho-cache", "")
+            stages = _server_timing(reply.headers.get("server-timing", ""))
+            async for chunk in reply.parse():
+                if chunk.choices and chunk.choices[0].delta.content:
+                    first = first or time.monotonic() - began
+                    pieces.append(chunk.choices[0].delta.content)
+                if chunk.usage:
+                    tokens = chunk.usage.total_tokens
+        except OpenAIError as error:
+            seconds = time.monotonic() - began
+            return Outcome(question, "".join(pieces), str(error), seconds, first or seconds, stages, cache)
+        seconds = time.monotonic() - began
+        billed = tokens if cache in {"miss", "bypass"} else 0
+        return Outcome(question, "".join(pieces), "", seconds, first or seconds, stages, cache, billed)
+
+
+async def _no_vector() -> Vector | None:
+    return None
+
+
+def _durations(began: float, marks: Mapping[str, float]) -> dict[str, float]:
+    durations: dict[str, float] = {}
+    for stage, ended in marks.items():
+        durations[stage] = ended - began
+        began = ended
+    return durations
+
+
+def _server_timing(header: str) -> dict[str, float]:
+    return {name: float(ms) / 1000 for name, ms in re.findall(r"([\w.-]+);dur=([\d.]+)", header)}

@@ -1,0 +1,150 @@
+"""One answer's way out: its events, written to the caller whole or as a stream, and timed as the caller sees them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import orjson
+from aiohttp import web
+
+from gateway.cache.inflight import Joined
+from gateway.chat import CacheOutcome, ChatRequest, Closed, Delta, Json, Opened, RequestContext, has_content
+from gateway.errors import GatewayError, UpstreamBroken
+from gateway.ingress import openai
+from gateway.ingress.reply import answer_headers, server_timing
+from gateway.ingress.sse import ChatStream, error_frame
+from gateway.metrics import Metrics
+from gateway.retrieval.grounding import context
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """What of the inner workings callers are shown."""
+
+    timing: bool  # Server-Timing and the timing comment at the end of streams
+    hit_details: bool  # entry, similarity and age of cache hits
+
+
+class Answering:
+    """Writes one answer's events to its caller, whole or as a stream, and measures what the caller sees."""
+
+    def __init__(
+        self,
+        showing: Showing,
+        metrics: Metrics,
+        http_request: web.Request,
+        request: ChatRequest,
+        ctx: RequestContext,
+        began: float,
+    ) -> None:
+        self._showing = showing
+        self._metrics = metrics
+        self._http_request = http_request
+        self._request = request
+        self._ctx = ctx
+        self._began = began
+        self._opened: Opened | None = None
+        self._first_token_seen = False
+
+    async def whole(self, joined: Joined) -> web.Response:
+        answer_id = ""
+        try:
+            async for event in joined.events:
+                if isinstance(event, Opened):
+                    self._open(event, joined)
+                elif isinstance(event, Delta):
+                    answer_id = answer_id or str(event.chunk.get("id") or "")
+                    self._content(event)
+                else:
+                    opened = self._served()
+                    body = openai.completion(event.answer, answer_id, self._context(opened))
+                    headers = self._headers(opened)
+                    if self._showing.timing:
+                        headers["server-timing"] = server_timing(self._stages(event), self._elapsed())
+                    self._end("ok")
+                    return web.Response(body=orjson.dumps(body), headers=headers, content_type="application/json")
+            raise UpstreamBroken("the answer stopped in the middle")
+        except GatewayError as error:
+            self._end(error.code or "error")
+            raise
+
+    async def stream(self, joined: Joined) -> web.StreamResponse:
+        frames = ChatStream(include_usage=self._request.include_usage, timing=self._showing.timing)
+        response: web.StreamResponse | None = None
+        try:
+            async for event in joined.events:
+                if isinstance(event, Delta):
+                    assert response is not None
+                    self._content(event)
+                    await response.write(frames.delta(event))
+                elif isinstance(event, Opened):
+                    opened = self._open(event, joined)
+                    frames.opened(opened, self._context(opened))
+                    response = await self._begin_stream(opened)
+                else:
+                    assert response is not None
+                    await response.write(frames.closed(event.answer, self._stages(event), self._elapsed()))
+                    await response.write_eof()
+                    self._end("ok")
+                    return response
+            raise UpstreamBroken("the answer stopped in the middle")
+        except GatewayError as error:
+            self._end(error.code or "error")
+            if response is None:
+                raise
+            await response.write(error_frame(error))
+            await response.write_eof()
+            return response
+
+    async def _begin_stream(self, opened: Opened) -> web.StreamResponse:
+        headers = self._headers(opened) | {
+            "content-type": "text/event-stream; charset=utf-8",
+            "cache-control": "no-cache",
+        }
+        if self._showing.timing:
+            headers["server-timing"] = server_timing(self._stages(opened))
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(self._http_request)
+        return response
+
+    def _open(self, event: Opened, joined: Joined) -> Opened:
+        if joined.coalesced and event.cache is CacheOutcome.MISS:
+            event = replace(event, cache=CacheOutcome.COALESCED)
+        self._opened = event
+        return event
+
+    def _served(self) -> Opened:
+        assert self._opened is not None  # Opened is always the first event
+        return self._opened
+
+    def _content(self, event: Delta) -> None:
+        if not self._first_token_seen and (event.text or has_content(event.chunk)):
+            self._first_token_seen = True
+            opened = self._served()
+            self._metrics.first_token(self._request.requested_model, opened.cache, opened.served_by, self._elapsed())
+
+    def _headers(self, opened: Opened) -> dict[str, str]:
+        return answer_headers(opened, details=self._showing.hit_details) | {"x-request-id": self._ctx.id}
+
+    def _stages(self, event: Opened | Closed) -> Mapping[str, tuple[float, str]]:
+        """This request's own stages, then those of the flight it rode on."""
+        return {**self._ctx.timings.stages, **event.stages}
+
+    def _context(self, opened: Opened) -> Json | None:
+        return context(opened.citations, self._request.question) if opened.citations else None
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+    def _end(self, outcome: str) -> None:
+        opened = self._opened
+        self._metrics.chat_ended(
+            self._request.requested_model,
+            opened.cache if opened is not None else CacheOutcome.MISS,
+            opened.served_by if opened is not None else "none",
+            self._request.stream,
+            outcome,
+            self._elapsed(),
+        )

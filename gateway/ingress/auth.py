@@ -1,0 +1,60 @@
+"""API key → tenant. Keys are kept and compared as hashes only."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.chat import Tenant
+from gateway.errors import Forbidden, Unauthorized
+
+OPEN = "open"  # id of the one tenant of a gateway without keys
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHolder:
+    tenant: Tenant
+    key_id: str  # first half of the key's hash: names the key without giving it away
+
+
+class KeyRing:
+    """Who holds which key. Without keys everybody is one tenant (for a gateway on loopback)."""
+
+    def __init__(self, keys: Sequence[tuple[str, Tenant]], admin_key: str = "") -> None:
+        self._holders = {_digest(key): KeyHolder(tenant, _digest(key)[:16].hex()) for key, tenant in keys}
+        self._open = KeyHolder(Tenant(OPEN), "")
+        self._admin = _digest(admin_key) if admin_key else None
+
+    def holder(self, headers: Mapping[str, str]) -> KeyHolder:
+        """Raises Unauthorized. A lookup by SHA-256 leaks nothing of a key through its timing."""
+        if not self._holders:
+            return self._open
+        key = _presented(headers)
+        if not key:
+            raise Unauthorized("no API key: send 'Authorization: Bearer KEY' or, as Azure clients do, 'api-key: KEY'")
+        holder = self._holders.get(_digest(key))
+        if holder is None:
+            raise Unauthorized("this API key is not known here; ask whoever runs this gateway for one")
+        return holder
+
+    def require_admin(self, headers: Mapping[str, str]) -> None:
+        """Raises Unauthorized or Forbidden when an admin key is configured and this is not it."""
+        if self._admin is None:
+            return
+        key = _presented(headers)
+        if not key:
+            raise Unauthorized("this page needs the admin key: send 'Authorization: Bearer KEY'")
+        if _digest(key) != self._admin:
+            raise Forbidden("this page needs the admin key")
+
+
+def _presented(headers: Mapping[str, str]) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return headers.get("api-key", "").strip()
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

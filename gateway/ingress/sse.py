@@ -1,0 +1,59 @@
+"""Answer events → server-sent events (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+
+from gateway.chat import Answer, Delta, Json, Opened
+from gateway.errors import GatewayError
+from gateway.ingress import openai
+
+
+class ChatStream:
+    """Frames of one streamed chat answer. Provider chunks go out byte for byte as they came in."""
+
+    def __init__(self, *, include_usage: bool, timing: bool) -> None:
+        self._include_usage = include_usage
+        self._timing = timing
+        self._id = ""
+        self._context: bytes = b""
+
+    def opened(self, event: Opened, context: Json | None) -> None:
+        if context is not None:  # Azure On Your Data sends it in a first chunk of its own
+            delta = {"role": "assistant", "context": context}
+            self._context = _frame(orjson.dumps(openai.chunk(event.model, "", delta)))
+
+    def delta(self, event: Delta) -> bytes:
+        frame = _frame(event.raw)
+        if self._context:
+            frame, self._context = self._context + frame, b""
+        if not self._id:
+            self._id = str(event.chunk.get("id") or "")
+        return frame
+
+    def closed(self, answer: Answer, stages: Mapping[str, tuple[float, str]], total_s: float) -> bytes:
+        frames = b""
+        if self._include_usage:
+            frames += _frame(orjson.dumps(openai.usage_chunk(answer, self._id)))
+        if self._timing:
+            frames += timing_comment(stages, total_s)
+        return frames + b"data: [DONE]\n\n"
+
+
+def timing_comment(stages: Mapping[str, tuple[float, str]], total_s: float) -> bytes:
+    """A comment, which clients skip: never a made-up chunk."""
+    milliseconds = {stage: round(seconds * 1000, 1) for stage, (seconds, _) in stages.items()}
+    return b": ocho-timing " + orjson.dumps(milliseconds | {"total": round(total_s * 1000, 1)}) + b"\n\n"
+
+
+def error_frame(error: GatewayError) -> bytes:
+    """An error after the first byte; no [DONE] follows it."""
+    return _frame(orjson.dumps(error.body()))
+
+
+def _frame(payload: bytes) -> bytes:
+    if b"\n" in payload:  # a payload that came in several data lines goes out in several
+        payload = payload.replace(b"\n", b"\ndata: ")
+    return b"data: " + payload + b"\n\n"

@@ -1,0 +1,107 @@
+"""What a caller may ask of the gateway itself: headers, or the ``ocho`` object of the body (pure).
+
+Headers win over the body; the body exists because many chat UIs cannot set headers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.chat import CacheWishes
+from gateway.errors import InvalidRequest
+
+PREFIX = "x-ocho-"
+KNOWN = frozenset({"deadline-ms", "cache", "cache-ttl", "cache-namespace", "tags", "cache-control"})
+MAX_DEADLINE_MS = 3_600_000
+CACHE_MODES = {"on": (True, True), "read": (True, False), "write": (False, True), "off": (False, False)}
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    cache: CacheWishes
+    deadline_s: float | None
+
+
+def wishes_of(headers: Mapping[str, str], body: dict[str, Any]) -> Wishes:
+    """Read the wishes and take ``ocho`` out of ``body``. Raises InvalidRequest."""
+    given = _from_body(body.pop("ocho", None))
+    for name in KNOWN:
+        if (value := headers.get(name if name == "cache-control" else PREFIX + name)) is not None:
+            given[name] = value
+    read, write, asked = True, True, False
+    if mode := given.get("cache"):
+        if mode.lower() not in CACHE_MODES:
+            raise InvalidRequest(f"x-ocho-cache must be one of {', '.join(CACHE_MODES)}", param="x-ocho-cache")
+        read, write = CACHE_MODES[mode.lower()]
+        asked = read or write
+    directives = _directives(given.get("cache-control", ""))
+    if "no-cache" in directives:
+        read = False
+    if "no-store" in directives:
+        read, write = False, False
+    deadline_ms = _number(given, "deadline-ms", 1, MAX_DEADLINE_MS)
+    namespace = given.get("cache-namespace", "")
+    if not re.fullmatch(r"[\w.:-]{0,64}", namespace):
+        raise InvalidRequest("a cache namespace has up to 64 letters, digits or _.:-", param="x-ocho-cache-namespace")
+    return Wishes(
+        CacheWishes(
+            read=read,
+            write=write,
+            asked=asked,
+            max_age_s=_seconds(directives, "max-age"),
+            only_if_cached="only-if-cached" in directives,
+            ttl_s=_number(given, "cache-ttl", 0, 31_536_000),
+            namespace=namespace,
+            tags=tuple(tag for tag in re.split(r"[\s,]+", given.get("tags", "")) if tag)[:16],
+        ),
+        deadline_ms / 1000 if deadline_ms is not None else None,
+    )
+
+
+def _from_body(given: Any) -> dict[str, str]:
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise InvalidRequest('ocho must be an object such as {"deadline_ms": 5000}', param="ocho")
+    wishes: dict[str, str] = {}
+    for name, value in given.items():
+        known = str(name).replace("_", "-")
+        if known not in KNOWN:
+            raise InvalidRequest(f"unknown key; known are {', '.join(sorted(KNOWN))}", param=f"ocho.{name}")
+        if known == "tags" and isinstance(value, list):
+            value = ",".join(str(tag) for tag in value)
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise InvalidRequest("must be a string or a number", param=f"ocho.{name}")
+        wishes[known] = str(value)
+    return wishes
+
+
+def _directives(cache_control: str) -> dict[str, str]:
+    """RFC 9111 §5.2.1, the request directives that mean something for a private cache; others are ignored."""
+    found: dict[str, str] = {}
+    for part in cache_control.split(","):
+        name, _, value = part.strip().partition("=")
+        if name:
+            found[name.lower()] = value.strip('" ')
+    return found
+
+
+def _seconds(directives: Mapping[str, str], name: str) -> float | None:
+    value = directives.get(name)
+    return float(value) if value is not None and value.isascii() and value.isdigit() else None
+
+
+def _number(given: Mapping[str, str], name: str, low: float, high: float) -> float | None:
+    value = given.get(name)
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = float("nan")
+    if not low <= number <= high:
+        raise InvalidRequest(f"x-ocho-{name} must be a number from {low:g} to {high:g}", param=f"x-ocho-{name}")
+    return number

@@ -1,0 +1,251 @@
+"""The story of one question, top to bottom.
+
+exact cache → a twin in flight? join it : else produce
+produce:  embed → semantic cache  │  retrieval from every source     (side by side)
+          hit → replay    else ground the prompt → router → upstream
+answer events → every listener of the flight → cache writer, after the reply
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+from gateway.cache.admission import Limits
+from gateway.cache.exact import ExactCache
+from gateway.cache.inflight import Inflight, Joined
+from gateway.cache.keys import Keys, Sharing, cache_keys
+from gateway.cache.replay import replay
+from gateway.cache.semantic import SemanticCache
+from gateway.cache.writer import CacheWriter
+from gateway.chat import (
+    AnswerEvent,
+    CacheHit,
+    CacheOutcome,
+    ChatRequest,
+    Closed,
+    Evidence,
+    Opened,
+    RequestContext,
+    Send,
+    ServedBy,
+)
+from gateway.errors import NotCached, UnknownModel
+from gateway.metrics import Metrics
+from gateway.ports import DocumentRecord, Embedder, Vector
+from gateway.retrieval.gather import Gatherer
+from gateway.retrieval.grounding import ground
+from gateway.retrieval.question import search_text
+from gateway.routing.router import ANY_MODEL, Router
+from gateway.stages import Stages, beside
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How questions to one model name are answered."""
+
+    model: str
+    answers_with: str  # model whose deployments answer; "" when it is the requested one
+    caches: bool
+    sharing: Sharing  # completed per request with the caller's key, groups and namespace
+    limits: Limits  # on what is kept
+    collections: tuple[str, ...] = ()
+    gatherer: Gatherer | None = None
+    system: str | None = None  # instructions for grounding; None: the built-in ones
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """Seconds that optional stages may take; a stage that is late is left out."""
+
+    exact_s: float = 0.1
+    embed_s: float = 0.5
+    semantic_s: float = 1.0  # it waits for the embedding and, for document models, for the evidence
+    retrieval_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request with all that was decided about it before work began."""
+
+    ctx: RequestContext
+    request: ChatRequest
+    plan: Plan
+    keys: Keys
+    reads: bool
+    writes: bool
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """Answers chat requests. Its fields are its collaborators."""
+
+    plans: Mapping[str, Plan]
+    secret: bytes
+    record: DocumentRecord | None
+    exact: ExactCache
+    semantic: SemanticCache | None
+    inflight: Inflight
+    coalesce: bool
+    embedder: Embedder | None
+    router: Router
+    writer: CacheWriter
+    stages: Stages
+    metrics: Metrics
+    budgets: Budgets = Budgets()
+
+    def improves(self, ctx: RequestContext, model: str) -> bool:
+        """False where a request would only be passed on: then it is relayed as bytes."""
+        plan = self._plan(model)
+        return plan.caches or plan.gatherer is not None or bool(plan.answers_with) or self._asked(ctx)
+
+    @asynccontextmanager
+    async def answer(self, ctx: RequestContext, request: ChatRequest, key_id: str) -> AsyncIterator[Joined]:
+        """The answer's events, beginning with Opened. Raises GatewayError before it, and in the stream after it."""
+        job = self._job(ctx, request, key_id)
+        hit = await self._exact(job) if job.reads else None
+        if hit is not None:
+            yield _replayed(hit)
+            return
+        shared = str(job.keys.exact.digest) if self.coalesce and job.reads and job.writes else None
+        async with self.inflight.join(shared, partial(self._produce, job)) as joined:
+            yield joined
+
+    async def _produce(self, job: Job, send: Send) -> None:
+        """Lead the flight: find or make the answer and send it to all who listen."""
+        ctx, request, plan = job.ctx, job.request, job.plan
+        deadline, attempt = ctx.deadline, self.stages.attempt
+        text = search_text(request)
+        async with beside() as start:
+            embedding = start(self._embed(job, text))
+            retrieval = start(
+                attempt(
+                    ctx, "retrieve", self._retrieve(job, text, embedding),
+                    deadline.within(self.budgets.retrieval_s), Evidence(partial=True),
+                )
+            )  # fmt: skip
+            lookup = start(
+                attempt(
+                    ctx, "cache_semantic", self._by_meaning(job, embedding, retrieval),
+                    deadline.within(self.budgets.semantic_s), None,
+                )
+            )  # fmt: skip
+            if (hit := await lookup) is not None:
+                replay(hit, send)
+                return
+            if ctx.wishes.only_if_cached:
+                raise NotCached("nothing in the cache answers this request, and only-if-cached was asked for")
+            evidence = await retrieval
+            vector = await embedding if job.keys.semantic else None
+        opened = Opened(
+            ServedBy.MODEL,
+            CacheOutcome.MISS if job.reads else CacheOutcome.BYPASS,
+            request.requested_model,
+            citations=evidence.passages,
+            partial=evidence.partial,
+        )
+
+        def send_and_keep(event: AnswerEvent) -> None:
+            if isinstance(event, Closed) and job.writes:  # before the last listener can leave and end this flight
+                self.writer.offer(job.keys, request, event.answer, evidence, vector, ctx.wishes, plan.limits)
+            send(event)
+
+        await self.router.stream(self._grounded(job, evidence), ctx, opened, send_and_keep)
+
+    async def _exact(self, job: Job) -> CacheHit | None:
+        budget = job.ctx.deadline.within(self.budgets.exact_s)
+        work = self.exact.lookup(job.keys, job.ctx.wishes, self.record, job.plan.collections)
+        hit = await self.stages.attempt(job.ctx, "cache_exact", work, budget, None)
+        self._count("exact", hit)
+        return hit
+
+    async def _by_meaning(
+        self, job: Job, embedding: asyncio.Task[Vector | None], retrieval: asyncio.Task[Evidence]
+    ) -> CacheHit | None:
+        """A verified answer to the same question in other words, or the same one re-checked against new documents."""
+        if not job.reads:
+            return None
+        evidence = retrieval if job.plan.gatherer is not None else None
+        if evidence is not None:
+            confirmed = await self.exact.confirm(job.keys, job.ctx.wishes, self.record, await evidence)
+            if confirmed is not None:
+                return confirmed
+        if self.semantic is None or not job.keys.semantic:
+            return None
+        hit = await self.semantic.lookup(job.keys, job.request.question, embedding, evidence, job.ctx.wishes)
+        self._count("semantic", hit)
+        return hit
+
+    async def _embed(self, job: Job, text: str) -> Vector | None:
+        """The question's vector, shared by cache lookup and dense retrieval; None when it is off, late or fails."""
+        if (
+            self.embedder is None
+            or not text
+            or not (job.plan.gatherer is not None or (job.keys.semantic and (job.reads or job.writes)))
+        ):
+            return None
+        budget = job.ctx.deadline.within(self.budgets.embed_s)
+        vectors = await self.stages.attempt(job.ctx, "embed", self.embedder.embed([text], query=True), budget, None)
+        return vectors[0] if vectors is not None else None
+
+    async def _retrieve(self, job: Job, text: str, embedding: asyncio.Task[Vector | None]) -> Evidence:
+        plan = job.plan
+        if plan.gatherer is None or not text:
+            return Evidence()
+
+        async def vector() -> Vector | None:
+            return await asyncio.shield(embedding)
+
+        evidence = await plan.gatherer.gather(text, job.ctx.tenant.groups, plan.collections, vector, job.ctx.deadline)
+        self.metrics.evidence(len(evidence.passages))
+        return evidence
+
+    def _grounded(self, job: Job, evidence: Evidence) -> ChatRequest:
+        """The request as it goes upstream, with the model that answers and the passages in its prompt."""
+        request = job.request
+        if job.plan.gatherer is not None:
+            request = replace(request, body=ground(request, evidence, system=job.plan.system))
+        if job.plan.answers_with:
+            request = replace(request, requested_model=job.plan.answers_with)
+        return request
+
+    def _job(self, ctx: RequestContext, request: ChatRequest, key_id: str) -> Job:
+        plan = self._plan(request.requested_model)
+        sharing = replace(plan.sharing, key_id=key_id, groups=ctx.tenant.groups, namespace=ctx.wishes.namespace)
+        caches = plan.caches or self._asked(ctx)
+        return Job(
+            ctx=ctx,
+            request=request,
+            plan=plan,
+            keys=cache_keys(self.secret, ctx.tenant, request, sharing),
+            reads=caches and ctx.wishes.read,
+            writes=caches and ctx.wishes.write,
+        )
+
+    def _plan(self, model: str) -> Plan:
+        plan = self.plans.get(model) or self.plans.get(ANY_MODEL)
+        if plan is None:
+            known = ", ".join(sorted(self.plans)) or "none"
+            raise UnknownModel(f"no model named {model!r} is configured; configured models: {known}", param="model")
+        return plan
+
+    def _asked(self, ctx: RequestContext) -> bool:
+        return ctx.wishes.asked or ctx.wishes.only_if_cached
+
+    def _count(self, tier: str, hit: CacheHit | None) -> None:
+        self.metrics.cache_lookup(tier, "hit" if hit is not None else "miss")
+
+
+def _replayed(hit: CacheHit) -> Joined:
+    """An exact hit as its caller reads it: nothing is in flight."""
+    events: list[AnswerEvent] = []
+    replay(hit, events.append)
+
+    async def each() -> AsyncIterator[AnswerEvent]:
+        for event in events:
+            yield event
+
+    return Joined(each(), coalesced=False)

@@ -1,0 +1,60 @@
+"""Imports point one way: a layer may use the layers before it, siblings never each other."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "gateway"
+
+LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"clock", "errors"}),
+    frozenset({"chat"}),
+    frozenset({"ports", "metrics", "settings", "logs"}),
+    frozenset({"stages"}),
+    frozenset({"cache", "embedding", "retrieval", "routing", "upstream"}),
+    frozenset({"pipeline"}),
+    frozenset({"ingress"}),
+    frozenset({"app"}),
+    frozenset({"cli"}),
+    frozenset({"__main__"}),
+)
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+WEB = {"ingress", "app"}  # only these may know aiohttp.web
+
+
+def modules() -> list[Path]:
+    return sorted(p for p in ROOT.rglob("*.py") if p != ROOT / "__init__.py")
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_one_way(path: Path) -> None:
+    here = part_of(path)
+    for name in imported(path):
+        assert not name.startswith(("bench", "tests")), f"{path} imports {name}"
+        assert here in WEB or not name.startswith("aiohttp.web"), f"{path} knows aiohttp.web"
+        parts = name.split(".")
+        if parts[0] != "gateway" or len(parts) < 2 or parts[1] == "__version__" or parts[1] == here:
+            continue
+        assert RANK[parts[1]] < RANK[here], f"{path} imports {name}, which is not below it"
+
+
+def test_every_module_has_a_place_in_the_order() -> None:
+    assert {part_of(path) for path in modules()} == set(RANK)
