@@ -23,7 +23,8 @@ class Decision:
 class Rule(Protocol):
     """One way to decide. ``candidates`` is how many neighbours it wants to see."""
 
-    candidates: int
+    @property
+    def candidates(self) -> int: ...
 
     def decide(self, asked: str, neighbors: Sequence[Neighbor]) -> Decision: ...
 

@@ -35,7 +35,7 @@ _UNITS = (  # pattern, unit, factor: what means the same gets the same unit
 )
 _COUNTERS = r"개월|개|명|시간|시|번째|번|살|잔|권|대|장|병|달|마리|가지|곳|군데|차례|사람|분|해|쪽|배|끼|통|층|줄|건"
 _SINO_UNITS = (
-    r"개월|년|일(?![가-힣])|일간|주일|퍼센트|프로|분기|분|초|층|회|박|인분|인실|급|학년|단계|호선|차|점|위|원|월"
+    r"개월|년|일(?=$|[^가-힣]|[이인은간을에까])|일간|주일|퍼센트|프로|분기|분|초|층|회|박|인분|인실|급|학년|단계|호선|차|점|위|원|월"
     r"|시간|만|천|백"
 )
 
@@ -94,12 +94,12 @@ def _scaled(value: float, scales: str) -> float:
     """3 and "만 5천" → 35,000; 1.5 and "억" → 150,000,000."""
     total, part = 0.0, value
     for digits, scale in _SCALED.findall(scales):
-        part = float(digits) if digits else part or 1.0
+        part = float(digits) if digits else part
         factor = _SCALE[scale]
         if factor >= 10_000:
-            total, part = (total + part) * factor, 0.0
+            total, part = (total + part or 1.0) * factor, 0.0
         else:
-            total, part = total + part * factor, 0.0
+            total, part = total + (part or 1.0) * factor, 0.0
     return total + part
 
 

@@ -43,7 +43,8 @@ class RedisStore:
 
     async def get(self, key: CacheKey) -> CacheEntry | None:
         data = await self._link.run(lambda redis: _as_awaitable(redis.get(_entry_key(key))))
-        return entry_codec.decode(self._secret, key, data) if isinstance(data, bytes) else None
+        entry = entry_codec.decode(self._secret, key, data) if isinstance(data, bytes) else None
+        return entry if entry is not None and entry.age_s(self._now()) < entry.ttl_s else None
 
     async def put(self, entry: CacheEntry) -> None:
         data = entry_codec.encode(self._secret, entry)
