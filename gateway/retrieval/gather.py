@@ -43,6 +43,7 @@ class _Ask:
     source: Source
     began: float
     task: asyncio.Task[list[Passage]]
+    noted: bool = False  # how it ended was counted
 
 
 class Gatherer:
@@ -142,6 +143,7 @@ class Gatherer:
 
     def _ended(self, ask: _Ask) -> bool:
         """Take note of a finished source; True where it has an answer."""
+        ask.noted = True
         seconds = self._clock() - ask.began
         error = ask.task.exception()
         if error is None:
@@ -156,6 +158,8 @@ class Gatherer:
     def _leave(self, ask: _Ask, hard: Deadline) -> None:
         """Go on without a source that is still at work."""
         if ask.task.done():
+            if not ask.noted:  # it finished while the request was going away
+                self._ended(ask)
             return
         self._on_source(ask.collection, LATE, self._clock() - ask.began)
         watcher = asyncio.create_task(self._watch(ask, hard))

@@ -15,7 +15,7 @@ _ITEM = re.compile(r"^\s*(?:[-*+•·]|\d{1,3}[.)])\s+")
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n(?:---|\.\.\.)\s*(?:\n|\Z)", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _IMAGE_OR_LINK = re.compile(r"!?\[([^\]\n]*)\]\((?:[^()\s]|\([^()\s]*\))*(?:\s+\"[^\"\n]*\")?\)")
-_EMPHASIS = re.compile(r"(\*\*\*|\*\*|\*|___|__|`)(?=\S)(.+?)(?<=\S)\1(?!\w)")
+_EMPHASIS = re.compile(r"(\*\*\*|\*\*|\*|`|(?<!\w)(?:___|__|_))(?=\S)(.+?)(?<=\S)\1")
 _TEXT_HEADING = re.compile(
     r"^(?:제\s?\d+\s?[장절조](?:의\d+)?(?:\s|\(|$)|\d{1,2}(?:\.\d{1,2}){0,2}\.?\s+\S|[■□◆○●▶※]\s*\S)"
 )

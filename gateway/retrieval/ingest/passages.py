@@ -25,7 +25,7 @@ _SENTENCE_END = re.compile(
     r"|(?<=[。!?])(?=\S)"  # CJK full stops need none
     r"|\n+"
 )
-_NOT_AN_END = re.compile(r"(?:^|\s)(?:\d{1,3}|[가-하]|[A-Za-z]|e\.g|i\.e|No|Mr|Mrs|Dr|vs|cf|etc|제\d+)\.$")
+_NOT_AN_END = re.compile(r"(?:^|\s)(?:\d{1,3}|[가-하]|[A-Za-z]|e\.g|i\.e|No|Mr|Mrs|Dr|vs|cf|etc)\.$")
 
 
 def split(parsed: Parsed) -> list[Piece]:

@@ -73,4 +73,5 @@ def _running_lines(pages: list[list[str]]) -> set[str]:
 
 
 def _shape(line: str) -> str:
-    return re.sub(r"\d+", "#", line)
+    """The line with page numbers blotted out; a long line is text, and its numbers count."""
+    return re.sub(r"\d+", "#", line) if len(line) <= 20 else line
