@@ -1,0 +1,38 @@
+"""`python -m bench COMMAND …`: one line per command; its module is imported only when it runs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+# command → (module with ``main(argv) -> int``, what it does)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("bench.demo", "ask the sample questions directly and through Ocho, and compare"),
+    "retrieval": ("bench.retrieval", "recall, latency and consistency of document search"),
+    "provider": ("bench.provider.main", "run the stand-in provider (OpenAI and Azure wire, calibrated latency)"),
+    "local-llm": ("bench.local_llm", "run two real small models on the CPU behind OpenAI endpoints"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command with the rest of ``argv``; return its exit code (2 = wrong usage)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] not in COMMANDS:
+        print(f"unknown command {arguments[0]!r}\n\n{usage()}", file=sys.stderr)
+        return 2
+    module, _ = COMMANDS[arguments[0]]
+    return int(importlib.import_module(module).main(arguments[1:]))
+
+
+def usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(["usage: python -m bench COMMAND [options]   (COMMAND --help for its options)", "", *lines])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
