@@ -47,6 +47,7 @@ class Answering:
         self._began = began
         self._opened: Opened | None = None
         self._first_token_seen = False
+        self._joined_late = False
 
     async def whole(self, joined: Joined) -> web.Response:
         answer_id = ""
@@ -113,6 +114,7 @@ class Answering:
         if joined.coalesced and event.cache is CacheOutcome.MISS:
             event = replace(event, cache=CacheOutcome.COALESCED)
         self._opened = event
+        self._joined_late = joined.coalesced
         return event
 
     def _served(self) -> Opened:
@@ -129,8 +131,8 @@ class Answering:
         return answer_headers(opened, details=self._showing.hit_details) | {"x-request-id": self._ctx.id}
 
     def _stages(self, event: Opened | Closed) -> Mapping[str, tuple[float, str]]:
-        """This request's own stages, then those of the flight it rode on."""
-        return {**self._ctx.timings.stages, **event.stages}
+        """This request's own stages, then those of its flight; one that was joined under way began before us."""
+        return self._ctx.timings.stages if self._joined_late else {**self._ctx.timings.stages, **event.stages}
 
     def _context(self, opened: Opened) -> Json | None:
         return context(opened.citations, self._request.question) if opened.citations else None
