@@ -1,0 +1,16 @@
+"""A stand-in provider: OpenAI and Azure over real HTTP, slow and fallible like the real ones, with checkable answers.
+
+```python
+async with running_provider(ProviderConfig(profile="instant")) as provider:
+    client = AsyncOpenAI(base_url=provider.base_url, api_key="any")
+    ...
+    assert len(provider.calls) == 1
+```
+"""
+
+from bench.provider.config import Faults, ProviderConfig
+from bench.provider.profiles import PROFILES, LatencyProfile
+from bench.provider.records import Call, Fault
+from bench.provider.server import Provider, running_provider
+
+__all__ = ["PROFILES", "Call", "Fault", "Faults", "LatencyProfile", "Provider", "ProviderConfig", "running_provider"]
