@@ -20,7 +20,7 @@ class SettingsError(Exception):
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -87,6 +87,29 @@ class DocumentsOfModel(Section):
     system: str | None = None  # replaces the built-in instructions
 
 
+class DeadlineSettings(Section):
+    """The promise: when a caller has an answer, and what is given when the model is not ready by then."""
+
+    seconds: Seconds = 5.0
+    on_expiry: tuple[Literal["draft", "stale", "quote", "wait"], ...] = ("draft", "stale", "quote", "wait")
+
+
+class DraftSettings(Section):
+    """A fast model's short answer, given where it passes the confidence gate."""
+
+    model: Name
+    mode: Literal["off", "cascade", "armed", "race", "auto"] = "auto"
+    max_tokens: int = Field(160, ge=16, le=4096)
+    max_extra_spend: float = Field(0.15, ge=0, le=1)  # big answers begun in vain, as a share of what all would cost
+
+
+class PriceSettings(Section):
+    """Money per million tokens, in any one currency."""
+
+    input: float = Field(0.0, ge=0)
+    output: float = Field(0.0, ge=0)
+
+
 class ModelSettings(Section):
     name: Name  # what callers ask for; "*" answers to every name
     deployments: tuple[DeploymentSettings, ...] = ()
@@ -95,13 +118,25 @@ class ModelSettings(Section):
     timeouts: TimeoutSettings = TimeoutSettings()
     retries: int = Field(2, ge=0, le=10)
     documents: DocumentsOfModel | None = None
+    deadline: DeadlineSettings | None = None  # default: none, or 5 s for models with a draft or sized answers
+    draft: DraftSettings | None = None
+    sized: bool = False  # ask for what fits in the time left
+    price: PriceSettings | None = None
     cache: bool | None = None  # default: on for models with documents, else off unless a request asks for it
 
     @model_validator(mode="after")
     def _has_somewhere_to_go(self) -> ModelSettings:
         if bool(self.deployments) == bool(self.answers_with):
             raise ValueError("give either deployments or answers_with")
+        if self.draft is not None and self.documents is None:
+            raise ValueError("draft needs documents: a short answer is checked against the passages it rests on")
         return self
+
+    @property
+    def promise(self) -> DeadlineSettings | None:
+        if self.deadline is None and (self.sized or (self.draft is not None and self.draft.mode != "off")):
+            return DeadlineSettings()
+        return self.deadline
 
     @property
     def caches(self) -> bool:
@@ -145,6 +180,17 @@ class TelemetrySettings(Section):
     log_format: Literal["json", "console"] = "json"
 
 
+Place = tuple[str | int, ...]  # of a value in the file: ("models", 0, "name")
+
+
+class _Mismatch(ValueError):
+    """Sections that are right by themselves and do not fit together."""
+
+    def __init__(self, problems: list[tuple[Place, str]]) -> None:
+        super().__init__("; ".join(message for _, message in problems))
+        self.problems = problems
+
+
 class Settings(Section):
     server: ServerSettings = ServerSettings()
     auth: AuthSettings = AuthSettings()
@@ -156,33 +202,8 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _names_meet(self) -> Settings:
-        problems: list[str] = []
-        names = [m.name for m in self.models]
-        deployments = [d.name for m in self.models for d in m.deployments]
-        for what, given in (("model", names), ("deployment", deployments), ("collection", self.collections)):
-            problems += [
-                f"{what} {name!r} is named twice" for name in sorted(set(given)) if list(given).count(name) > 1
-            ]
-        with_deployments = {m.name for m in self.models if m.deployments}
-        for model in self.models:
-            for other in (*model.fallbacks, *((model.answers_with,) if model.answers_with else ())):
-                if other not in with_deployments:
-                    problems.append(f"model {model.name!r} refers to {other!r}, which is no model with deployments")
-            for collection in model.documents.collections if model.documents else ():
-                if collection not in self.collections:
-                    problems.append(
-                        f"model {model.name!r} uses collection {collection!r}, which is not under documents"
-                    )
-        if self.cache.store == "redis" and not self.cache.redis.url.get_secret_value():
-            problems.append("cache.store is redis, but cache.redis.url is empty (set it, or REDIS_URL)")
-        embedder = self.cache.semantic.embedder
-        if embedder not in {"auto", "local", "off"} and embedder not in with_deployments:
-            problems.append(f"cache.semantic.embedder {embedder!r} is neither auto, local, off nor a model here")
-        keys = [k.key.get_secret_value() for k in self.auth.keys]
-        if len(set(keys)) < len(keys):
-            problems.append("auth.keys holds the same key twice")
-        if problems:
-            raise ValueError("; ".join(problems))
+        if problems := _problems(self):
+            raise _Mismatch(problems)
         return self
 
     @property
@@ -198,6 +219,64 @@ class Settings(Section):
         return next(m for m in self.models if m.name == (model.answers_with or model.name))
 
 
+def _problems(settings: Settings) -> list[tuple[Place, str]]:
+    """Names that occur twice, and names that are used but nowhere given."""
+    cache, models = settings.cache, settings.models
+    problems = [
+        *_twice("model", [(("models", i, "name"), m.name) for i, m in enumerate(models)]),
+        *_twice(
+            "deployment",
+            [
+                (("models", i, "deployments", j, "name"), d.name)
+                for i, m in enumerate(models)
+                for j, d in enumerate(m.deployments)
+            ],
+        ),
+        *_twice("collection", [(("documents", i, "name"), c.name) for i, c in enumerate(settings.documents)]),
+    ]
+    answering = {m.name for m in models if m.deployments}
+    for index, model in enumerate(models):
+        references: list[tuple[Place, str]] = [(("fallbacks", i), name) for i, name in enumerate(model.fallbacks)]
+        references += [(("answers_with",), model.answers_with)] if model.answers_with else []
+        references += [(("draft", "model"), model.draft.model)] if model.draft is not None else []
+        problems += [
+            (("models", index, *where), f"model {model.name!r} refers to {name!r}, which is no model with deployments")
+            for where, name in references
+            if name not in answering
+        ]
+        wanted = model.documents.collections if model.documents else ()
+        problems += [
+            (
+                ("models", index, "documents", "collections", i),
+                f"model {model.name!r} uses collection {name!r}, which is not under documents",
+            )
+            for i, name in enumerate(wanted)
+            if name not in settings.collections
+        ]
+    if cache.store == "redis" and not cache.redis.url.get_secret_value():
+        problems.append(
+            (("cache", "store"), "cache.store is redis, but cache.redis.url is empty (set it, or REDIS_URL)")
+        )
+    embedder = cache.semantic.embedder
+    if embedder not in {"auto", "local", "off"} and embedder not in answering:
+        problems.append(
+            (
+                ("cache", "semantic", "embedder"),
+                f"cache.semantic.embedder {embedder!r} is neither auto, local, off nor a model with deployments here",
+            )
+        )
+    keys = [k.key.get_secret_value() for k in settings.auth.keys]
+    problems += [
+        (("auth", "keys", i), "auth.keys holds the same key twice") for i, key in enumerate(keys) if key in keys[:i]
+    ]
+    return problems
+
+
+def _twice(what: str, named: list[tuple[Place, str]]) -> list[tuple[Place, str]]:
+    names = [name for _, name in named]
+    return [(place, f"{what} {name!r} is named twice") for i, (place, name) in enumerate(named) if name in names[:i]]
+
+
 NO_PROVIDER = """no provider is configured. Do one of these:
   1. export OPENAI_API_KEY=…            (and OPENAI_BASE_URL for another OpenAI-compatible server)
   2. export AZURE_OPENAI_ENDPOINT=https://NAME.openai.azure.com AZURE_OPENAI_API_KEY=… (and OPENAI_API_VERSION)
@@ -208,11 +287,12 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ, *, needs_mo
     """The settings in ``path``, or those the environment alone gives. Raises SettingsError."""
     if path is None:
         raw: dict[str, Any] = {}
-        lines: dict[tuple[str | int, ...], int] = {}
+        lines: dict[Place, int] = {}
     else:
         raw, lines = _read(path, environ)
+    variables: dict[Place, str] = {}  # what came from the environment by itself
     if not raw.get("models"):
-        raw["models"] = _models_from_environment(environ)
+        raw["models"] = _models_from_environment(environ, variables)
     if not raw["models"] and needs_models:
         raise SettingsError(NO_PROVIDER)
     if environ.get("REDIS_URL"):
@@ -224,93 +304,156 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ, *, needs_mo
         for name in ("host", "port"):
             if value := environ.get(f"OCHO_{name.upper()}"):
                 server[name] = value
+                variables["server", name] = f"OCHO_{name.upper()}"
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:
-        raise SettingsError("\n".join(_describe(path, lines, e) for e in error.errors())) from None
+        told = [line for e in error.errors() for line in _describe(path, lines, variables, e)]
+        raise SettingsError("\n".join(told)) from None
 
 
-def _read(path: Path, environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[tuple[str | int, ...], int]]:
+class _Loader(yaml.SafeLoader):
+    """YAML without dates: ``api_version: 2024-10-21`` is text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _read(path: Path, environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[Place, int]]:
+    """What the file holds, references filled in, and the line of every value. Raises SettingsError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as cause:
         raise SettingsError(f"{path}: cannot be read ({cause.strerror})") from cause
     except UnicodeDecodeError as cause:
         raise SettingsError(f"{path}: is not UTF-8 text") from cause
+    references = _References(path, environ)
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as cause:
-        raise SettingsError(f"{path}: is not YAML: {cause}") from cause
+        text = references.hidden(text)
+        root = yaml.compose(text, Loader=_Loader)
+        raw = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as cause:  # its own text quotes the line, where a secret may stand
+        mark = getattr(cause, "problem_mark", None)
+        line = f"line {mark.line + 1}: " if mark is not None else ""
+        raise SettingsError(f"{path}: {line}is not YAML: {getattr(cause, 'problem', None) or cause}") from None
+    except RecursionError:
+        raise SettingsError(f"{path}: is nested too deeply") from None
     if raw is None:
         return {}, {}
     if not isinstance(raw, dict):
         raise SettingsError(f"{path}: must hold sections such as models: and cache:, found {type(raw).__name__}")
-    lines: dict[tuple[str | int, ...], int] = {}
-    _locate(root, (), lines)
-    missing: list[str] = []
-    filled = _interpolate(raw, (), environ, lines, missing)
-    if missing:
-        raise SettingsError("\n".join(f"{path}: {m}" for m in missing))
+    lines: dict[Place, int] = {}
+    problems: list[str] = []
+    try:
+        _locate(root, (), lines, problems)
+        filled = references.filled(raw, (), lines, problems)
+    except RecursionError:  # an alias of itself
+        raise SettingsError(f"{path}: is nested without end") from None
+    if problems:
+        raise SettingsError("\n".join(f"{path}: {problem}" for problem in problems))
     return filled, lines
 
 
-def _locate(node: yaml.Node | None, where: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]) -> None:
+def _locate(node: yaml.Node | None, where: Place, lines: dict[Place, int], problems: list[str]) -> None:
+    """The line of every value; a key that stands twice is a problem, not a silent loss of the first."""
     if node is None:
         return
     lines[where] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            _locate(value, (*where, key.value), lines)
-            lines[(*where, key.value)] = key.start_mark.line + 1
+            place = (*where, key.value)
+            if place in lines:
+                problems.append(
+                    f"line {key.start_mark.line + 1}: {key.value!r} stands here again, after line {lines[place]}"
+                )
+            _locate(value, place, lines, problems)
+            lines[place] = key.start_mark.line + 1
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            _locate(value, (*where, index), lines)
+            _locate(value, (*where, index), lines, problems)
 
 
-_REFERENCE = re.compile(r"\$\{(?:file:(?P<file>[^}]+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?)\}")
+_REFERENCE = re.compile(r"\$\{(?:file:(?P<file>[^}\n]+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}\n]*))?)\}")
+_HIDDEN = re.compile("\ue000(\\d+)\ue001")
 
 
-def _interpolate(
-    value: Any, where: tuple[str | int, ...], environ: Mapping[str, str], lines: Mapping[tuple[str | int, ...], int],
-    missing: list[str],
-) -> Any:  # fmt: skip
-    if isinstance(value, dict):
-        return {k: _interpolate(v, (*where, k), environ, lines, missing) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_interpolate(v, (*where, i), environ, lines, missing) for i, v in enumerate(value)]
-    if not isinstance(value, str):
-        return value
+class _References:
+    """``${NAME}``, ``${NAME:-default}`` and ``${file:PATH}`` of one file.
 
-    def fill(match: re.Match[str]) -> str:
-        line = lines.get(where, 0)
+    They are hidden while the YAML is read, so that ``{key: ${NAME}}`` needs no quotes and no value is read as YAML.
+    """
+
+    def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
+        self._path = path
+        self._environ = environ
+        self._found: list[re.Match[str]] = []
+
+    def hidden(self, text: str) -> str:
+        def hide(match: re.Match[str]) -> str:
+            self._found.append(match)
+            return f"\ue000{len(self._found) - 1}\ue001"
+
+        return _REFERENCE.sub(hide, text)
+
+    def filled(self, value: Any, where: Place, lines: Mapping[Place, int], problems: list[str]) -> Any:
+        if isinstance(value, dict):
+            return {k: self.filled(v, (*where, k), lines, problems) for k, v in value.items()}
+        if isinstance(value, list):
+            return [self.filled(v, (*where, i), lines, problems) for i, v in enumerate(value)]
+        if not isinstance(value, str):
+            return value
+
+        def fill(match: re.Match[str]) -> str:
+            number = int(match[1])
+            if number >= len(self._found):
+                return match[0]
+            try:
+                return self._value(self._found[number])
+            except SettingsError as problem:
+                problems.append(f"line {lines.get(where, 0)}: {problem}")
+                return ""
+
+        return _HIDDEN.sub(fill, value)
+
+    def _value(self, match: re.Match[str]) -> str:
         if match["file"]:
             try:
-                return Path(match["file"]).read_text(encoding="utf-8").strip()
+                return (self._path.parent / match["file"]).read_text(encoding="utf-8").strip()
             except OSError as cause:
-                missing.append(f"line {line}: the file {match['file']} cannot be read ({cause.strerror})")
-                return ""
-        found = environ.get(match["name"])
+                raise SettingsError(f"the file {match['file']} cannot be read ({cause.strerror})") from cause
+            except UnicodeDecodeError as cause:
+                raise SettingsError(f"the file {match['file']} is not UTF-8 text") from cause
+        found = self._environ.get(match["name"])
         if not found and match["default"] is None:
-            missing.append(f"line {line}: the environment variable {match['name']} is not set; "
-                           f"export it or write ${{{match['name']}:-default}}")  # fmt: skip
+            raise SettingsError(f"the environment variable {match['name']} is not set; "
+                                f"export it or write ${{{match['name']}:-default}}")  # fmt: skip
         return found or match["default"] or ""
 
-    return _REFERENCE.sub(fill, value)
 
-
-def _describe(path: Path | None, lines: Mapping[tuple[str | int, ...], int], error: Any) -> str:
+def _describe(path: Path | None, lines: Mapping[Place, int], variables: Mapping[Place, str], error: Any) -> list[str]:
+    """One line per mistake: where, what, and what to write instead."""
+    if isinstance(mismatch := error.get("ctx", {}).get("error"), _Mismatch):
+        return [_placed(path, lines, place) + message for place, message in mismatch.problems]
     where = tuple(error["loc"])
+    if where in variables:
+        return [f"the environment variable {variables[where]}: {error['msg'].removeprefix('Value error, ')}"]
+    place = _placed(path, lines, where)
+    dotted = ".".join(str(part) for part in where)
+    if error["type"] == "extra_forbidden":
+        return [f"{place}unknown key {dotted!r}{_suggestion(Settings, where)}"]
+    message = error["msg"].removeprefix("Value error, ")
+    return [f"{place}{dotted + ': ' if dotted else ''}{message}"]
+
+
+def _placed(path: Path | None, lines: Mapping[Place, int], where: Place) -> str:
+    """ "FILE: line N: " of the value, or of the nearest thing around it that has a line."""
     known = where
     while known and known not in lines:
         known = known[:-1]
-    place = f"{path}: line {lines[known]}: " if path is not None and known in lines else ""
-    dotted = ".".join(str(part) for part in where)
-    if error["type"] == "extra_forbidden":
-        section: Any = Settings
-        return f"{place}unknown key {dotted!r}{_suggestion(section, where)}"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{place}{dotted + ': ' if dotted else ''}{message}"
+    return f"{path}: line {lines[known]}: " if path is not None and known in lines else ""
 
 
 def _suggestion(section: type[BaseModel], where: tuple[str | int, ...]) -> str:
@@ -333,12 +476,15 @@ def _types(annotation: Any) -> list[Any]:
     return [annotation] if inner is None else [t for a in inner for t in _types(a)]
 
 
-def _models_from_environment(environ: Mapping[str, str]) -> list[dict[str, Any]]:
+def _models_from_environment(environ: Mapping[str, str], variables: dict[Place, str]) -> list[dict[str, Any]]:
+    base_url_place: Place = ("models", 0, "deployments", 0, "base_url")
     if environ.get("OPENAI_API_KEY"):
+        variables[base_url_place] = "OPENAI_BASE_URL"
         base_url = environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
         deployment = {"name": "openai", "base_url": base_url, "api_key": environ["OPENAI_API_KEY"]}
         return [{"name": "*", "deployments": [deployment]}]
     if environ.get("AZURE_OPENAI_ENDPOINT") and environ.get("AZURE_OPENAI_API_KEY"):
+        variables[base_url_place] = "AZURE_OPENAI_ENDPOINT"
         deployment = {
             "name": "azure", "kind": "azure", "base_url": environ["AZURE_OPENAI_ENDPOINT"],
             "api_key": environ["AZURE_OPENAI_API_KEY"], "api_version": environ.get("OPENAI_API_VERSION", "2024-10-21"),
