@@ -9,7 +9,12 @@ from collections.abc import Sequence
 # command → (module with ``main(argv) -> int``, what it does)
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("bench.demo", "ask the sample questions directly and through Ocho, and compare"),
+    "semantic-cache": (
+        "bench.semantic_cache",
+        "hits and wrong hits of the semantic cache on labelled questions",
+    ),
     "retrieval": ("bench.retrieval", "recall, latency and consistency of document search"),
+    "overhead": ("bench.overhead.main", "what the gateway costs, against a bare proxy, in one run"),
     "provider": ("bench.provider.main", "run the stand-in provider (OpenAI and Azure wire, calibrated latency)"),
     "local-llm": ("bench.local_llm", "run two real small models on the CPU behind OpenAI endpoints"),
 }

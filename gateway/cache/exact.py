@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from gateway.cache import freshness
 from gateway.cache.keys import Keys
-from gateway.chat import CacheHit, CacheOutcome, CacheWishes, Evidence
+from gateway.chat import CacheEntry, CacheHit, CacheOutcome, CacheWishes, Evidence
 from gateway.clock import WallClock
 from gateway.errors import StoreUnavailable
 from gateway.ports import AnswerStore, DocumentRecord
@@ -41,6 +41,24 @@ class ExactCache:
         with suppress(StoreUnavailable):  # else it is confirmed again next time
             await self._store.put(entry)
         return CacheHit(entry, hit.outcome)
+
+    async def stale(
+        self, keys: Keys, wishes: CacheWishes, record: DocumentRecord | None, evidence: Evidence
+    ) -> CacheEntry | None:
+        """What was answered before its documents changed, for when nothing better is ready in time. To be labelled.
+
+        Every document that it rests on must have been found for this caller just now: one that was deleted, or that
+        he may no longer read, gives no answer.
+        """
+        if not wishes.read or wishes.max_age_s is not None or record is None:
+            return None
+        try:
+            entry = await self._store.get(keys.exact)
+        except StoreUnavailable:
+            return None
+        if entry is None or not entry.dependencies or not set(entry.dependencies) <= set(evidence.dependencies):
+            return None
+        return entry
 
     async def _unchanged(self, keys: Keys, wishes: CacheWishes, record: DocumentRecord | None) -> CacheHit | None:
         if not wishes.read:

@@ -20,6 +20,7 @@ from gateway.chat import CacheKey, ChatRequest, Message, Scope, Tenant
 
 SCHEMA = 1  # of scope and entries; another number starts an empty cache
 MAX_TEMPERATURE = 1.0  # above it a caller wants variety, not the same answer again
+LONG_QUESTION = 400  # characters; a longer text is a task with material in it, and slow to embed
 DIGEST_BYTES = 20
 
 # Fields that cannot change what is answered. "model" is represented by the names in Sharing and ChatRequest.
@@ -183,6 +184,8 @@ def _why_not_by_meaning(request: ChatRequest) -> str:
     body = request.body
     if not request.question.strip():
         return "no question"
+    if len(request.question) > LONG_QUESTION:
+        return "long question"
     if not request.messages[-1].plain:
         return "image"
     if not all(message.plain for message in request.messages[:-1]):
