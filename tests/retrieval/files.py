@@ -46,32 +46,40 @@ def pptx_file() -> bytes:
 
 
 def pdf_file(pages: Sequence[Sequence[str]], password: str = "") -> bytes:
-    """A PDF with one line of text under the other; Latin text only, which needs no font file."""
-    from reportlab.lib.pdfencrypt import StandardEncryption  # type: ignore[import-untyped,unused-ignore]
-    from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped,unused-ignore]
+    """A PDF with one line under the other, in a Korean font that every reader knows by name (none is embedded)."""
+    objects = [
+        "<</Type/Catalog/Pages 2 0 R>>",
+        f"<</Type/Pages/Count {len(pages)}/Kids[{' '.join(f'{4 + 2 * n} 0 R' for n in range(len(pages)))}]>>",
+        "<</Type/Font/Subtype/Type0/BaseFont/HYSMyeongJo-Medium/Encoding/UniKS-UCS2-H/DescendantFonts[<</Type/Font"
+        "/Subtype/CIDFontType0/BaseFont/HYSMyeongJo-Medium/DW 1000/CIDSystemInfo<</Registry(Adobe)/Ordering(Korea1)"
+        "/Supplement 1>>/FontDescriptor<</Type/FontDescriptor/FontName/HYSMyeongJo-Medium/Flags 4>>>>]>>",
+    ]
+    for n, lines in enumerate(pages):
+        shown = "".join(
+            f"1 0 0 1 72 {780 - 16 * i} Tm <{line.encode('utf-16-be').hex()}> Tj\n" for i, line in enumerate(lines)
+        )
+        drawn = f"BT /F1 12 Tf\n{shown}ET"
+        objects.append(
+            f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</Font<</F1 3 0 R>>>>"
+            f"/Contents {5 + 2 * n} 0 R>>"
+        )
+        objects.append(f"<</Length {len(drawn)}>>stream\n{drawn}\nendstream")
+    data, offsets = b"%PDF-1.4\n", []
+    for number, body in enumerate(objects, start=1):
+        offsets.append(len(data))
+        data += f"{number} 0 obj{body}endobj\n".encode()
+    table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
+    end = f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}trailer<</Size {len(objects) + 1}/Root 1 0 R>>\n"
+    data += f"{end}startxref\n{len(data)}\n%%EOF\n".encode()
+    return _encrypted(data, password) if password else data
 
-    out = io.BytesIO()
-    canvas = Canvas(out, encrypt=StandardEncryption(password, strength=128) if password else None)
-    for lines in pages:
-        for n, line in enumerate(lines):
-            canvas.drawString(72, 780 - 16 * n, line)
-        canvas.showPage()
-    canvas.save()
-    return out.getvalue()
 
+def _encrypted(data: bytes, password: str) -> bytes:
+    from pypdf import PdfWriter
 
-def korean_pdf_file(lines: Sequence[str]) -> bytes:
-    from reportlab.pdfbase import pdfmetrics  # type: ignore[import-untyped,unused-ignore]
-    from reportlab.pdfbase.cidfonts import UnicodeCIDFont  # type: ignore[import-untyped,unused-ignore]
-    from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped,unused-ignore]
-
-    pdfmetrics.registerFont(UnicodeCIDFont("HYSMyeongJo-Medium"))
-    out = io.BytesIO()
-    canvas = Canvas(out)
-    canvas.setFont("HYSMyeongJo-Medium", 12)
-    for n, line in enumerate(lines):
-        canvas.drawString(72, 780 - 20 * n, line)
-    canvas.save()
+    writer, out = PdfWriter(clone_from=io.BytesIO(data)), io.BytesIO()
+    writer.encrypt(password, algorithm="RC4-128")
+    writer.write(out)
     return out.getvalue()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.retrieval.ingest.blocks import Heading, Paragraph, Parsed, Table
 from gateway.retrieval.ingest.parse import UnreadableFile, decode, parse
-from tests.retrieval.files import docx_file, hwpx_file, korean_pdf_file, pdf_file, pptx_file, xlsx_file
+from tests.retrieval.files import docx_file, hwpx_file, pdf_file, pptx_file, xlsx_file
 
 MARKDOWN = """\
 ---
@@ -133,7 +133,7 @@ def test_pdf_pages_are_sections_without_running_heads() -> None:
 
 
 def test_korean_pdf() -> None:
-    assert "연차휴가는 1년에 16일이다." in words(parse("a.pdf", korean_pdf_file(["연차휴가는 1년에 16일이다."])))
+    assert "연차휴가는 1년에 16일이다." in words(parse("a.pdf", pdf_file([["연차휴가는 1년에 16일이다."]])))
 
 
 def test_decomposed_text_comes_out_composed() -> None:
