@@ -69,7 +69,7 @@ class Document:
     title: str
     content_hash: str  # of the source bytes and of the way they were cut
     pieces: Sequence[Piece]
-    vectors: Sequence[Vector] | None = None  # one per piece, unit length
+    vectors: Sequence[Vector | None] | None = None  # one per piece, unit length; None: not embedded yet
     groups: Sequence[str] = ()  # who may see it; () = everyone who may see the collection
     url: str = ""
     bytes: int = 0
@@ -199,9 +199,10 @@ class Record:
                     "INSERT INTO passages (document_id, position, section, text, terms) VALUES (?, ?, ?, ?, ?)",
                     (document_id, position, piece.section, piece.text, blob),
                 )
-                if document.vectors is not None:
-                    vector = np.asarray(document.vectors[position], "<f4").tobytes()
-                    cursor.execute("INSERT INTO vectors VALUES (?, ?, ?)", (cursor.lastrowid, model, vector))
+                vector = document.vectors[position] if document.vectors is not None else None
+                if vector is not None:
+                    stored = (cursor.lastrowid, model, np.asarray(vector, "<f4").tobytes())
+                    cursor.execute("INSERT INTO vectors VALUES (?, ?, ?)", stored)
         return _version(revision, document.content_hash)
 
     def delete(self, collection: str, documents: Iterable[str]) -> int:
@@ -390,6 +391,20 @@ class Record:
             (model, collection, limit),
         )
         return [(row[0], row[1], Piece(row[2], row[3])) for row in rows]
+
+    def count_without_vectors(self, collection: str, model: str) -> int:
+        """How many passages ``model`` has not embedded yet."""
+        row = (
+            self._reader()
+            .execute(
+                "SELECT COUNT(*) FROM passages p JOIN documents d ON d.id = p.document_id"
+                " LEFT JOIN vectors v ON v.passage_id = p.id AND v.model = ?"
+                " WHERE d.collection = ? AND NOT d.deleted AND v.passage_id IS NULL",
+                (model, collection),
+            )
+            .fetchone()
+        )
+        return int(row[0])
 
     def known_vectors(self, collection: str, document: str, title: str, model: str) -> dict[Piece, Vector]:
         """Vectors of a stored document's passages, so that what did not change need not be embedded again.

@@ -213,3 +213,13 @@ async def test_it_reads_at_least_200_passages_a_second(record: Record, tmp_path:
     began = time.monotonic()
     report = await ingest(record, "hb", [folder])
     assert report.passages / (time.monotonic() - began) > 200  # ~4,000 measured on two cores
+
+
+async def test_documents_are_stored_even_when_the_embedder_is_down(record: Record, folder: Path) -> None:
+    embedder = HashingEmbedder()
+    embedder.error = ConnectionError("down")
+    with pytest.raises(ConnectionError):
+        await ingest(record, "hb", [folder], embedder=embedder)
+    assert len(names(record)) == 3
+    embedder.error = None
+    assert (await ingest(record, "hb", [folder], embedder=embedder)).embedded > 0

@@ -1,5 +1,8 @@
 """Files → documents → record. Only what changed is read; every document is stored whole in its own transaction.
 
+Documents are stored before they are embedded, so words find them at once; vectors follow in batches (a small model on
+a CPU takes a good part of a second for a passage), and a passage whose text did not change keeps its vector.
+
 Interrupted at any moment it can simply be run again: what was stored is recognised by its hash and skipped.
 """
 
@@ -12,14 +15,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
-from gateway.ports import Embedder, Vector
+from gateway.ports import Embedder
 from gateway.retrieval.ingest import parse, passages
 from gateway.retrieval.record import Document, Piece, Record, content_hash
 
 RECIPE = f"{parse.RECIPE}/{passages.RECIPE}"
-EMBED_BATCH = 64  # passages a call
+EMBED_BATCH = 16  # passages a call: what an interrupted run may lose
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ async def ingest(
                     tell(document, "unchanged")
                 continue
             rights = groups if groups is not None else (before.groups if before is not None else ())
-            report.passages += await put_bytes(record, collection, document, data, embedder=embedder, groups=rights)
+            report.passages += await _store(record, collection, document, data, embedder, rights)
         except (parse.UnreadableFile, OSError) as error:
             report.failed.append((document, str(error)))
             tell(document, "failed")
@@ -111,7 +112,7 @@ async def ingest(
         report.deleted += await asyncio.to_thread(record.delete, collection, [document])
         tell(document, "deleted")
     if embedder is not None:
-        report.embedded = await embed_missing(record, collection, embedder)
+        report.embedded = await embed_missing(record, collection, embedder, on_progress)
     return report
 
 
@@ -130,22 +131,48 @@ async def put_bytes(
 
     ``name`` is the document's id; its ending tells the format.
     """
-    name = unicodedata.normalize("NFC", name)
-    title, pieces = await asyncio.to_thread(_cut, name, data, title)
-    vectors = await _vectors(record, collection, name, title, pieces, embedder) if embedder is not None else None
-    document = Document(name, title, content_hash(data, RECIPE), pieces, vectors, groups, url, len(data))
-    await asyncio.to_thread(record.put, collection, document, model=embedder.model if embedder is not None else "")
-    return len(pieces)
+    count = await _store(record, collection, name, data, embedder, groups, title, url)
+    if embedder is not None:
+        await embed_missing(record, collection, embedder)
+    return count
 
 
-async def embed_missing(record: Record, collection: str, embedder: Embedder) -> int:
-    """Vectors for passages stored without (another embedder, or none, at the time); returns how many."""
-    count = 0
+async def _store(
+    record: Record,
+    collection: str,
+    name: str,
+    data: bytes,
+    embedder: Embedder | None,
+    groups: Sequence[str],
+    title: str = "",
+    url: str = "",
+) -> int:
+    """Store a document with the vectors that are known already; returns its number of passages."""
+    model = embedder.model if embedder is not None else ""
+
+    def work() -> int:
+        document = unicodedata.normalize("NFC", name)
+        named, pieces = _cut(document, data, title)
+        known = record.known_vectors(collection, document, named, model) if model else {}
+        vectors = [known.get(piece) for piece in pieces]
+        digest = content_hash(data, RECIPE)
+        record.put(collection, Document(document, named, digest, pieces, vectors, groups, url, len(data)), model=model)
+        return len(pieces)
+
+    return await asyncio.to_thread(work)
+
+
+async def embed_missing(
+    record: Record, collection: str, embedder: Embedder, on_progress: OnProgress = lambda progress: None
+) -> int:
+    """Vectors for passages stored without; returns how many. Progress counts passages here. Raises UpstreamError."""
+    count, total = 0, await asyncio.to_thread(record.count_without_vectors, collection, embedder.model)
     while batch := await asyncio.to_thread(record.without_vectors, collection, embedder.model, EMBED_BATCH):
         vectors = await embedder.embed([embedded_text(title, piece) for _, title, piece in batch], query=False)
         found = {id: vector for (id, _, _), vector in zip(batch, vectors, strict=True)}
         await asyncio.to_thread(record.add_vectors, collection, embedder.model, found)
         count += len(batch)
+        on_progress(Progress(count, max(count, total), "vectors", "embedded", count))
     return count
 
 
@@ -153,19 +180,6 @@ def embedded_text(title: str, piece: Piece) -> str:
     """What a passage is embedded as: its headings tell what "it" is in the text."""
     heading = piece.section if piece.section.startswith(title) else " > ".join(filter(None, (title, piece.section)))
     return f"{heading}\n{piece.text}" if heading else piece.text
-
-
-async def _vectors(
-    record: Record, collection: str, name: str, title: str, pieces: Sequence[Piece], embedder: Embedder
-) -> list[Vector]:
-    """One vector per piece; pieces that the stored version has too keep theirs."""
-    known = await asyncio.to_thread(record.known_vectors, collection, name, title, embedder.model)
-    new = [piece for piece in dict.fromkeys(pieces) if piece not in known]
-    for start in range(0, len(new), EMBED_BATCH):
-        batch = new[start : start + EMBED_BATCH]
-        rows = await embedder.embed([embedded_text(title, piece) for piece in batch], query=False)
-        known.update(zip(batch, np.asarray(rows, np.float32), strict=True))
-    return [known[piece] for piece in pieces]
 
 
 def _cut(name: str, data: bytes, title: str) -> tuple[str, list[Piece]]:

@@ -91,14 +91,15 @@ class PgVectorSource:
         async with self._pool.connection() as db, db.transaction():
             await self._delete(db, document.document)
             for position, piece in enumerate(document.pieces):
-                vector = _literal(document.vectors[position]) if document.vectors is not None else None
+                vector = document.vectors[position] if document.vectors is not None else None
                 tokens = tokenize(f"{document.title} {piece.section} {piece.text}")
                 await db.execute(
                     sql.SQL(
                         "INSERT INTO {} VALUES (%s, %s, %s, %s, %s, %s, %s, %s::vector, array_to_tsvector(%s))"
                     ).format(self._table),
                     (document.document, version, position, document.title, piece.section, piece.text,
-                     sorted(set(document.groups)), vector, sorted(set(tokens))),
+                     sorted(set(document.groups)), _literal(vector) if vector is not None else None,
+                     sorted(set(tokens))),
                 )  # fmt: skip
 
     async def delete(self, document: str) -> None:

@@ -60,12 +60,13 @@ class RedisVectorSource:
 
     async def put(self, document: Document, version: str) -> None:
         """Write or replace one document. Its new passages can be found before the old ones are gone, never neither."""
-        if document.vectors is None:
-            raise ValueError(f"{document.document}: a vector set needs vectors")
+        vectors = [vector for vector in document.vectors or () if vector is not None]
+        if len(vectors) != len(document.pieces):
+            raise ValueError(f"{document.document}: a vector set needs a vector for every passage")
         groups = json.dumps(sorted(set(document.groups)), ensure_ascii=False)
         members, ids = self._members(document.document), []
         async with self._redis.pipeline(transaction=False) as pipe:
-            for position, (piece, vector) in enumerate(zip(document.pieces, document.vectors, strict=True)):
+            for position, (piece, vector) in enumerate(zip(document.pieces, vectors, strict=True)):
                 ids.append(id := f"{document.document}#{position}@{version}".encode())
                 values = (document.document, version, position, document.title, piece.section, piece.text, groups)
                 pipe.hset(self._hash(id), mapping=dict(zip(_FIELDS, values, strict=True)))
