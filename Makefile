@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-READY  := $(VENV)/.ready
+DEMO   := $(VENV)/.ready-demo
+DEV    := $(VENV)/.ready-dev
 PROVIDER ?= stand-in
 
 .PHONY: demo test check bench clean help
@@ -14,26 +15,35 @@ help:
 	@echo "make check   lint, format, types, Dockerfile"
 	@echo "make bench   relay overhead against a bare proxy"
 
-$(READY): pyproject.toml requirements-dev.lock
-	@$(PYTHON) -c 'import sys; sys.exit("Ocho needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing into $(VENV) (about a minute, once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements-dev.lock --editable ".[dev]"
-	@touch $(READY)
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements-dev.lock --editable
 
-demo: $(READY)
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Ocho needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
+	@$(PYTHON) -m venv $(VENV)
+
+$(DEMO): $(BIN)/python pyproject.toml requirements-dev.lock
+	@echo "installing Ocho into $(VENV) (once) ..."
+	@$(INSTALL) ".[all]"
+	@touch $(DEMO)
+
+$(DEV): $(BIN)/python pyproject.toml requirements-dev.lock
+	@echo "installing Ocho and its test tools into $(VENV) (about a minute, once) ..."
+	@$(INSTALL) ".[dev]"
+	@touch $(DEV) $(DEMO)
+
+demo: $(DEMO)
 	@$(BIN)/python -m bench demo --provider $(PROVIDER)
 
-test: $(READY)
+test: $(DEV)
 	$(BIN)/python -m pytest
 
-check: $(READY)
+check: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
 
-bench: $(READY)
+bench: $(DEMO)
 	$(BIN)/python -m bench overhead
 
 clean:

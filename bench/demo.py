@@ -30,7 +30,7 @@ from gateway.retrieval.sources.embedded import EmbeddedSource
 console = Console()
 WORK = Path(".demo")
 SEED = 5
-CLIENT_TIMEOUT_S = 180.0
+PATIENCE_S = 90.0  # then a person gives up: counted as not answered, on both paths alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def stand_in() -> Iterator[Setup]:
     models = ("gpt-4=azure-gpt4-2023", "gpt-35-turbo=gpt35-2023")
     flags = [word for model in models for word in ("--model", model)]
     with servers.provider(WORK / "provider.log", *flags, "--faults", "on", "--seed", str(SEED)) as url:
-        yield Setup("stand-in provider, azure-gpt4-2023", url, "demo", "gpt-4", "gpt-35-turbo", "gpt-4", 36, 50.0)
+        yield Setup("stand-in provider, azure-gpt4-2023", url, "demo", "gpt-4", "gpt-35-turbo", "gpt-4", 36, 35.0)
 
 
 @contextmanager
@@ -79,10 +79,10 @@ def openai() -> Iterator[Setup]:
     if key := os.environ.get("OPENAI_API_KEY"):
         url = os.environ.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
         yield Setup("OpenAI", url, key, os.environ.get("OCHO_DEMO_MODEL", "gpt-4o"), "gpt-4o-mini",
-                    "text-embedding-3-small", 36, 50.0)  # fmt: skip
+                    "text-embedding-3-small", 36, 35.0)  # fmt: skip
     elif (endpoint := os.environ.get("AZURE_OPENAI_ENDPOINT")) and (key := os.environ.get("AZURE_OPENAI_API_KEY")):
         model = os.environ.get("OCHO_DEMO_MODEL", "gpt-4o")
-        yield Setup("Azure OpenAI", f"{endpoint.rstrip('/')}/openai/v1", key, model, "", "", 36, 50.0)
+        yield Setup("Azure OpenAI", f"{endpoint.rstrip('/')}/openai/v1", key, model, "", "", 36, 35.0)
     else:
         raise servers.ServerFailed(
             "PROVIDER=openai needs OPENAI_API_KEY, or AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_API_KEY "
@@ -92,9 +92,9 @@ def openai() -> Iterator[Setup]:
 
 @contextmanager
 def local_llm() -> Iterator[Setup]:
-    from bench.local_llm import running_local_llms
+    from bench.local_llm import BIG, running_local_llms
 
-    with running_local_llms() as urls:
+    with running_local_llms(models=(BIG,)) as urls:
         yield Setup("Qwen2.5-Coder-1.5B on this CPU", urls.big, "none", "big", "", "", 8, 0.0, top_k=2, max_tokens=96)
 
 
@@ -111,8 +111,8 @@ async def _run(setup: Setup, groups: int, seed: int) -> int:
         f"some asked again) " + (f"within {setup.spread_s:g} s" if setup.spread_s else "one after the other")
     )
     with servers.gateway(config, WORK / "gateway.log") as url:
-        gateway_client = AsyncOpenAI(base_url=url, api_key="demo", timeout=CLIENT_TIMEOUT_S)
-        direct_client = AsyncOpenAI(base_url=setup.base_url, api_key=setup.api_key, timeout=CLIENT_TIMEOUT_S)
+        gateway_client = AsyncOpenAI(base_url=url, api_key="demo", timeout=PATIENCE_S)
+        direct_client = AsyncOpenAI(base_url=setup.base_url, api_key=setup.api_key, timeout=PATIENCE_S)
         record = Record.open(WORK / "data" / "documents.db")
         source = EmbeddedSource("handbook", record)
         direct = DirectPath(direct_client, setup.model, setup.rewrite_model, setup.embedding_model, source, setup.top_k)
@@ -121,14 +121,13 @@ async def _run(setup: Setup, groups: int, seed: int) -> int:
         columns = (TextColumn("{task.description:>14}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console) as progress:
             bars = [progress.add_task(name, total=len(asks)) for name in ("direct", "through Ocho")]
+            asking = [
+                _ask_all(path, asks, PATIENCE_S, progress, bar) for path, bar in ((direct, bars[0]), (through, bars[1]))
+            ]
             if setup.spread_s:
-                both = await asyncio.gather(
-                    _ask_all(direct, asks, progress, bars[0]), _ask_all(through, asks, progress, bars[1])
-                )
+                both = await asyncio.gather(*asking)
             else:  # one CPU for all: side by side they would slow each other
-                both = [
-                    await _ask_all(path, asks, progress, bar) for path, bar in zip((direct, through), bars, strict=True)
-                ]  # type: ignore[list-item]
+                both = [await one for one in asking]
         await source.close()
         record.close()
     for name, outcomes in zip(("direct", "ocho"), both, strict=True):
@@ -163,7 +162,7 @@ def _arrivals(questions: Sequence[Question], groups: int, spread_s: float, seed:
 
 
 async def _ask_all(
-    path: DirectPath | GatewayPath, asks: Sequence[Arrival], progress: Progress, bar: TaskID
+    path: DirectPath | GatewayPath, asks: Sequence[Arrival], patience_s: float, progress: Progress, bar: TaskID
 ) -> list[Outcome]:
     """Open loop: every question is asked at its time, however long the earlier ones take."""
     loop = asyncio.get_running_loop()
@@ -171,7 +170,11 @@ async def _ask_all(
 
     async def one(ask: Arrival) -> Outcome:
         await asyncio.sleep(began + ask.at_s - loop.time())
-        outcome = await path.ask(ask.question)
+        try:
+            async with asyncio.timeout(patience_s):
+                outcome = await path.ask(ask.question)
+        except TimeoutError:
+            outcome = Outcome(ask.question, "", f"gave up after {patience_s:g} s", patience_s, patience_s)
         progress.advance(bar)
         return outcome
 

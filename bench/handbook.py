@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
@@ -56,8 +56,10 @@ def _question(row: Mapping[str, object]) -> Question:
 
 
 _REFUSAL = re.compile(
-    r"찾을 수 없|찾지 못|없습니다\.?\s*$|나와 ?있지 않|포함되어 ?있지 않|확인할 수 없|확인되지 않|답변(?:을)? ?드릴 수 없|도와드릴 수 없|죄송"
-    r"|do(?:es)? not contain|not (?:in|mentioned|found|specified|provided)|no information|cannot (?:help|answer)|can't|unable to|sorry",
+    r"찾을 수 없|찾지 못|없습니다\.?\s*$|나와 ?있지 않|포함되어 ?있지 않|확인할 수 없|확인되지 않"
+    r"|답변(?:을)? ?드릴 수 없|도와드릴 수 없|죄송"
+    r"|do(?:es)? not contain|not (?:in|mentioned|found|specified|provided)|no information"
+    r"|cannot (?:help|answer)|can't|unable to|sorry",
     re.IGNORECASE,
 )
 
@@ -96,10 +98,3 @@ def _stated(answer: str) -> tuple[frozenset[str], bool]:
 
 def _plain(text: str) -> str:
     return re.sub(r"\s+", "", unicodedata.normalize("NFC", text)).casefold()
-
-
-def pick(questions: Sequence[Question], groups: int, rng_choice: Sequence[int]) -> list[Question]:
-    """All questions of the first ``groups`` groups in the order that ``rng_choice`` (a permutation) gives."""
-    names = list(dict.fromkeys(q.group for q in questions))
-    chosen = {names[i] for i in list(rng_choice)[:groups]}
-    return [q for q in questions if q.group in chosen]

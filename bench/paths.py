@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from openai import AsyncOpenAI, OpenAIError
+from openai import AsyncOpenAI, OpenAIError, omit
 
 from bench.handbook import Question
 from gateway.chat import Evidence
@@ -83,7 +83,7 @@ class DirectPath:
             reply = await self._client.chat.completions.create(
                 model=self._model,
                 messages=[{"role": "system", "content": system}, {"role": "user", "content": question.text}],
-                **({"max_tokens": self.max_tokens} if self.max_tokens else {}),
+                max_tokens=self.max_tokens or omit,
             )
             marks["answer"] = time.monotonic()
         except OpenAIError as error:
@@ -126,7 +126,7 @@ class GatewayPath:
                 messages=[{"role": "user", "content": question.text}],
                 stream=True,
                 stream_options={"include_usage": True},
-                **({"max_tokens": self.max_tokens} if self.max_tokens else {}),
+                max_tokens=self.max_tokens or omit,
             )
             cache = reply.headers.get("x-ocho-cache", "")
             stages = _server_timing(reply.headers.get("server-timing", ""))
