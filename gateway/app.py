@@ -35,6 +35,7 @@ from gateway.embedding.cached import CachedEmbedder
 from gateway.embedding.local import LocalEmbedder
 from gateway.embedding.upstream import UpstreamEmbedder
 from gateway.errors import StoreUnavailable, UpstreamError
+from gateway.in_time import Background, DraftPlan, InTime, Promise
 from gateway.ingress.admin import Admin
 from gateway.ingress.answering import Showing
 from gateway.ingress.auth import KeyRing
@@ -50,7 +51,9 @@ from gateway.retrieval.ingest.ingest import IngestReport, Progress, ingest
 from gateway.retrieval.record import Record
 from gateway.retrieval.sources.embedded import EmbeddedSource
 from gateway.routing.deployments import Deployments
+from gateway.routing.draft import Drafter
 from gateway.routing.router import ANY_MODEL, Route, Router
+from gateway.routing.spend import Allowance, Price
 from gateway.settings import ModelSettings, Settings
 from gateway.stages import Stages
 from gateway.upstream.client import UpstreamClient
@@ -83,7 +86,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Gateway]:
         keys = _key_ring(settings)
         deployments = Deployments(_deployments(settings), time.monotonic)
         session = await stack.enter_async_context(_session())
-        router = Router(_routes(settings), deployments, UpstreamClient(session, time.monotonic), metrics)
+        upstream = UpstreamClient(session, time.monotonic)
+        router = Router(_routes(settings), deployments, upstream, metrics, _prices(settings))
         pipeline = await _pipeline(settings, router, metrics, stack)
         relay = Relay(router, metrics, timing=settings.telemetry.server_timing)
         gateway.app.add_routes(Admin(keys, metrics, lambda: gateway.draining).routes())
@@ -170,6 +174,25 @@ def _routes(settings: Settings) -> dict[str, Route]:
     }
 
 
+def _prices(settings: Settings) -> dict[str, Price]:
+    return {m.name: Price(m.price.input, m.price.output) for m in settings.models if m.price is not None}
+
+
+def _promise(model: ModelSettings) -> Promise | None:
+    """The promise of a model; a draft that is off is none."""
+    if model.promise is None:
+        return None
+    draft = model.draft
+    return Promise(
+        seconds=model.promise.seconds,
+        on_expiry=model.promise.on_expiry,
+        draft=DraftPlan(draft.model, draft.mode, draft.max_tokens, Allowance(draft.max_extra_spend))
+        if draft is not None and draft.mode != "off"
+        else None,
+        sized=model.sized,
+    )
+
+
 def _surface(settings: Settings) -> Surface:
     names = tuple(m.name for m in settings.models if m.name != ANY_MODEL)
     return Surface(
@@ -191,6 +214,8 @@ async def _pipeline(settings: Settings, router: Router, metrics: Metrics, stack:
     store, index = _stores(settings, secret, stack)
     writer = CacheWriter(store, index, record=record, on_outcome=metrics.cache_written)
     stack.push_async_callback(writer.close)
+    background = Background()
+    stack.push_async_callback(background.close)
     inflight = Inflight()
     stack.push_async_callback(inflight.close)
     sources = await _sources(settings, record, embedder, stack)
@@ -205,6 +230,7 @@ async def _pipeline(settings: Settings, router: Router, metrics: Metrics, stack:
         coalesce=settings.cache.coalesce,
         embedder=embedder,
         router=router,
+        in_time=InTime(router, Drafter(router, metrics), metrics, background),
         writer=writer,
         stages=Stages(metrics),
         metrics=metrics,
@@ -252,6 +278,7 @@ def _plan(
         collections=collections,
         gatherer=gatherer,
         system=documents.system if documents is not None else None,
+        promise=_promise(model),
     )
 
 

@@ -21,12 +21,16 @@ Json = Mapping[str, Any]
 class ServedBy(StrEnum):
     CACHE = "cache"
     MODEL = "model"
+    DRAFT = "draft"  # a fast model's short answer that passed the gate, or was the best there was in time (labelled)
+    STALE = "stale"  # a kept answer whose documents have changed since, labelled
+    QUOTE = "quote"  # a passage instead of an answer, labelled
 
 
 class CacheOutcome(StrEnum):
     EXACT = "exact"
     SEMANTIC = "semantic"
     COALESCED = "coalesced"
+    STALE = "stale"
     MISS = "miss"
     BYPASS = "bypass"
 
@@ -93,6 +97,8 @@ class RequestContext:
     wishes: CacheWishes
     timings: Timings
     trace_headers: Json = field(default_factory=dict)  # traceparent, tracestate: passed on as they came
+    promise: Deadline | None = None  # when the caller is to have an answer; ``deadline`` stays the end of all work
+    draft: bool = True  # False: the caller wants the model that was configured to answer, and no other
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +179,7 @@ class Opened:
     entry: str = ""  # purge handle of the cache entry
     citations: tuple[Passage, ...] = ()
     partial: bool = False  # some document source did not answer in time
+    labelled: bool = False  # the text begins by saying that it is less than a full answer
     stages: Mapping[str, tuple[float, str]] = field(default_factory=dict)  # seconds and outcome per stage so far
 
 

@@ -104,6 +104,26 @@ class Metrics:
         self._cache_age = histogram("ocho_cache_entry_age_seconds", "Age of served entries.", ("tier",), AGE_BUCKETS)
         self._cache_writes = counter("ocho_cache_writes", "Finished answers offered to the cache.", ("result",))
         self._attempts = counter("ocho_upstream_attempts", "Calls to deployments.", ("deployment", "kind", "result"))
+        self._spend = counter(
+            "ocho_spend", "Money spent upstream, in the currency of the configured prices.", ("model", "reason")
+        )
+        self._spend_tokens = counter(
+            "ocho_spend_tokens", "Tokens paid for, by what they were spent on.", ("model", "reason", "type")
+        )
+        self._drafts = counter("ocho_drafts", "Short answers of the fast model, by their verdict.", ("model", "result"))
+        self._draft_score = histogram(
+            "ocho_draft_score",
+            "Estimated probability that a draft is right.",
+            ("model",),
+            (0.1, 0.25, 0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 1),
+        )
+        self._deadlines = counter(
+            "ocho_deadline", "Answers against their promised time, by what was given.", ("result", "degraded_to")
+        )
+        self._deadline_margin = histogram(
+            "ocho_deadline_margin_seconds", "Time left when the last byte was ready; below 0 the promise was missed.",
+            (), (-30, -10, -5, -2, -1, -0.5, 0, 0.5, 1, 2, 3, 4, 5),
+        )  # fmt: skip
         self._deployment_state = gauge(
             "ocho_deployment_state", "0 healthy, 1 probing, 2 set aside after failures.", ("deployment",)
         )
@@ -184,6 +204,24 @@ class Metrics:
         label = self.model_label(model)
         self._client_tokens.labels(label, "input").inc(prompt)
         self._client_tokens.labels(label, "output").inc(completion)
+
+    def spent(self, model: str, reason: str, prompt: int, completion: int, money: float) -> None:
+        """``reason``: answer, draft, hedge, abandoned or background."""
+        label = self.model_label(model)
+        self._spend_tokens.labels(label, reason, "input").inc(prompt)
+        self._spend_tokens.labels(label, reason, "output").inc(completion)
+        if money:
+            self._spend.labels(label, reason).inc(money)
+
+    def draft_judged(self, model: str, result: str, score: float | None) -> None:
+        label = self.model_label(model)
+        self._drafts.labels(label, result).inc()
+        if score is not None:
+            self._draft_score.labels(label).observe(score)
+
+    def deadline_ended(self, margin_s: float, degraded_to: str) -> None:
+        self._deadlines.labels("met" if margin_s >= 0 else "missed", degraded_to).inc()
+        self._deadline_margin.observe(margin_s)
 
     def deployment_state(self, deployment: str, state: int) -> None:
         self._deployment_state.labels(deployment).set(state)

@@ -3,6 +3,7 @@
 exact cache → a twin in flight? join it : else produce
 produce:  embed → semantic cache  │  retrieval from every source     (side by side)
           hit → replay    else ground the prompt → router → upstream
+                          or, for models that promise a time: draft, big model and fallbacks (in_time)
 answer events → every listener of the flight → cache writer, after the reply
 """
 
@@ -22,6 +23,7 @@ from gateway.cache.replay import replay
 from gateway.cache.semantic import SemanticCache
 from gateway.cache.writer import CacheWriter
 from gateway.chat import (
+    Answer,
     AnswerEvent,
     CacheHit,
     CacheOutcome,
@@ -34,6 +36,7 @@ from gateway.chat import (
     ServedBy,
 )
 from gateway.errors import NotCached, UnknownModel
+from gateway.in_time import Asked, InTime, Promise
 from gateway.metrics import Metrics
 from gateway.ports import DocumentRecord, Embedder, Vector
 from gateway.retrieval.gather import Gatherer
@@ -55,6 +58,7 @@ class Plan:
     collections: tuple[str, ...] = ()
     gatherer: Gatherer | None = None
     system: str | None = None  # instructions for grounding; None: the built-in ones
+    promise: Promise | None = None  # a time by which there is an answer, and what helps to keep it
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ class Pipeline:
     coalesce: bool
     embedder: Embedder | None
     router: Router
+    in_time: InTime
     writer: CacheWriter
     stages: Stages
     metrics: Metrics
@@ -100,7 +105,18 @@ class Pipeline:
     def improves(self, ctx: RequestContext, model: str) -> bool:
         """False where a request would only be passed on: then it is relayed as bytes."""
         plan = self._plan(model)
-        return plan.caches or plan.gatherer is not None or bool(plan.answers_with) or self._asked(ctx)
+        return (
+            plan.caches
+            or plan.gatherer is not None
+            or bool(plan.answers_with)
+            or plan.promise is not None
+            or self._asked(ctx)
+        )
+
+    def promise_s(self, model: str) -> float | None:
+        """Seconds in which the model promises an answer, or None."""
+        promise = self._plan(model).promise
+        return promise.seconds if promise is not None else None
 
     @asynccontextmanager
     async def answer(self, ctx: RequestContext, request: ChatRequest, key_id: str) -> AsyncIterator[Joined]:
@@ -110,9 +126,14 @@ class Pipeline:
         if hit is not None:
             yield _replayed(hit)
             return
-        shared = str(job.keys.exact.digest) if self.coalesce and job.reads and job.writes else None
-        async with self.inflight.join(shared, partial(self._produce, job)) as joined:
+        async with self.inflight.join(self._flight(job), partial(self._produce, job)) as joined:
             yield joined
+
+    def _flight(self, job: Job) -> str | None:
+        """Who may share one production: the same question, and the same patience with it."""
+        if not (self.coalesce and job.reads and job.writes) or job.ctx.wishes.only_if_cached:
+            return None
+        return f"{job.keys.exact.digest}:{job.ctx.deadline.remaining_s():.0f}"
 
     async def _produce(self, job: Job, send: Send) -> None:
         """Lead the flight: find or make the answer and send it to all who listen."""
@@ -148,12 +169,23 @@ class Pipeline:
             partial=evidence.partial,
         )
 
+        def keep(answer: Answer, ttl_s: float | None) -> None:
+            limits = plan.limits if ttl_s is None else replace(plan.limits, ttl_s=min(ttl_s, plan.limits.ttl_s))
+            if job.writes:
+                self.writer.offer(job.keys, request, answer, evidence, vector, ctx.wishes, limits)
+
         def send_and_keep(event: AnswerEvent) -> None:
-            if isinstance(event, Closed) and job.writes:  # before the last listener can leave and end this flight
-                self.writer.offer(job.keys, request, event.answer, evidence, vector, ctx.wishes, plan.limits)
+            if isinstance(event, Closed):  # before the last listener can leave and end this flight
+                keep(event.answer, None)
             send(event)
 
-        await self.router.stream(self._grounded(job, evidence), ctx, opened, send_and_keep)
+        grounded = self._grounded(job, evidence)
+        if plan.promise is None or ctx.promise is None:
+            await self.router.stream(grounded, ctx, opened, send_and_keep)
+            return
+        stale = partial(self.exact.stale, job.keys, ctx.wishes, self.record, evidence)
+        asked = Asked(ctx, request, grounded, evidence, opened, ctx.promise, stale, keep)
+        await self.in_time.answer(asked, plan.promise, send)
 
     async def _exact(self, job: Job) -> CacheHit | None:
         budget = job.ctx.deadline.within(self.budgets.exact_s)

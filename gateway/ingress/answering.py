@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
 import orjson
 from aiohttp import web
 
 from gateway.cache.inflight import Joined
-from gateway.chat import CacheOutcome, ChatRequest, Closed, Delta, Json, Opened, RequestContext, has_content
+from gateway.chat import (
+    AnswerEvent,
+    CacheOutcome,
+    ChatRequest,
+    Closed,
+    Delta,
+    Json,
+    Opened,
+    RequestContext,
+    has_content,
+)
 from gateway.errors import GatewayError, UpstreamBroken
 from gateway.ingress import openai
 from gateway.ingress.reply import answer_headers, server_timing
-from gateway.ingress.sse import ChatStream, error_frame
+from gateway.ingress.sse import KEEP_ALIVE, ChatStream, error_frame, served_by_comment
 from gateway.metrics import Metrics
 from gateway.retrieval.grounding import context
+
+PATIENCE_S = 2.5  # silence before a stream begins without knowing who answers; until then errors are HTTP statuses
+KEEP_ALIVE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +90,28 @@ class Answering:
         frames = ChatStream(include_usage=self._request.include_usage, timing=self._showing.timing)
         response: web.StreamResponse | None = None
         try:
-            async for event in joined.events:
-                if isinstance(event, Delta):
-                    assert response is not None
-                    self._content(event)
-                    await response.write(frames.delta(event))
-                elif isinstance(event, Opened):
-                    opened = self._open(event, joined)
-                    frames.opened(opened, self._context(opened))
-                    response = await self._begin_stream(opened)
-                else:
-                    assert response is not None
-                    await response.write(frames.closed(event.answer, self._stages(event), self._elapsed()))
-                    await response.write_eof()
-                    self._end("ok")
-                    return response
+            async with self._listening(joined) as events:
+                async for event in events:
+                    if event is None:  # nothing is decided yet: show that we are alive
+                        response = response or await self._begin_early()
+                        await response.write(KEEP_ALIVE)
+                    elif isinstance(event, Delta):
+                        assert response is not None
+                        self._content(event)
+                        await response.write(frames.delta(event))
+                    elif isinstance(event, Opened):
+                        opened = self._open(event, joined)
+                        frames.opened(opened, self._context(opened))
+                        if response is None:
+                            response = await self._begin_stream(opened)
+                        else:
+                            await response.write(served_by_comment(opened))
+                    else:
+                        assert response is not None
+                        await response.write(frames.closed(event.answer, self._stages(event), self._elapsed()))
+                        await response.write_eof()
+                        self._end("ok")
+                        return response
             raise UpstreamBroken("the answer stopped in the middle")
         except GatewayError as error:
             self._end(error.code or "error")
@@ -99,13 +121,27 @@ class Answering:
             await response.write_eof()
             return response
 
+    @asynccontextmanager
+    async def _listening(self, joined: Joined) -> AsyncIterator[AsyncIterator[AnswerEvent | None]]:
+        """The answer's events; for models that promise a time with ``None`` in the pauses before the first."""
+        if self._ctx.promise is None:
+            yield joined.events
+        else:
+            async with aclosing(_with_pauses(joined.events)) as events:
+                yield events
+
+    async def _begin_early(self) -> web.StreamResponse:
+        """Headers before it is known who will answer; from here on an error can only be an event of the stream."""
+        return await self._begin({"x-ocho-served-by": "pending", "x-request-id": self._ctx.id})
+
     async def _begin_stream(self, opened: Opened) -> web.StreamResponse:
-        headers = self._headers(opened) | {
-            "content-type": "text/event-stream; charset=utf-8",
-            "cache-control": "no-cache",
-        }
+        headers = self._headers(opened)
         if self._showing.timing:
             headers["server-timing"] = server_timing(self._stages(opened))
+        return await self._begin(headers)
+
+    async def _begin(self, headers: dict[str, str]) -> web.StreamResponse:
+        headers |= {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
         response = web.StreamResponse(headers=headers)
         await response.prepare(self._http_request)
         return response
@@ -150,3 +186,25 @@ class Answering:
             outcome,
             self._elapsed(),
         )
+
+
+async def _with_pauses(events: AsyncIterator[AnswerEvent]) -> AsyncGenerator[AnswerEvent | None, None]:
+    """``events``; once ``PATIENCE_S`` went by without the first, ``None`` after every ``KEEP_ALIVE_S`` of silence."""
+    patience_s = PATIENCE_S
+    while True:
+        following = asyncio.ensure_future(anext(events))
+        try:
+            while not (await asyncio.wait([following], timeout=patience_s))[0]:
+                patience_s = KEEP_ALIVE_S
+                yield None
+            yield following.result()
+        except StopAsyncIteration:
+            return
+        finally:
+            if not following.done():
+                following.cancel()
+                await asyncio.wait([following])
+        if isinstance(following.result(), Opened):
+            break
+    async for event in events:
+        yield event

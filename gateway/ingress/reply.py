@@ -13,6 +13,8 @@ def answer_headers(opened: Opened, *, details: bool) -> dict[str, str]:
     if opened.deployment:
         headers["x-ocho-deployment"] = opened.deployment
         headers["x-ocho-attempts"] = str(opened.attempts)
+    if opened.labelled:
+        headers["x-ocho-labelled"] = "true"
     if opened.partial:
         headers["x-ocho-documents"] = "partial"
     if details and opened.cache in {CacheOutcome.EXACT, CacheOutcome.SEMANTIC}:

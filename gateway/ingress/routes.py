@@ -75,7 +75,8 @@ class Endpoints:
         wishes = wishes_of(http_request.headers, body)
         request = openai.parse_chat(body, path_model)
         http_request[MODEL] = request.requested_model
-        ctx = self._context(http_request, holder.tenant, wishes)
+        promise_s = self._pipeline.promise_s(request.requested_model)
+        ctx = self._context(http_request, holder.tenant, wishes, promise_s)
         if not self._pipeline.improves(ctx, request.requested_model):
             untouched = raw if not had_wishes and path_model is None else orjson.dumps(request.body)
             sent = Outgoing(
@@ -173,11 +174,20 @@ class Endpoints:
             error.status = 408
             raise error from None
 
-    def _context(self, http_request: web.Request, tenant: Tenant, wishes: Wishes) -> RequestContext:
+    def _context(
+        self, http_request: web.Request, tenant: Tenant, wishes: Wishes, promise_s: float | None = None
+    ) -> RequestContext:
+        """``promise_s``: what the model promises. A caller's deadline then moves the promise, not the end of all work:
+        an answer that is not ready by then is replaced, not cut off."""
+        total_s = self._surface.total_s
+        if promise_s is None:
+            total_s = min(wishes.deadline_s or total_s, total_s)
         return RequestContext(
             id=http_request[REQUEST_ID],
             tenant=tenant,
-            deadline=Deadline.after(min(wishes.deadline_s or self._surface.total_s, self._surface.total_s)),
+            deadline=Deadline.after(total_s),
+            promise=Deadline.after(wishes.deadline_s or promise_s) if promise_s is not None else None,
+            draft=wishes.draft,
             wishes=wishes.cache,
             timings=Timings(),
             trace_headers={n: http_request.headers[n] for n in TRACE_HEADERS if n in http_request.headers},

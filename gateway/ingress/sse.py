@@ -48,6 +48,14 @@ def timing_comment(stages: Mapping[str, tuple[float, str]], total_s: float) -> b
     return b": ocho-timing " + orjson.dumps(milliseconds | {"total": round(total_s * 1000, 1)}) + b"\n\n"
 
 
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+def served_by_comment(opened: Opened) -> bytes:
+    """For a stream whose headers left before this was known."""
+    return f": ocho-served-by {opened.served_by} cache {opened.cache}\n\n".encode()
+
+
 def error_frame(error: GatewayError) -> bytes:
     """An error after the first byte; no [DONE] follows it."""
     return _frame(orjson.dumps(error.body()))

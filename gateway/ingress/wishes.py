@@ -14,7 +14,7 @@ from gateway.chat import CacheWishes
 from gateway.errors import InvalidRequest
 
 PREFIX = "x-ocho-"
-KNOWN = frozenset({"deadline-ms", "cache", "cache-ttl", "cache-namespace", "tags", "cache-control"})
+KNOWN = frozenset({"deadline-ms", "cache", "cache-ttl", "cache-namespace", "tags", "cache-control", "draft"})
 MAX_DEADLINE_MS = 3_600_000
 CACHE_MODES = {"on": (True, True), "read": (True, False), "write": (False, True), "off": (False, False)}
 
@@ -23,6 +23,7 @@ CACHE_MODES = {"on": (True, True), "read": (True, False), "write": (False, True)
 class Wishes:
     cache: CacheWishes
     deadline_s: float | None
+    draft: bool = True
 
 
 def wishes_of(headers: Mapping[str, str], body: dict[str, Any]) -> Wishes:
@@ -43,6 +44,9 @@ def wishes_of(headers: Mapping[str, str], body: dict[str, Any]) -> Wishes:
     if "no-store" in directives:
         read, write = False, False
     deadline_ms = _number(given, "deadline-ms", 1, MAX_DEADLINE_MS)
+    draft = given.get("draft", "on").lower()
+    if draft not in {"on", "off"}:
+        raise InvalidRequest("x-ocho-draft must be on or off", param="x-ocho-draft")
     namespace = given.get("cache-namespace", "")
     if not re.fullmatch(r"[\w.:-]{0,64}", namespace):
         raise InvalidRequest("a cache namespace has up to 64 letters, digits or _.:-", param="x-ocho-cache-namespace")
@@ -58,6 +62,7 @@ def wishes_of(headers: Mapping[str, str], body: dict[str, Any]) -> Wishes:
             tags=tuple(tag for tag in re.split(r"[\s,]+", given.get("tags", "")) if tag)[:16],
         ),
         deadline_ms / 1000 if deadline_ms is not None else None,
+        draft != "off",
     )
 
 

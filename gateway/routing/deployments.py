@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.chat import Deployment
 from gateway.clock import Clock
 
 HALF_LIFE_S = 10.0  # of the first-token average: old news about a provider's speed is no news
+PACE_SHARE = 0.2  # of a new measurement in the average pace: the last five or so answers count
+USUAL_FIRST_TOKEN_S = 1.0  # until a deployment has answered once
+USUAL_TOKENS_PER_S = 25.0
 FAILURES_TO_SET_ASIDE = 3
 SET_ASIDE_S = 10.0
+
+
+@dataclass(slots=True)
+class Pace:
+    """How fast a deployment usually is. Averages: for planning, where ``Health.first_token_s`` is for choosing."""
+
+    first_token_s: float = USUAL_FIRST_TOKEN_S
+    tokens_per_s: float = USUAL_TOKENS_PER_S
+    known: bool = False
+
+    def measured(self, first_token_s: float, tokens: int, decode_s: float) -> None:
+        """One answer of ``tokens`` tokens, the first after ``first_token_s``, the rest within ``decode_s``."""
+        share = PACE_SHARE if self.known else 1.0
+        self.known = True
+        self.first_token_s += share * (first_token_s - self.first_token_s)
+        if tokens > 3 and decode_s > 0:
+            self.tokens_per_s += share * (tokens / decode_s - self.tokens_per_s)
 
 
 @dataclass(slots=True)
@@ -23,6 +43,7 @@ class Health:
     failures: int = 0  # in a row
     aside_until: float = 0.0  # instant on the clock
     measured_at: float = 0.0
+    pace: Pace = field(default_factory=Pace)
 
     def started(self) -> None:
         self.in_flight += 1

@@ -15,8 +15,9 @@ from gateway.clock import Clock
 from gateway.errors import ELSEWHERE_STATUS, TRANSIENT_STATUS, UnknownModel, UpstreamBroken, UpstreamError
 from gateway.metrics import Metrics
 from gateway.ports import Forwarded, Outgoing, Timeouts, Upstream
-from gateway.routing.deployments import Deployments, Health
+from gateway.routing.deployments import Deployments, Health, Pace
 from gateway.routing.policy import rank
+from gateway.routing.spend import Ledger, Price
 
 log = structlog.get_logger()
 
@@ -48,19 +49,27 @@ class Router:
     """Sends requests to deployments of the model that was asked for."""
 
     def __init__(
-        self, routes: Mapping[str, Route], deployments: Deployments, upstream: Upstream, metrics: Metrics
+        self,
+        routes: Mapping[str, Route],
+        deployments: Deployments,
+        upstream: Upstream,
+        metrics: Metrics,
+        prices: Mapping[str, Price] | None = None,
     ) -> None:
         self._routes = routes
         self._deployments = deployments
         self._upstream = upstream
         self._metrics = metrics
         self._clock = deployments.clock
+        self.ledger = Ledger(prices or {}, metrics)
 
-    async def stream(self, request: ChatRequest, ctx: RequestContext, opened: Opened, send: Send) -> Answer:
+    async def stream(
+        self, request: ChatRequest, ctx: RequestContext, opened: Opened, send: Send, *, purpose: str = "answer"
+    ) -> Answer:
         """Send ``opened`` (completed with what is known by then), the deltas and Closed; return the whole answer.
 
         Nothing is sent before the first content token, so until then a failure can be made good elsewhere.
-        Raises UpstreamError.
+        ``purpose``: what its cost is charged to. Raises UpstreamError.
         """
         failure: UpstreamError | None = None
         for attempt in self._attempts(request.requested_model):
@@ -68,7 +77,7 @@ class Router:
                 break
             await self._pause(attempt, failure, ctx)
             try:
-                return await self._stream_once(attempt, request, ctx, opened, send)
+                return await self._stream_once(attempt, request, ctx, opened, send, purpose)
             except _BeforeContent as before:
                 failure = before.error
                 if not failure.retryable:
@@ -77,7 +86,7 @@ class Router:
         raise failure
 
     async def _stream_once(
-        self, attempt: Attempt, request: ChatRequest, ctx: RequestContext, opened: Opened, send: Send
+        self, attempt: Attempt, request: ChatRequest, ctx: RequestContext, opened: Opened, send: Send, purpose: str
     ) -> Answer:
         outgoing = replace(request, requested_model=attempt.model)
         call = _Call(attempt, ctx, opened, send, self._clock)
@@ -92,14 +101,19 @@ class Router:
                             call.closed(event)
                             outcome.append("ok")
                             self._measure(call, event.answer)
+                            self.ledger.charge(attempt.model, purpose, outgoing, event.answer, call.pieces)
                             return event.answer
                 raise UpstreamBroken(f"the answer of deployment {attempt.health.deployment.name} stopped in the middle")
             except UpstreamError as error:
                 outcome.append(error.code or "upstream_error")
                 self._failed(attempt, error, ctx)
                 if call.first_token_s is not None:
+                    self.ledger.charge(attempt.model, "abandoned", outgoing, None, call.pieces)
                     raise
                 raise _BeforeContent(error) from error
+            except asyncio.CancelledError:  # it read the prompt, and that is paid for
+                self.ledger.charge(attempt.model, "abandoned", outgoing, None, call.pieces)
+                raise
 
     def _measure(self, call: _Call, answer: Answer) -> None:
         attempt = call.attempt
@@ -155,6 +169,12 @@ class Router:
 
     def deployments_of(self, model: str) -> tuple[str, ...]:
         return self._route(model).deployments
+
+    def pace(self, model: str) -> Pace:
+        """How fast the deployment that would be asked now usually is."""
+        health = [self._deployments[name] for name in self._route(model).deployments]
+        now = self._clock()
+        return min(health, key=lambda h: (h.state(now), h.first_token_s)).pace
 
     def _route(self, model: str) -> Route:
         route = self._routes.get(model) or self._routes.get(ANY_MODEL)
@@ -236,9 +256,11 @@ class _Call:
         self._send = send
         self._clock = clock
         self._began = clock()
+        self.pieces = 0
         self._held: list[Delta] = []
 
     def delta(self, event: Delta) -> None:
+        self.pieces += 1
         if self.first_token_s is not None:
             self._send(event)
             return
@@ -249,7 +271,11 @@ class _Call:
     def closed(self, event: Closed) -> None:
         if self.first_token_s is None:
             self._open(event.answer.model)
-        self._ctx.timings.record("upstream", self._clock() - self._began)
+        seconds = self._clock() - self._began
+        if self.first_token_s is not None and event.answer.usage is not None:
+            tokens = event.answer.usage.completion_tokens
+            self.attempt.health.pace.measured(self.first_token_s, tokens, seconds - self.first_token_s)
+        self._ctx.timings.record("upstream", seconds)
         self._send(Closed(event.answer, dict(self._ctx.timings.stages)))
 
     def _open(self, model: str) -> None:

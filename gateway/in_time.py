@@ -1,0 +1,278 @@
+"""An answer by the promised time: what the cache did not have, from the draft, the big model or the ladder below them.
+
+Who answers is decided in ``routing/race.py``; this module brings the runners: what each is asked, how it is told, and
+whether the answer is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from gateway.chat import (
+    Answer,
+    AnswerEvent,
+    CacheEntry,
+    CacheOutcome,
+    ChatRequest,
+    Closed,
+    Evidence,
+    Opened,
+    RequestContext,
+    Send,
+    ServedBy,
+)
+from gateway.clock import Deadline, WallClock
+from gateway.errors import UpstreamError
+from gateway.metrics import Metrics
+from gateway.retrieval.quote import quote
+from gateway.routing import race as racing
+from gateway.routing.draft import Drafted, Drafter
+from gateway.routing.race import Rung, Runners, race, timing
+from gateway.routing.router import Router
+from gateway.routing.sizing import TOKENS_PER_SENTENCE, size_for, sized
+from gateway.routing.spend import Allowance, prompt_tokens
+from gateway.routing.told import tell
+
+PROVISIONAL_TTL_S = 600.0  # of drafts that passed, but not with ease
+USUAL_ANSWER_TOKENS = 150  # for weighing costs before anything is known
+FEWEST_TOKENS = 40  # a cited sentence: with less time than this takes, the big model starts in vain
+LATE_ANSWERS = 32  # at most this many go on in the background
+
+PLAIN_FIELDS = frozenset(
+    """model messages stream stream_options user metadata store temperature top_p seed max_tokens max_completion_tokens
+    service_tier safety_identifier prompt_cache_key""".split()  # noqa: SIM905
+)  # any other field asks for something that a short answer does not give: tools, formats, several choices, log-probs
+
+
+@dataclass(frozen=True, slots=True)
+class DraftPlan:
+    model: str
+    mode: str  # cascade, armed, race or auto
+    max_tokens: int
+    allowance: Allowance
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a model's configuration says about time."""
+
+    seconds: float
+    on_expiry: tuple[str, ...]
+    draft: DraftPlan | None = None
+    sized: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question that has to be answered, with its evidence."""
+
+    ctx: RequestContext
+    request: ChatRequest  # as the caller sent it
+    grounded: ChatRequest  # as it goes upstream
+    evidence: Evidence
+    opened: Opened
+    due: Deadline  # the promise
+    stale: Callable[[], Awaitable[CacheEntry | None]]
+    keep: Callable[[Answer, float | None], None]  # (answer, seconds at most or None): offer it to the cache
+
+    @property
+    def korean(self) -> bool:
+        return any("가" <= letter <= "힣" for letter in self.request.question)
+
+
+@dataclass(slots=True)
+class Background:
+    """Answers that came too late for their caller, finished for the cache. Bounded; owned until their end."""
+
+    limit: int = LATE_ANSWERS
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def take(self, work: Coroutine[Any, Any, None]) -> bool:
+        if len(self._tasks) >= self.limit:
+            return False
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return True
+
+    async def close(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@dataclass(slots=True)
+class InTime:
+    router: Router
+    drafter: Drafter
+    metrics: Metrics
+    background: Background
+    wall_clock: WallClock = time.time
+
+    async def answer(self, asked: Asked, promise: Promise, send: Send) -> None:
+        """Send one whole answer, by the promise where that is possible. Raises UpstreamError."""
+        draft = promise.draft if self._may_draft(asked) else None
+        rungs = {"draft": self._quick, "stale": self._stale, "quote": self._quote}
+        runners = Runners(
+            big=partial(self._big, asked, promise.sized and is_plain(asked.request)),
+            draft=partial(self._draft, asked, draft) if draft is not None else None,
+            tell_draft=partial(self._tell_draft, asked),
+            ladder=[Rung(name, partial(rungs[name], asked)) for name in promise.on_expiry if name != "wait"],
+            background=self.background.take,
+        )
+        allowance = draft.allowance if draft is not None else Allowance(0)
+        try:
+            await race(runners, self._timing(asked, draft), asked.due, allowance, self._counted(asked, send))
+        except UpstreamError:
+            self.metrics.deadline_ended(asked.due.at - asked.due.clock(), "error")
+            raise
+
+    def _timing(self, asked: Asked, draft: DraftPlan | None) -> racing.Timing:
+        """When to start the big model beside the draft, as things stand."""
+        if draft is None:
+            return racing.Timing(None, 0.0)
+        form, model = self.drafter.form(draft.model), asked.grounded.requested_model
+        pace, price = self.router.pace(model), self.router.ledger.price(model)
+        prompt = prompt_tokens(asked.grounded.body)
+        draft.allowance.earn(price.of(prompt, USUAL_ANSWER_TOKENS))
+        needed_s = racing.RESERVE_S + pace.first_token_s + FEWEST_TOKENS / pace.tokens_per_s
+        return timing(
+            draft.mode,
+            form.acceptance,
+            form.quantile(0.5),
+            form.quantile(0.9),
+            asked.due.remaining_s() - needed_s,
+            price.of(prompt, TOKENS_PER_SENTENCE),
+        )
+
+    async def _big(self, asked: Asked, in_size: bool, send: Send) -> None:
+        """The configured model's answer, asked for in the size that fits the time that is left now."""
+        grounded = asked.grounded
+        if in_size:
+            pace = self.router.pace(grounded.requested_model)
+            left_s = asked.due.remaining_s() - racing.RESERVE_S
+            size = size_for(left_s, pace.first_token_s, pace.tokens_per_s)
+            grounded = replace(grounded, body=sized(grounded.body, size))
+        await self.router.stream(grounded, asked.ctx, asked.opened, _keeping(asked, None, send))
+
+    async def _draft(self, asked: Asked, draft: DraftPlan) -> Drafted:
+        with asked.ctx.timings.measure("draft"):
+            return await self.drafter.draft(draft.model, draft.max_tokens, asked.grounded, asked.evidence, asked.ctx)
+
+    def _tell_draft(self, asked: Asked, drafted: Drafted, send: Send) -> None:
+        ttl_s = None if drafted.verdict.sure else PROVISIONAL_TTL_S
+        opened = _opened(asked, ServedBy.DRAFT, drafted)
+        tell(drafted.answer.text, opened, drafted.answer.usage, _keeping(asked, ttl_s, send))
+
+    async def _quick(self, asked: Asked, drafted: Drafted | None, send: Send) -> bool:
+        """A draft that did not pass, but is more likely right than wrong. Not kept."""
+        if drafted is None:
+            return False
+        label = (
+            "빠른 답변입니다. 아직 충분히 확인되지 않았으니 출처를 함께 보시기 바랍니다.\n\n"
+            if asked.korean
+            else "This is a quick answer that has not been fully checked; please look at its source.\n\n"
+        )
+        opened = replace(_opened(asked, ServedBy.DRAFT, drafted), labelled=True)
+        tell(label + drafted.answer.text, opened, drafted.answer.usage, send)
+        return True
+
+    async def _stale(self, asked: Asked, drafted: Drafted | None, send: Send) -> bool:
+        """What was answered before the documents changed."""
+        entry = await asked.stale()
+        if entry is None:
+            return False
+        age_s = entry.age_s(self.wall_clock())
+        minutes = max(1, round(age_s / 60))
+        label = (
+            f"{_age_ko(minutes)} 전의 답변입니다. 그 뒤에 문서가 바뀌어 지금은 다를 수 있습니다.\n\n"
+            if asked.korean
+            else f"This answer is {_age_en(minutes)} old; its documents have changed since and it may differ now.\n\n"
+        )
+        opened = replace(
+            asked.opened,
+            served_by=ServedBy.STALE, cache=CacheOutcome.STALE, model=entry.answer.model, citations=entry.citations,
+            age_s=age_s, labelled=True, stages=dict(asked.ctx.timings.stages),
+        )  # fmt: skip
+        tell(label + entry.answer.text, opened, None, send)
+        return True
+
+    async def _quote(self, asked: Asked, drafted: Drafted | None, send: Send) -> bool:
+        """The best passage itself."""
+        found = quote(asked.request.question, asked.evidence)
+        if found is None or not is_plain(asked.request):
+            return False
+        quoted = "\n".join(f"> {line}" for line in found.text.splitlines())
+        text = (
+            f"제시간에 답을 완성하지 못하여, 질문과 가장 가까운 문서의 내용을 그대로 보여 드립니다.\n\n{quoted}\n\n"
+            f"출처: {found.source} [doc{found.number}]"
+            if asked.korean
+            else "An answer was not ready in time; this is the passage closest to your question.\n\n"
+            f"{quoted}\n\nSource: {found.source} [doc{found.number}]"
+        )
+        opened = replace(
+            asked.opened, served_by=ServedBy.QUOTE, labelled=True, stages=dict(asked.ctx.timings.stages)
+        )  # fmt: skip
+        tell(text, opened, None, send)
+        return True
+
+    def _may_draft(self, asked: Asked) -> bool:
+        return asked.ctx.draft and bool(asked.evidence.passages) and is_plain(asked.request)
+
+    def _counted(self, asked: Asked, send: Send) -> Send:
+        """Holds the answer against the promise at its last event."""
+        degraded_to = "none"
+
+        def hear(event: AnswerEvent) -> None:
+            nonlocal degraded_to
+            if isinstance(event, Opened) and event.labelled:
+                degraded_to = str(event.served_by)
+            elif isinstance(event, Closed):
+                self.metrics.deadline_ended(asked.due.at - asked.due.clock(), degraded_to)
+            send(event)
+
+        return hear
+
+
+def is_plain(request: ChatRequest) -> bool:
+    """Text in, text out, one choice: what a short answer or a quotation can stand in for."""
+    return (
+        bool(request.question)
+        and all(message.plain for message in request.messages)
+        and all(value is None or name in PLAIN_FIELDS for name, value in request.body.items())
+    )
+
+
+def _opened(asked: Asked, served_by: ServedBy, drafted: Drafted) -> Opened:
+    return replace(
+        asked.opened, served_by=served_by, model=drafted.answer.model or asked.opened.model,
+        deployment=drafted.deployment, attempts=1, stages=dict(asked.ctx.timings.stages),
+    )  # fmt: skip
+
+
+def _keeping(asked: Asked, ttl_s: float | None, send: Send) -> Send:
+    """Offers the finished answer to the cache before the last listener can leave and end its flight."""
+
+    def send_and_keep(event: AnswerEvent) -> None:
+        if isinstance(event, Closed):
+            asked.keep(event.answer, ttl_s)
+        send(event)
+
+    return send_and_keep
+
+
+def _age_ko(minutes: int) -> str:
+    return f"{minutes}분" if minutes < 60 else f"{minutes // 60}시간" if minutes < 2880 else f"{minutes // 1440}일"
+
+
+def _age_en(minutes: int) -> str:
+    count, unit = (
+        (minutes, "minute") if minutes < 60 else (minutes // 60, "hour") if minutes < 2880 else (minutes // 1440, "day")
+    )
+    return f"{count} {unit}{'s' if count > 1 else ''}"

@@ -1,0 +1,118 @@
+"""The fast model's short answer: the same grounded prompt, an instruction to be brief, and log-probabilities."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+
+from gateway.chat import Answer, AnswerEvent, CacheOutcome, ChatRequest, Evidence, Opened, RequestContext, ServedBy
+from gateway.clock import Timings
+from gateway.errors import UpstreamRejected
+from gateway.metrics import Metrics
+from gateway.routing.gate import Draft, Verdict, judge
+from gateway.routing.router import Router
+from gateway.routing.sizing import Size, sized
+
+log = structlog.get_logger()
+
+SENTENCES = 2  # three take half as long again, and the third is where drafts go wrong
+KEPT = 100  # latest drafts that live figures rest on
+USUAL_S = (1.3, 2.6)  # median and 90th percentile until some are known (papers.md §9)
+USUAL_ACCEPTANCE = 0.6
+NEWS = 0.05  # weight of one verdict in the acceptance
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    answer: Answer
+    verdict: Verdict
+    deployment: str
+
+
+@dataclass(slots=True)
+class Form:
+    """How one draft model has been doing lately."""
+
+    acceptance: float = USUAL_ACCEPTANCE
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+    logprobs: bool = True  # False once its server has refused to give them
+
+    def quantile(self, q: float) -> float:
+        """Seconds that a draft takes: ``q`` 0.5 or 0.9."""
+        if len(self.seconds) < 10:
+            return USUAL_S[q > 0.5]
+        ordered = sorted(self.seconds)
+        return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
+
+
+class Drafter:
+    """Asks draft models and judges what they say. ``form`` is per draft model, shared by all requests."""
+
+    def __init__(self, router: Router, metrics: Metrics) -> None:
+        self._router = router
+        self._metrics = metrics
+        self._form: dict[str, Form] = {}
+
+    def form(self, model: str) -> Form:
+        return self._form.setdefault(model, Form())
+
+    async def draft(
+        self, model: str, max_tokens: int, grounded: ChatRequest, evidence: Evidence, ctx: RequestContext
+    ) -> Drafted:
+        """A short answer by ``model`` and the gate's verdict on it. Raises UpstreamError."""
+        form, clock = self.form(model), ctx.deadline.clock
+        began = clock()
+        try:
+            answer, deployment = await self._ask(model, max_tokens, grounded, ctx, form.logprobs)
+        except UpstreamRejected as error:
+            if not (form.logprobs and error.status == 400 and "logprobs" in str(error)):
+                raise
+            form.logprobs = False
+            log.info("draft model gives no log-probabilities; its drafts meet a higher bar", model=model)
+            answer, deployment = await self._ask(model, max_tokens, grounded, ctx, False)
+        draft = Draft(answer.text, answer.finish_reason, logprobs_of(answer))
+        verdict = judge(draft, grounded.question, evidence)
+        form.seconds.append(clock() - began)
+        form.acceptance += NEWS * (verdict.accepted - form.acceptance)
+        result = "accepted" if verdict.accepted else verdict.veto or ("unsure" if verdict.usable else "doubtful")
+        self._metrics.draft_judged(model, result, None if verdict.veto else verdict.score)
+        return Drafted(answer, verdict, deployment)
+
+    async def _ask(
+        self, model: str, max_tokens: int, grounded: ChatRequest, ctx: RequestContext, logprobs: bool
+    ) -> tuple[Answer, str]:
+        deployment = ""
+
+        def hear(event: AnswerEvent) -> None:
+            nonlocal deployment
+            if isinstance(event, Opened):
+                deployment = event.deployment
+
+        request = replace(grounded, requested_model=model, body=short(grounded.body, max_tokens, logprobs=logprobs))
+        own = replace(ctx, timings=Timings(ctx.timings.clock))
+        opened = Opened(ServedBy.DRAFT, CacheOutcome.MISS, model)
+        answer = await self._router.stream(request, own, opened, hear, purpose="draft")
+        return answer, deployment
+
+
+def short(body: Mapping[str, Any], max_tokens: int, *, logprobs: bool) -> dict[str, Any]:
+    """The draft's request body. ``body`` is the grounded one."""
+    asked = sized(body, Size(SENTENCES, max_tokens))
+    return asked | ({"logprobs": True} if logprobs else {})
+
+
+def logprobs_of(answer: Answer) -> list[tuple[str, float]] | None:
+    """(token, log-probability) of the first choice; None where the server gave none."""
+    given = (answer.choices[0].get("logprobs") or {}).get("content") if answer.choices else None
+    if not isinstance(given, list):
+        return None
+    found = [
+        (str(token.get("token", "")), float(token["logprob"]))
+        for token in given
+        if isinstance(token, dict) and isinstance(token.get("logprob"), int | float)
+    ]
+    return found or None

@@ -1,0 +1,328 @@
+"""Draft against big model against the promised time: who answers, decided once and never taken back.
+
+``MOVES`` is the whole policy: the state of the draft, of the big model, and whether the time is up. Until a commit
+nothing is sent; after it, only the committed one speaks.
+
+    I1  at most one commit                          I5  exactly one end: Closed, or an error
+    I2  what is sent is what the committed one said  I6  no draft without the gate's word, or the label
+    I3  what was started ends, or is cancelled       I7  an answer that was not streaming by then ends by the promise
+    I4  guesses stay within the allowance
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import structlog
+
+from gateway.chat import AnswerEvent, Closed, Send
+from gateway.clock import Deadline
+from gateway.errors import GatewayError, UpstreamBroken
+from gateway.routing.draft import Drafted
+from gateway.routing.spend import Allowance
+
+log = structlog.get_logger()
+
+RESERVE_S = 0.4  # before the promise: time to decide and to write
+MIN_PATIENCE_S = 0.5
+
+
+class Draft(StrEnum):
+    RUNNING = "running"
+    LATE = "late"  # running for longer than nine in ten do
+    PASSED = "passed"
+    USABLE = "usable"  # below the bar, above the lower one: to be given with a label, when time is up
+    FAILED = "failed"  # refused by the gate, an error, or there is none
+
+
+class Big(StrEnum):
+    IDLE = "idle"
+    RUNNING = "running"
+    TALKING = "talking"  # its first content token is here
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Time(StrEnum):
+    LEFT = "left"
+    UP = "up"  # RESERVE_S before the promise, or nobody is left who could answer
+    OVER = "over"  # the promise could not be kept: whoever comes first
+
+
+class Move(StrEnum):
+    WAIT = "wait"
+    START = "start the big model"
+    BIG = "commit the big model"
+    DRAFT = "commit the draft"
+    LADDER = "the best there is, labelled"
+    FAIL = "give the big model's error"
+
+
+_W, _S, _B, _D, _L, _F = Move.WAIT, Move.START, Move.BIG, Move.DRAFT, Move.LADDER, Move.FAIL
+_ROWS: dict[tuple[Time, Draft], tuple[Move, ...]] = {
+    # time       draft            big: idle  running  talking  done  failed
+    (Time.LEFT, Draft.RUNNING): (_W, _W, _W, _B, _W),
+    (Time.LEFT, Draft.LATE): (_S, _W, _B, _B, _W),
+    (Time.LEFT, Draft.PASSED): (_D, _D, _D, _B, _D),
+    (Time.LEFT, Draft.USABLE): (_S, _W, _B, _B, _L),
+    (Time.LEFT, Draft.FAILED): (_S, _W, _B, _B, _L),
+    (Time.UP, Draft.RUNNING): (_L, _L, _B, _B, _L),
+    (Time.UP, Draft.LATE): (_L, _L, _B, _B, _L),
+    (Time.UP, Draft.PASSED): (_D, _D, _D, _B, _D),
+    (Time.UP, Draft.USABLE): (_L, _L, _B, _B, _L),
+    (Time.UP, Draft.FAILED): (_L, _L, _B, _B, _L),
+    (Time.OVER, Draft.RUNNING): (_S, _W, _B, _B, _W),
+    (Time.OVER, Draft.LATE): (_S, _W, _B, _B, _W),
+    (Time.OVER, Draft.PASSED): (_D, _D, _D, _B, _D),
+    (Time.OVER, Draft.USABLE): (_S, _W, _B, _B, _F),
+    (Time.OVER, Draft.FAILED): (_S, _W, _B, _B, _F),
+}
+MOVES = {(time, draft, big): row[n] for (time, draft), row in _ROWS.items() for n, big in enumerate(Big)}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When the big model starts if nothing has been decided: seconds after the draft."""
+
+    arm_s: float | None  # None: only once the draft's verdict is known
+    patience_s: float  # a draft that takes longer is late
+    guess: float = 0.0  # cost of starting the big model before the verdict
+
+
+def timing(mode: str, acceptance: float, median_s: float, p90_s: float, latest_s: float, guess: float) -> Timing:
+    """The dial between money and time (papers.md §9–10.3).
+
+    ``acceptance``: share of drafts that pass lately. ``latest_s``: a big model started later is not done in time.
+    """
+    patience_s = max(MIN_PATIENCE_S, p90_s)
+    auto = 0.0 if acceptance < 0.3 else median_s if acceptance < 0.7 else p90_s
+    arm_s = {"cascade": None, "armed": median_s, "race": 0.0, "auto": min(auto, max(0.0, latest_s))}[mode]
+    return Timing(arm_s, patience_s, guess)
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One fallback: a name, and how to tell it. ``tell`` sends a whole answer and returns True, or sends nothing."""
+
+    name: str
+    tell: Callable[[Drafted | None, Send], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Runners:
+    """What takes part. Starting is the race's business."""
+
+    big: Callable[[Send], Awaitable[object]]  # sends Opened at its first content token, deltas, Closed
+    draft: Callable[[], Awaitable[Drafted]] | None
+    tell_draft: Callable[[Drafted, Send], None]  # an accepted draft
+    ladder: Sequence[Rung]  # in order; a "draft" rung gets the draft if it is usable
+    background: Callable[[Coroutine[Any, Any, None]], bool]  # takes over a late answer; False: no room
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    committed: str  # "big" or "draft" or "ladder"
+    rung: str  # of the ladder; "" where the answer is not a fallback
+    draft: Draft
+    guessed: bool  # the big model was started before the draft's verdict
+
+
+async def race(runners: Runners, timing: Timing, promise: Deadline, allowance: Allowance, send: Send) -> Result:
+    """Send one whole answer. Raises the big model's UpstreamError where there is nothing better to give."""
+    run = _Race(runners, timing, promise, allowance, send)
+    try:
+        return await run.run()
+    finally:
+        await run.stop()
+
+
+@dataclass(slots=True)
+class _Race:
+    runners: Runners
+    timing: Timing
+    promise: Deadline
+    allowance: Allowance
+    send: Send
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    drafted: Drafted | None = None
+    draft_state: Draft = Draft.FAILED
+    draft_task: asyncio.Task[None] | None = None
+    big: _Held | None = None
+    big_task: asyncio.Task[None] | None = None
+    guessed: bool = False
+    climbed: bool = False  # the ladder was tried and had nothing
+    began: float = 0.0
+
+    async def run(self) -> Result:
+        clock = self.promise.clock
+        self.began = clock()
+        if self.runners.draft is not None:
+            self.draft_state = Draft.RUNNING
+            self.draft_task = asyncio.create_task(self._draft(self.runners.draft))
+        while True:
+            self.news.clear()
+            self._look_at_the_clock(clock())
+            time = self._time(clock())
+            match MOVES[time, self.draft_state, self.big.state if self.big else Big.IDLE]:
+                case Move.WAIT:
+                    await self._news_or(self._next_instant(clock()))
+                case Move.START:
+                    self._start_big()
+                case Move.BIG:
+                    return await self._commit_big()
+                case Move.DRAFT:
+                    assert self.drafted is not None
+                    self.runners.tell_draft(self.drafted, self.send)
+                    return self._result("draft")
+                case Move.LADDER:
+                    if (rung := await self._climb()) is not None:
+                        return self._result("ladder", rung)
+                    self.climbed = True
+                case Move.FAIL:
+                    assert self.big is not None
+                    assert self.big.error is not None
+                    raise self.big.error
+
+    async def stop(self) -> None:
+        """Cancel what still runs and wait for its end."""
+        running = [task for task in (self.draft_task, self.big_task) if task is not None]
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+
+    def _time(self, now: float) -> Time:
+        if self.climbed:
+            return Time.OVER
+        return Time.UP if now >= self.promise.at - RESERVE_S else Time.LEFT
+
+    def _next_instant(self, now: float) -> float | None:
+        """Seconds until the clock alone may change something; None: only news can."""
+        instants = [] if self.climbed else [self.promise.at - RESERVE_S]
+        if self.draft_state is Draft.RUNNING:
+            instants.append(self.began + self.timing.patience_s)
+            if self.big is None and self.timing.arm_s is not None:
+                instants.append(self.began + self.timing.arm_s)
+        ahead = [instant - now for instant in instants if instant > now]
+        return min(ahead, default=None)
+
+    async def _news_or(self, seconds: float | None) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.news.wait()
+
+    def _look_at_the_clock(self, now: float) -> None:
+        """Arm the big model when its time has come and the allowance has room; notice a late draft."""
+        if self.draft_state is not Draft.RUNNING:
+            return
+        arm_s = self.timing.arm_s
+        if self.big is None and arm_s is not None and now >= self.began + arm_s:
+            if self.allowance.take(self.timing.guess):
+                self.guessed = True
+                self._start_big()
+            else:
+                self.timing = Timing(None, self.timing.patience_s)
+        if now >= self.began + self.timing.patience_s:
+            self.draft_state = Draft.LATE
+
+    def _start_big(self) -> None:
+        self.big = _Held(self.news)
+        self.big_task = asyncio.create_task(self.big.run(self.runners.big))
+
+    async def _draft(self, ask: Callable[[], Awaitable[Drafted]]) -> None:
+        try:
+            self.drafted = await ask()
+            verdict = self.drafted.verdict
+            self.draft_state = Draft.PASSED if verdict.accepted else Draft.USABLE if verdict.usable else Draft.FAILED
+        except GatewayError as error:
+            log.info("draft failed", error=str(error))
+        finally:
+            if self.drafted is None:
+                self.draft_state = Draft.FAILED
+            self.news.set()
+
+    async def _commit_big(self) -> Result:
+        assert self.big is not None
+        assert self.big_task is not None
+        if self.guessed:
+            self.allowance.give_back(self.timing.guess)  # it is not in vain
+        if self.draft_task is not None:
+            self.draft_task.cancel()
+        self.big.speak(self.send)
+        await asyncio.wait([self.big_task])
+        if self.big.error is not None:
+            raise self.big.error
+        return self._result("big")
+
+    async def _climb(self) -> str | None:
+        usable = self.drafted if self.draft_state is Draft.USABLE else None
+        for rung in self.runners.ladder:
+            if await rung.tell(usable, self.send):
+                self._let_big_finish()
+                return rung.name
+        return None
+
+    def _let_big_finish(self) -> None:
+        """What comes late is still worth keeping, where somebody takes it over."""
+        if self.big_task is None or self.big_task.done():
+            return
+        task = self.big_task
+
+        async def rest() -> None:
+            try:
+                await task
+            finally:
+                task.cancel()
+                await asyncio.wait([task])
+
+        work = rest()
+        if self.runners.background(work):
+            self.big_task = None
+        else:
+            work.close()
+
+    def _result(self, committed: str, rung: str = "") -> Result:
+        return Result(committed, rung, self.draft_state, self.guessed)
+
+
+class _Held:
+    """The big model's events: kept back until it may speak, then passed straight on."""
+
+    def __init__(self, news: asyncio.Event) -> None:
+        self.state = Big.RUNNING
+        self.error: GatewayError | None = None
+        self._news = news
+        self._held: list[AnswerEvent] = []
+        self._out: Send | None = None
+
+    async def run(self, ask: Callable[[Send], Awaitable[object]]) -> None:
+        try:
+            await ask(self._hear)
+        except GatewayError as error:
+            self.error = error
+        finally:
+            if self.state is not Big.DONE:
+                self.state = Big.FAILED
+                self.error = self.error or UpstreamBroken("the answer stopped in the middle")
+            self._news.set()
+
+    def speak(self, out: Send) -> None:
+        self._out = out
+        for event in self._held:
+            out(event)
+        self._held.clear()
+
+    def _hear(self, event: AnswerEvent) -> None:
+        if self._out is not None:
+            self._out(event)
+        else:
+            self._held.append(event)
+        state = Big.DONE if isinstance(event, Closed) else Big.TALKING
+        if state is not self.state:
+            self.state = state
+            self._news.set()

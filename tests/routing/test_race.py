@@ -1,0 +1,337 @@
+"""The race: its table, and its invariants I1–I7 over all courses that hypothesis can think of, on a virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.chat import Answer, AnswerEvent, CacheOutcome, Closed, Delta, Opened, Send, ServedBy
+from gateway.clock import Deadline
+from gateway.errors import GatewayError, UpstreamBroken
+from gateway.routing import race as racing
+from gateway.routing.draft import Drafted
+from gateway.routing.gate import Verdict
+from gateway.routing.race import MOVES, RESERVE_S, Big, Draft, Move, Result, Rung, Runners, Time, Timing, race, timing
+from gateway.routing.spend import Allowance
+from tests.virtual_time import run
+
+PROMISE_S = 5.0
+HARD_S = 60.0
+GRAIN_S = 1e-6
+
+seconds = st.floats(0.0, 12.0).map(lambda s: round(s, 2))
+
+
+@dataclass(frozen=True)
+class Course:
+    """What everybody would do if left alone."""
+
+    draft_s: float = 1.0
+    draft: str = "passed"  # passed, usable, failed, error, none
+    first_token_s: float = 1.0
+    token_s: float = 0.1
+    tokens: int = 5
+    big: str = "ok"  # ok, refused (before content), broken (after the third token)
+    ladder: tuple[str, ...] = ()  # rungs that have something to tell
+    on_expiry: tuple[str, ...] = ("draft", "stale", "quote")
+    arm_s: float | None = None
+    patience_s: float = 2.6
+    room: bool = True
+    balance: float = 10.0
+    leaves_s: float | None = None
+
+
+@dataclass
+class Seen:
+    """What happened."""
+
+    events: list[AnswerEvent] = field(default_factory=list)
+    at: list[float] = field(default_factory=list)
+    running: dict[str, float] = field(default_factory=dict)  # started and not ended
+    started: list[str] = field(default_factory=list)
+    background: list[asyncio.Task[None]] = field(default_factory=list)
+    result: Result | None = None
+    error: GatewayError | None = None
+    ended_at: float = 0.0
+    left_running: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return "".join(e.text for e in self.events if isinstance(e, Delta))
+
+    @property
+    def opened(self) -> list[Opened]:
+        return [e for e in self.events if isinstance(e, Opened)]
+
+    @property
+    def closed(self) -> int:
+        return sum(isinstance(e, Closed) for e in self.events)
+
+
+def tell(send: Send, served_by: ServedBy, text: str, *, labelled: bool = False) -> None:
+    send(Opened(served_by, CacheOutcome.MISS, "m", labelled=labelled))
+    send(delta(text))
+    send(Closed(answer(text)))
+
+
+def delta(text: str) -> Delta:
+    return Delta.of({"choices": [{"index": 0, "delta": {"content": text}}]})
+
+
+def answer(text: str) -> Answer:
+    return Answer(({"index": 0, "message": {"content": text}, "finish_reason": "stop"},), "m")
+
+
+def drafted(kind: str) -> Drafted:
+    verdict = Verdict(0.9, "", kind == "passed", kind in {"passed", "usable"}, False)
+    return Drafted(answer("draft"), verdict, "d")
+
+
+def play(course: Course) -> Seen:
+    return run(_play(course))
+
+
+async def _play(course: Course) -> Seen:
+    loop = asyncio.get_running_loop()
+    seen = Seen()
+
+    def hear(event: AnswerEvent) -> None:
+        seen.events.append(event)
+        seen.at.append(loop.time())
+
+    async def call(name: str, work: Coroutine[Any, Any, Any]) -> Any:
+        seen.started.append(name)
+        seen.running[name] = loop.time()
+        try:
+            return await work
+        finally:
+            del seen.running[name]
+
+    async def ask_draft() -> Drafted:
+        await asyncio.sleep(course.draft_s)
+        if course.draft == "error":
+            raise UpstreamBroken("draft broke")
+        return drafted(course.draft)
+
+    async def ask_big(send: Send) -> None:
+        await asyncio.sleep(course.first_token_s)
+        if course.big == "refused":
+            raise UpstreamBroken("big refused")
+        send(Opened(ServedBy.MODEL, CacheOutcome.MISS, "big"))
+        for n in range(course.tokens):
+            if course.big == "broken" and n == 3:
+                raise UpstreamBroken("big broke")
+            send(delta(f"big{n} "))
+            await asyncio.sleep(course.token_s)
+        send(Closed(answer("big")))
+
+    async def rung(name: str, usable: Drafted | None, send: Send) -> bool:
+        if name == "draft":
+            if usable is None:
+                return False
+            tell(send, ServedBy.DRAFT, "quick: draft", labelled=True)
+            return True
+        if name not in course.ladder:
+            return False
+        tell(send, ServedBy(name), name, labelled=True)
+        return True
+
+    def take(work: Coroutine[Any, Any, None]) -> bool:
+        if course.room:
+            seen.background.append(asyncio.create_task(work))
+        return course.room
+
+    def rung_of(name: str) -> Rung:
+        return Rung(name, lambda usable, send: rung(name, usable, send))
+
+    runners = Runners(
+        big=lambda send: call("big", ask_big(send)),
+        draft=(lambda: call("draft", ask_draft())) if course.draft != "none" else None,
+        tell_draft=lambda d, send: tell(send, ServedBy.DRAFT, "draft"),
+        ladder=[rung_of(name) for name in course.on_expiry],
+        background=take,
+    )
+    allowance = Allowance(0.15, _balance=course.balance)
+    promise = Deadline.after(PROMISE_S, loop.time)
+    task = asyncio.create_task(race(runners, Timing(course.arm_s, course.patience_s, 1.0), promise, allowance, hear))
+    try:
+        async with asyncio.timeout(course.leaves_s if course.leaves_s is not None else HARD_S):
+            seen.result = await task
+    except GatewayError as error:
+        seen.error = error
+    except TimeoutError:
+        pass
+    seen.ended_at = loop.time()
+    seen.left_running = tuple(seen.running)
+    await asyncio.gather(*seen.background, return_exceptions=True)
+    return seen
+
+
+courses = st.builds(
+    Course,
+    draft_s=seconds,
+    draft=st.sampled_from(["passed", "usable", "failed", "error", "none"]),
+    first_token_s=seconds,
+    token_s=st.floats(0.01, 1.0).map(lambda s: round(s, 2)),
+    tokens=st.integers(0, 30),
+    big=st.sampled_from(["ok", "ok", "refused", "broken"]),
+    ladder=st.sampled_from([(), ("stale",), ("quote",), ("stale", "quote")]),
+    on_expiry=st.sampled_from([("draft", "stale", "quote"), ("quote", "draft"), ("stale",), ()]),
+    arm_s=st.none() | st.sampled_from([0.0, 0.7, 1.3, 2.6]),
+    patience_s=st.sampled_from([0.5, 1.0, 2.6, 8.0]),
+    room=st.booleans(),
+    balance=st.sampled_from([0.0, 10.0]),
+    leaves_s=st.none() | seconds,
+)
+every_course = settings(max_examples=150, deadline=None)
+
+
+@every_course
+@given(courses)
+def test_i1_i2_one_commit_and_only_its_own_words(course: Course) -> None:
+    seen = play(course)
+    assert len(seen.opened) <= 1
+    if seen.opened:
+        assert seen.events[0] is seen.opened[0]
+    pieces = min(course.tokens, 3) if course.big == "broken" else course.tokens
+    big = "".join(f"big{n} " for n in range(pieces))
+    whole = {"", big, "draft", "quick: draft", "stale", "quote"}
+    if seen.result is not None:
+        assert seen.text in whole
+    else:
+        assert big.startswith(seen.text) or seen.text in whole  # cut short, by an error or by the caller's leaving
+
+
+@every_course
+@given(courses)
+def test_i3_what_was_started_has_ended_or_is_owned_by_the_background(course: Course) -> None:
+    seen = play(course)
+    assert set(seen.left_running) <= ({"big"} if seen.background else set())
+    assert not seen.running
+    assert sorted(set(seen.started)) == sorted(seen.started)
+
+
+@every_course
+@given(courses)
+def test_i4_no_guess_without_an_allowance(course: Course) -> None:
+    seen = play(course)
+    if course.balance == 0 and seen.result is not None:
+        assert not seen.result.guessed
+
+
+@every_course
+@given(courses)
+def test_i5_exactly_one_end(course: Course) -> None:
+    seen = play(course)
+    if course.leaves_s is not None and seen.result is None and seen.error is None:
+        assert seen.closed <= 1
+        return
+    assert (seen.closed == 1) != (seen.error is not None)
+    if seen.closed:
+        assert isinstance(seen.events[-1], Closed)
+
+
+@every_course
+@given(courses)
+def test_i6_no_draft_without_the_gates_word_or_the_label(course: Course) -> None:
+    seen = play(course)
+    for opened in seen.opened:
+        if opened.served_by is ServedBy.DRAFT:
+            assert course.draft == "passed" or (course.draft == "usable" and opened.labelled)
+        assert opened.labelled == (seen.text.startswith("quick") or seen.text in {"stale", "quote"})
+
+
+@every_course
+@given(courses)
+def test_i7_what_does_not_stream_by_then_ends_by_the_promise(course: Course) -> None:
+    seen = play(course)
+    could_tell = (set(course.ladder) & set(course.on_expiry)) or (
+        "draft" in course.on_expiry and course.draft == "usable" and course.draft_s < PROMISE_S - RESERVE_S - GRAIN_S
+    )
+    if seen.result is not None and seen.result.committed == "ladder":
+        assert seen.ended_at <= PROMISE_S - RESERVE_S + GRAIN_S
+    if could_tell and course.leaves_s is None and seen.error is None:
+        assert seen.at[0] <= PROMISE_S - RESERVE_S + GRAIN_S  # somebody speaks by then
+
+
+@every_course
+@given(courses)
+def test_an_error_is_given_only_where_there_was_nothing_better(course: Course) -> None:
+    seen = play(course)
+    if seen.error is not None and not seen.opened:
+        assert not set(course.ladder) & set(course.on_expiry)
+        assert course.draft != "passed" or course.draft_s > HARD_S
+
+
+def test_the_table_has_a_move_for_every_state() -> None:
+    assert set(MOVES) == {(t, d, b) for t in Time for d in Draft for b in Big}
+
+
+@pytest.mark.parametrize("draft", [Draft.RUNNING, Draft.LATE, Draft.FAILED])
+def test_an_unchecked_draft_is_never_committed(draft: Draft) -> None:
+    assert Move.DRAFT not in {MOVES[time, draft, big] for time in Time for big in Big}
+
+
+def test_a_cascade_asks_the_big_model_only_after_the_verdict() -> None:
+    assert play(Course(draft="passed")).started == ["draft"]
+    failed = play(Course(draft="failed"))
+    assert (failed.started, failed.text) == (["draft", "big"], "big0 big1 big2 big3 big4 ")
+
+
+def test_an_armed_big_model_starts_when_a_draft_takes_its_time() -> None:
+    seen = play(Course(draft_s=2.0, arm_s=1.3, draft="failed", first_token_s=1.0))
+    assert seen.at[0] == pytest.approx(2.3)
+
+
+def test_a_draft_that_hangs_does_not_hold_up_a_big_model_that_talks() -> None:
+    assert play(Course(draft_s=30, arm_s=0.0, patience_s=2.0)).at[0] == pytest.approx(1.5)  # its last word is at 1.5
+    assert play(Course(draft_s=30, arm_s=0.0, patience_s=2.0, tokens=30)).at[0] == pytest.approx(2.0)
+
+
+def test_a_late_answer_goes_on_in_the_background_while_there_is_room() -> None:
+    late = Course(draft="none", first_token_s=8, ladder=("quote",))
+    assert len(play(late).background) == 1
+    assert play(Course(draft="none", first_token_s=8, ladder=("quote",), room=False)).background == []
+
+
+def test_without_anything_to_give_it_waits() -> None:
+    seen = play(Course(draft="none", first_token_s=8))
+    assert seen.at[0] == pytest.approx(8)
+    assert seen.result == Result("big", "", Draft.FAILED, False)
+
+
+@pytest.mark.parametrize(
+    ("mode", "acceptance", "arm_s"),
+    [("cascade", 0.9, None), ("race", 0.9, 0.0), ("armed", 0.9, 1.3), ("auto", 0.2, 0.0), ("auto", 0.5, 1.3),
+     ("auto", 0.9, 2.0)],
+)  # fmt: skip
+def test_the_dial(mode: str, acceptance: float, arm_s: float | None) -> None:
+    assert timing(mode, acceptance, 1.3, 2.6, latest_s=2.0, guess=1.0).arm_s == arm_s
+
+
+def test_the_allowance_bounds_what_guesses_cost() -> None:
+    allowance, wasted = Allowance(0.15), 0.0
+    for n in range(1, 1001):
+        allowance.earn(1.0)
+        if allowance.take(0.65):
+            wasted += 0.65
+        assert wasted <= 0.15 * n + 1e-9
+    assert wasted > 0.15 * 1000 - 1.0
+
+
+def test_a_guess_that_was_used_is_no_waste() -> None:
+    allowance = Allowance(0.15, _balance=1.0)
+    assert allowance.take(1.0)
+    assert not allowance.take(0.1)
+    allowance.give_back(1.0)
+    assert allowance.take(1.0)
+
+
+def test_patience_has_a_floor() -> None:
+    assert timing("race", 0.5, 0.01, 0.02, 1.0, 1.0).patience_s == racing.MIN_PATIENCE_S
