@@ -13,6 +13,7 @@ import structlog
 from gateway.cache import freshness
 from gateway.cache.admission import Limits, Verdict, admissible
 from gateway.cache.keys import Keys
+from gateway.cache.learning import LINK_FLOOR, same_answer
 from gateway.chat import Answer, CachedQuestion, CacheEntry, CacheWishes, ChatRequest, Evidence
 from gateway.clock import WallClock
 from gateway.errors import StoreUnavailable
@@ -30,7 +31,8 @@ class _Offer:
 class CacheWriter:
     """A bounded queue and one task. Full queue, store away, documents changed: the answer is not kept, nothing else.
 
-    ``on_outcome`` hears "kept", "dropped", "store away", "document changed", "failed", or why it was not admitted.
+    ``on_outcome`` hears "kept", "linked", "dropped", "store away", "document changed", "failed",
+    or why it was not admitted.
     """
 
     def __init__(
@@ -125,6 +127,24 @@ class CacheWriter:
             return "document changed"  # between the search and now: the answer may rest on the old text
         await self._store.put(entry)
         if offer.vector is not None and self._index is not None:
-            text = unicodedata.normalize("NFC", entry.question)
-            await self._index.add(CachedQuestion(text, entry.key), offer.vector, entry.ttl_s)
+            return await index_question(self._store, self._index, entry, offer.vector)
         return "kept"
+
+
+async def index_question(store: AnswerStore, index: QuestionIndex, entry: CacheEntry, vector: Vector) -> str:
+    """Make a kept answer findable by meaning: "kept", or "linked" where the nearest question has the same answer.
+
+    A linked question points to the earlier answer, so that all wordings get the same bytes, and vouch for each other.
+    """
+    text = unicodedata.normalize("NFC", entry.question)
+    for near in await index.search(entry.key.scope, vector, 2):
+        if near.similarity < LINK_FLOOR or near.question.key == entry.key:
+            continue  # itself, where the entry is being renewed
+        kept = await store.get(near.question.key)
+        if kept is not None and same_answer(kept, entry):
+            ttl_s = min(entry.ttl_s, max(0.0, kept.ttl_s - kept.age_s(entry.created_at)))
+            await index.add(CachedQuestion(text, kept.key), vector, ttl_s)
+            return "linked"
+        break
+    await index.add(CachedQuestion(text, entry.key), vector, entry.ttl_s)
+    return "kept"

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.cache.learning import same_answer
+from gateway.cache.memory import MemoryIndex, MemoryStore
+from gateway.cache.writer import index_question
+from tests.cache.makers import Wall, entry, key, unit
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("연차는 15일입니다.", "연차는 15일입니다.", True),
+        ("연차는 총 15일입니다.", "연차는 15일입니다.", True),
+        ("연차는 15일입니다.", "연차는 11일입니다.", False),
+        ("재택근무는 가능합니다.", "재택근무는 가능하지 않습니다.", False),
+        ("VPN으로 접속하세요.", "VDI로 접속하세요.", False),
+        ("Annual leave is 15 days.", "You get 15 days of annual leave.", True),
+        ("정규직은 15일입니다.", "계약직은 15일입니다.", False),
+        ("총무팀에 문의하세요.", "주차장은 지하에 있습니다.", False),
+        ("", "", False),
+    ],
+)
+def test_answers_agree_when_their_facts_do(one: str, other: str, same: bool) -> None:
+    assert same_answer(entry(text=one), entry(text=other)) == same
+
+
+def test_answers_from_other_documents_never_agree() -> None:
+    assert not same_answer(entry(dependencies={"hr/a": "v1"}), entry(dependencies={"hr/a": "v2"}))
+
+
+async def test_an_equal_answer_makes_the_question_an_alias_of_the_first() -> None:
+    store, index = MemoryStore(wall_clock=Wall()), MemoryIndex(wall_clock=Wall())
+    told = []
+    for name, text, vector in (
+        ("a", "15일입니다.", unit(1, 0)),
+        ("b", "15일입니다.", unit(1, 0.1)),
+        ("c", "11일입니다.", unit(1, 0.12)),
+        ("d", "15일입니다.", unit(0, 1)),
+    ):
+        kept = entry(key(name), text, question=f"질문 {name}")
+        await store.put(kept)
+        told.append(await index_question(store, index, kept, vector))
+    assert told == ["kept", "linked", "kept", "kept"]
+    found = await index.search(key().scope, unit(1, 0), 4)
+    assert [(n.question.text[-1], n.question.key.digest) for n in found][:3] == [("a", "a"), ("b", "a"), ("c", "c")]
