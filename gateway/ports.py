@@ -114,6 +114,7 @@ class Forwarded:
     headers: Json  # lower-case names
     body: AsyncIterator[bytes]
     progress: Progress
+    retry_after_s: float | None = None
 
     @property
     def is_stream(self) -> bool:

@@ -9,6 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
 import orjson
+import structlog
 from aiohttp import web
 
 from gateway.cache.inflight import Joined
@@ -29,6 +30,8 @@ from gateway.ingress.reply import answer_headers, server_timing
 from gateway.ingress.sse import KEEP_ALIVE, ChatStream, error_frame, served_by_comment
 from gateway.metrics import Metrics
 from gateway.retrieval.grounding import context
+
+log = structlog.get_logger()
 
 PATIENCE_S = 2.5  # silence before a stream begins without knowing who answers; until then errors are HTTP statuses
 KEEP_ALIVE_S = 1.0
@@ -117,9 +120,18 @@ class Answering:
             self._end(error.code or "error")
             if response is None:
                 raise
-            await response.write(error_frame(error))
-            await response.write_eof()
-            return response
+            failure = error
+        except (ConnectionError, OSError):
+            raise  # the caller has gone
+        except Exception:
+            self._end("internal_error")
+            if response is None:
+                raise
+            log.exception("unexpected error", request_id=self._ctx.id)
+            failure = GatewayError("the gateway failed; its log has the request id", code="internal_error")
+        await response.write(error_frame(failure))
+        await response.write_eof()
+        return response
 
     @asynccontextmanager
     async def _listening(self, joined: Joined) -> AsyncIterator[AsyncIterator[AnswerEvent | None]]:

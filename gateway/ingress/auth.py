@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,7 +46,7 @@ class KeyRing:
         key = _presented(headers)
         if not key:
             raise Unauthorized("this page needs the admin key: send 'Authorization: Bearer KEY'")
-        if _digest(key) != self._admin:
+        if not hmac.compare_digest(_digest(key), self._admin):
             raise Forbidden("this page needs the admin key")
 
 

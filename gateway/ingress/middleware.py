@@ -82,11 +82,15 @@ async def _answered(http_request: web.Request, handler: Handler) -> web.StreamRe
         return error_response(BodyTooLarge("the body is larger than this gateway accepts (server.max_body_mb)"))
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
-        return error_response(
+        response = error_response(
             _with_status(InvalidRequest(f"this path takes {allowed} only", code="method_not_allowed"), 405)
         )
+        response.headers["allow"] = allowed
+        return response
     except web.HTTPNotFound:
-        return error_response(NotFound(f"there is nothing at {http_request.path}; the API begins at /v1"))
+        return error_response(
+            NotFound(f"there is nothing at {http_request.rel_url.raw_path[:200]!a}; the API begins at /v1")
+        )
     except web.HTTPException as error:
         return error_response(_with_status(InvalidRequest(error.reason), error.status))
     except ConnectionResetError:

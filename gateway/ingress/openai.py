@@ -35,8 +35,8 @@ def model_of(body: Json, path_model: str | None = None) -> str:
     model = path_model or body.get("model")
     if not isinstance(model, str) or not model:
         raise InvalidRequest("you must give a model, as a string", param="model", code="missing_model")
-    if len(model) > 256:
-        raise InvalidRequest("the model's name is too long", param="model")
+    if len(model) > 256 or not model.isprintable() or model in {".", ".."}:
+        raise InvalidRequest("the model's name is not a name", param="model")
     return model
 
 

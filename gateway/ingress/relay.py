@@ -14,8 +14,9 @@ from gateway.metrics import Metrics
 from gateway.ports import Forwarded, Outgoing
 from gateway.routing.router import Attempt, Router
 
-PASSED_ON = ("content-type", "content-disposition", "retry-after", "retry-after-ms")
+PASSED_ON = ("content-type", "content-disposition", "content-encoding", "retry-after", "retry-after-ms")
 PASSED_ON_PREFIXES = ("openai-", "x-ratelimit-", "azureml-", "apim-")
+WHOLE_BYTES = 1 << 20  # replies up to this size go out in one piece, larger ones (files) as they come
 
 
 class Relay:
@@ -30,6 +31,24 @@ class Relay:
         self, http_request: web.Request, sent: Outgoing, ctx: RequestContext, began: float
     ) -> web.StreamResponse:
         """Send the request to a deployment of its model and the reply back as it comes. Raises UpstreamError."""
+        outcome = "client_left"  # unless it ends otherwise
+        try:
+            response = await self._passed_on(http_request, sent, ctx, began)
+            outcome = "ok" if response.status < 400 else str(response.status)
+            return response
+        except UpstreamError as error:
+            outcome = error.code or "error"
+            raise
+        finally:
+            if sent.operation == "chat":
+                seconds = ctx.timings.clock() - began
+                self._metrics.chat_ended(
+                    sent.model, CacheOutcome.BYPASS, ServedBy.MODEL, sent.streamed, outcome, seconds
+                )
+
+    async def _passed_on(
+        self, http_request: web.Request, sent: Outgoing, ctx: RequestContext, began: float
+    ) -> web.StreamResponse:
         async with self._router.forward(sent, ctx) as (reply, attempt):
             ctx.timings.record("upstream_headers", ctx.timings.clock() - began)
             headers = _headers(reply, attempt) | {"x-request-id": ctx.id}
@@ -37,8 +56,29 @@ class Relay:
                 headers["server-timing"] = server_timing(ctx.timings.stages)
             if reply.is_stream:
                 return await self._stream(http_request, sent, ctx, reply, headers, began)
-            body = b"".join([piece async for piece in reply.body])
-            return web.Response(status=reply.status, headers=headers, body=body)
+            whole = bytearray()
+            async for piece in reply.body:
+                whole += piece
+                if len(whole) > WHOLE_BYTES:
+                    return await self._large(http_request, reply, headers, whole)
+            return web.Response(status=reply.status, headers=headers, body=bytes(whole))
+
+    async def _large(
+        self, http_request: web.Request, reply: Forwarded, headers: Mapping[str, str], began_with: bytearray
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(status=reply.status, headers=headers)
+        await response.prepare(http_request)
+        await response.write(began_with)
+        try:
+            async for piece in reply.body:
+                await response.write(piece)
+        except UpstreamError:  # the caller must not take the part for the whole
+            response.force_close()
+            if http_request.transport is not None:
+                http_request.transport.abort()
+            return response
+        await response.write_eof()
+        return response
 
     async def _stream(
         self,

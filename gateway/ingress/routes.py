@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 from aiohttp import web
 
 from gateway.chat import Json, RequestContext, Tenant
 from gateway.clock import Deadline, Timings
-from gateway.errors import InvalidRequest, UnknownModel
+from gateway.errors import BodyTooLarge, InvalidRequest, NotFound, UnknownModel
 from gateway.ingress import openai
 from gateway.ingress.answering import Answering, Showing
 from gateway.ingress.auth import KeyHolder, KeyRing
@@ -24,7 +26,10 @@ from gateway.pipeline import Pipeline
 from gateway.ports import Outgoing
 
 OPERATIONS = ("chat/completions", "completions", "embeddings")
-TRACE_HEADERS = ("traceparent", "tracestate")
+POST_ONLY = ("completions", "embeddings")
+RELAYED_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")  # HEAD comes with GET; OPTIONS and TRACE stop here
+HANDED_ON = ("traceparent", "tracestate", "openai-beta")  # request headers that go upstream as they came
+_HARMLESS = re.compile(r"[\x20-\x7e]{1,512}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +60,16 @@ class Endpoints:
             web.post("/v1/chat/completions", self.chat),
             web.get("/v1/models", self.models),
             web.get("/v1/models/{model:.+}", self.model),
-            web.post("/openai/deployments/{deployment}/chat/completions", self.chat),
-            web.post("/openai/deployments/{deployment}/{operation:.+}", self.deployment_relay),
             web.post("/openai/v1/chat/completions", self.chat),
             web.get("/openai/v1/models", self.models),
             web.get("/openai/v1/models/{model:.+}", self.model),
+            web.post("/openai/deployments/{deployment}/chat/completions", self.chat),
+            web.post("/openai/deployments/{deployment}/{operation:.+}", self.deployment_relay),
+            web.get("/openai/models", self.models),
+            web.get("/openai/models/{model:.+}", self.model),
         ]
-        table += [web.route("*", f"{prefix}/{{path:.+}}", self.other) for prefix in ("/v1", "/openai/v1")]
+        for prefix in ("/v1/", "/openai/v1/", "/openai/"):
+            table += [web.route(method, prefix + "{path:.+}", self.other) for method in RELAYED_METHODS]
         return table
 
     async def chat(self, http_request: web.Request) -> web.StreamResponse:
@@ -90,18 +98,19 @@ class Endpoints:
 
     async def deployment_relay(self, http_request: web.Request) -> web.StreamResponse:
         """Azure's ``/openai/deployments/{deployment}/{operation}``: the path names the model."""
-        return await self._pass_on(
-            http_request, http_request.match_info["operation"], "", http_request.match_info["deployment"]
-        )
+        path = _raw_path(http_request).split("/", 4)[4]
+        return await self._pass_on(http_request, path, http_request.match_info["deployment"])
 
     async def other(self, http_request: web.Request) -> web.StreamResponse:
         """Every other path below /v1 goes to the provider untouched."""
-        return await self._pass_on(http_request, http_request.match_info["path"], http_request.query_string, None)
+        path = _raw_path(http_request)
+        prefix = next(p for p in ("/v1/", "/openai/v1/", "/openai/") if path.startswith(p))
+        return await self._pass_on(http_request, path.removeprefix(prefix), None)
 
     async def models(self, http_request: web.Request) -> web.StreamResponse:
         holder = self._enter(http_request, "models")
         if self._surface.any_model and not self._surface.models:
-            return await self._forward(http_request, holder, "models", http_request.query_string, "", None, None)
+            return await self._forward(http_request, holder, "models", "", None, None)
         return web.Response(
             body=orjson.dumps(openai.models(self._surface.models, self._created)), content_type="application/json"
         )
@@ -112,49 +121,43 @@ class Endpoints:
         if name in self._surface.models:
             return web.Response(body=orjson.dumps(openai.model(name, self._created)), content_type="application/json")
         if self._surface.any_model:
-            return await self._forward(http_request, holder, f"models/{name}", "", "", None, None)
+            path = f"models/{_raw_path(http_request).split('/models/', 1)[1]}"
+            return await self._forward(http_request, holder, path, "", None, None)
         raise UnknownModel(f"no model named {name!r} is configured; see GET /v1/models", param="model")
 
-    async def _pass_on(
-        self, http_request: web.Request, path: str, query: str, path_model: str | None
-    ) -> web.StreamResponse:
-        operation = path if path in OPERATIONS else "other"
-        holder = self._enter(http_request, operation)
-        content_type = http_request.headers.get("content-type", "application/json")
-        if not http_request.can_read_body:
-            return await self._forward(http_request, holder, path, query, path_model or "", None, None)
+    async def _pass_on(self, http_request: web.Request, path: str, path_model: str | None) -> web.StreamResponse:
+        holder = self._enter(http_request, path if path in OPERATIONS else "other")
+        if path in POST_ONLY and http_request.method != "POST":
+            raise web.HTTPMethodNotAllowed(http_request.method, ["POST"])
+        if path_model is not None:
+            http_request[MODEL] = openai.model_of({}, path_model)
+        if not http_request.can_read_body and path not in POST_ONLY:
+            return await self._forward(http_request, holder, path, path_model or "", None, None)
         raw = await self._body(http_request)
         body: dict[str, Any] | None = None
-        if content_type.startswith("application/json"):
+        if path in POST_ONLY or _content_type(http_request).lower().startswith("application/json"):
             body = openai.parse_object(raw)
-            if path in OPERATIONS or path_model is not None:
+            if path in POST_ONLY or path_model is not None:
                 http_request[MODEL] = body["model"] = openai.model_of(body, path_model)
                 if path_model is not None:
                     raw = orjson.dumps(body)
-        return await self._forward(http_request, holder, path, query, http_request.get(MODEL, ""), raw, body)
+        return await self._forward(http_request, holder, path, http_request.get(MODEL, ""), raw, body)
 
     async def _forward(
-        self,
-        http_request: web.Request,
-        holder: KeyHolder,
-        path: str,
-        query: str,
-        model: str,
-        raw: bytes | None,
-        body: Json | None,
+        self, http_request: web.Request, holder: KeyHolder, path: str, model: str, raw: bytes | None, body: Json | None
     ) -> web.StreamResponse:
         named = model or (body or {}).get("model")
         known = isinstance(named, str) and (named in self._surface.models or self._surface.any_model)
-        if model and not known:
-            raise UnknownModel(f"no model named {model!r} is configured; see GET /v1/models", param="model")
+        if isinstance(named, str) and named and not known:
+            raise UnknownModel(f"no model named {named!r} is configured; see GET /v1/models", param="model")
         sent = Outgoing(
             method=http_request.method,
             path=path,
-            query=query,
+            query=_query(http_request),
             model=str(named) if known and named else self._surface.relay_to,
             body=raw,
             json=body if known and named else None,
-            content_type=http_request.headers.get("content-type", "application/json"),
+            content_type="application/json" if path in POST_ONLY else _content_type(http_request),
             streamed=bool((body or {}).get("stream")),
         )
         ctx = self._context(http_request, holder.tenant, wishes_of(http_request.headers, {}))
@@ -166,6 +169,8 @@ class Endpoints:
 
     async def _body(self, http_request: web.Request) -> bytes:
         """The whole body. The server itself never times out on a slowly sent one, so this does."""
+        if (http_request.content_length or 0) > http_request.client_max_size:
+            raise BodyTooLarge("the body is larger than this gateway accepts (server.max_body_mb)")
         try:
             async with asyncio.timeout(self._surface.body_s):
                 return await http_request.read()
@@ -190,5 +195,28 @@ class Endpoints:
             draft=wishes.draft,
             wishes=wishes.cache,
             timings=Timings(),
-            trace_headers={n: http_request.headers[n] for n in TRACE_HEADERS if n in http_request.headers},
+            trace_headers={
+                "x-request-id": http_request[REQUEST_ID],
+                **{n: v for n in HANDED_ON if _HARMLESS.fullmatch(v := http_request.headers.get(n, ""))},
+            },
         )
+
+
+def _raw_path(http_request: web.Request) -> str:
+    """The path still percent-encoded. Raises NotFound where it would lead out of the provider's own prefix."""
+    path = http_request.rel_url.raw_path
+    plain = unquote(path, errors="replace")
+    if not plain.isprintable() or "\\" in plain or not {".", ".."}.isdisjoint(plain.split("/")):
+        raise NotFound("there is nothing at this path")
+    return path
+
+
+def _query(http_request: web.Request) -> str:
+    """The query still percent-encoded, without Azure's version: each deployment has its own."""
+    parts = http_request.rel_url.raw_query_string.split("&")
+    return "&".join(part for part in parts if part.partition("=")[0] != "api-version")
+
+
+def _content_type(http_request: web.Request) -> str:
+    given = http_request.headers.get("content-type", "application/json")
+    return given if _HARMLESS.fullmatch(given) else "application/octet-stream"

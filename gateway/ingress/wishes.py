@@ -16,6 +16,7 @@ from gateway.errors import InvalidRequest
 PREFIX = "x-ocho-"
 KNOWN = frozenset({"deadline-ms", "cache", "cache-ttl", "cache-namespace", "tags", "cache-control", "draft"})
 MAX_DEADLINE_MS = 3_600_000
+MAX_TAGS = 16
 CACHE_MODES = {"on": (True, True), "read": (True, False), "write": (False, True), "off": (False, False)}
 
 
@@ -59,7 +60,7 @@ def wishes_of(headers: Mapping[str, str], body: dict[str, Any]) -> Wishes:
             only_if_cached="only-if-cached" in directives,
             ttl_s=_number(given, "cache-ttl", 0, 31_536_000),
             namespace=namespace,
-            tags=tuple(tag for tag in re.split(r"[\s,]+", given.get("tags", "")) if tag)[:16],
+            tags=_tags(given.get("tags", "")),
         ),
         deadline_ms / 1000 if deadline_ms is not None else None,
         draft != "off",
@@ -92,6 +93,15 @@ def _directives(cache_control: str) -> dict[str, str]:
         if name:
             found[name.lower()] = value.strip('" ')
     return found
+
+
+def _tags(given: str) -> tuple[str, ...]:
+    tags = tuple(dict.fromkeys(tag for tag in re.split(r"[\s,]+", given) if tag))
+    if len(tags) > MAX_TAGS or not all(re.fullmatch(r"[\w.:/@-]{1,64}", tag) for tag in tags):
+        raise InvalidRequest(
+            f"up to {MAX_TAGS} tags of up to 64 letters, digits or _.:/@-, separated by commas", param="x-ocho-tags"
+        )
+    return tags
 
 
 def _seconds(directives: Mapping[str, str], name: str) -> float | None:

@@ -8,11 +8,19 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 
+import orjson
 import structlog
 
 from gateway.chat import Answer, ChatRequest, Closed, Delta, Opened, RequestContext, Send, has_content
 from gateway.clock import Clock
-from gateway.errors import ELSEWHERE_STATUS, TRANSIENT_STATUS, UnknownModel, UpstreamBroken, UpstreamError
+from gateway.errors import (
+    ELSEWHERE_STATUS,
+    TRANSIENT_STATUS,
+    UnknownModel,
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamRejected,
+)
 from gateway.metrics import Metrics
 from gateway.ports import Forwarded, Outgoing, Timeouts, Upstream
 from gateway.routing.deployments import Deployments, Health, Pace
@@ -22,6 +30,8 @@ from gateway.routing.spend import Ledger, Price
 log = structlog.get_logger()
 
 ANY_MODEL = "*"
+MAX_WAIT_S = 10.0  # for a deployment to take requests again; a caller knows better what to do with longer waits
+MAX_REJECTION_BYTES = 64 * 1024
 BACKOFF_S = 0.2  # before asking a deployment again; doubles, with full jitter (AWS builders' library)
 
 
@@ -145,11 +155,7 @@ class Router:
                     deployment = attempt.health.deployment
                     async with self._upstream.forward(deployment, outgoing, ctx, attempt.timeouts) as reply:
                         if _worth_another(reply.status, attempts[tried:]):
-                            failure = UpstreamError(
-                                f"deployment {deployment.name} answered {reply.status}",
-                                retry_after_s=_seconds(reply.headers.get("retry-after")),
-                            )
-                            failure.transient = reply.status in TRANSIENT_STATUS
+                            failure = await _rejection(deployment.name, reply)
                             outcome.append(str(reply.status))
                             self._failed(attempt, failure, ctx)
                             continue
@@ -203,14 +209,14 @@ class Router:
 
     async def _pause(self, attempt: Attempt, failure: UpstreamError | None, ctx: RequestContext) -> None:
         """Wait before asking a deployment that just failed; a fresh one is asked at once. Raises ``failure``
-        when the wait would outlast the deadline: an error now beats the same error later."""
+        when the wait would be long or outlast the deadline: an error now beats the same error later."""
         if failure is None:
             return
         aside_s = attempt.health.aside_until - self._clock()
         wait_s = aside_s if aside_s > 0 else 0.0
         if attempt.health.failures:
             wait_s = max(wait_s, random.uniform(0, BACKOFF_S * 2 ** (attempt.number - 2)))
-        if wait_s >= ctx.deadline.remaining_s():
+        if wait_s >= min(ctx.deadline.remaining_s(), MAX_WAIT_S):
             raise failure
         if wait_s > 0:
             await asyncio.sleep(wait_s)
@@ -310,8 +316,18 @@ def _worth_another(status: int, rest: list[Attempt]) -> bool:
     return status in ELSEWHERE_STATUS and any(not attempt.again for attempt in rest)
 
 
-def _seconds(value: object) -> float | None:
+async def _rejection(name: str, reply: Forwarded) -> UpstreamRejected:
+    """A reply that nobody is shown unless all others fail too."""
+    body = bytearray()
+    async for piece in reply.body:
+        body += piece
+        if len(body) > MAX_REJECTION_BYTES:
+            break
     try:
-        return float(str(value))
-    except ValueError:
-        return None
+        payload = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        payload = None
+    if not isinstance(payload, dict) or "error" not in payload:
+        payload = None
+    message = f"deployment {name} answered {reply.status}"
+    return UpstreamRejected(message, status=reply.status, payload=payload, retry_after_s=reply.retry_after_s)

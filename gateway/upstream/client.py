@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -15,7 +15,7 @@ import orjson
 
 from gateway.chat import AnswerEvent, ChatRequest, Closed, Delta, Deployment, Json, RequestContext, has_content
 from gateway.clock import Clock, Deadline
-from gateway.errors import UpstreamBroken, UpstreamError, UpstreamRejected, UpstreamTimeout, UpstreamUnreachable
+from gateway.errors import UpstreamBroken, UpstreamRejected, UpstreamTimeout, UpstreamUnreachable
 from gateway.ports import Forwarded, Outgoing, Progress, Timeouts
 from gateway.upstream import wire
 from gateway.upstream.assemble import Assembler, answer_of
@@ -23,6 +23,9 @@ from gateway.upstream.sse_reader import DONE, SSEOverflow, SSEReader
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
+MAX_RETRY_AFTER_S = 3600.0
+REST_S = 0.05  # after [DONE]; a new connection costs about as much
+_ABOUT_KEYS = frozenset({401, 403})  # these replies may quote the key that was sent, which is not the caller's
 
 
 class UpstreamClient:
@@ -49,9 +52,10 @@ class UpstreamClient:
                 )  # fmt: skip
         try:
             if response.status != 200:
-                raise await _rejection(deployment.name, response, total)
+                raise await _rejection(deployment, response, total)
             async with aclosing(_events(deployment.name, response, first, total, timeouts.idle_s)) as events:
                 yield events
+            await _rest(response)
         finally:
             response.close()
 
@@ -75,13 +79,19 @@ class UpstreamClient:
                     allow_redirects=False,
                 )
         try:
+            if 300 <= response.status < 400 or response.status in _ABOUT_KEYS:
+                rejection = await _rejection(deployment, response, total)
+                if response.status < 400:
+                    raise rejection
+                yield _told(rejection, response)
+                return
             received = {name.lower(): value for name, value in response.headers.items()}
             progress = Progress()
             pieces = _pieces(
                 deployment.name, response, progress, first, total, timeouts.idle_s if sent.streamed else None
             )
             async with aclosing(pieces) as body:
-                yield Forwarded(response.status, received, body, progress)
+                yield Forwarded(response.status, received, body, progress, _retry_after(received))
         finally:
             # A reply read to its end has given its connection back already; any other connection is dropped.
             response.close()
@@ -90,15 +100,15 @@ class UpstreamClient:
 async def _events(
     name: str, response: aiohttp.ClientResponse, first: Deadline, total: Deadline, idle_s: float
 ) -> AsyncGenerator[AnswerEvent, None]:
-    assembler = Assembler()
     if response.content_type == "application/json":  # the server does not stream: one delta is all there is
-        with _our_errors(name):
+        with _our_errors(name), _sensible(name):
             async with asyncio.timeout(total.remaining_s()):
-                completion = orjson.loads(await response.read())
-        answer = answer_of(completion)
-        yield Delta.of(_as_chunk(completion))
+                completion = _parse(name, await _whole(name, response))
+            delta, answer = Delta.of(_as_chunk(completion)), answer_of(completion)
+        yield delta
         yield Closed(answer)
         return
+    assembler = Assembler()
     reader = SSEReader()
     content_seen = False
     size = 0
@@ -116,15 +126,34 @@ async def _events(
                 yield Closed(assembler.answer())
                 return
             chunk = _parse(name, payload)
-            assembler.add(chunk)
-            content_seen = content_seen or has_content(chunk)
+            with _sensible(name):
+                assembler.add(chunk)
+                content_seen = content_seen or has_content(chunk)
+                text = _text(chunk)
             if chunk.get("choices") or not chunk.get("usage"):  # a bare usage chunk travels in Closed
-                yield Delta(_text(chunk), chunk, payload)
+                yield Delta(text, chunk, payload)
         if not received:
             break
     if not assembler.closed:
         raise UpstreamBroken(f"the answer of deployment {name} stopped in the middle")
     yield Closed(assembler.answer())  # some servers leave out [DONE]
+
+
+async def _whole(name: str, response: aiohttp.ClientResponse) -> bytes:
+    received = bytearray()
+    while piece := await response.content.readany():
+        received += piece
+        if len(received) > MAX_ANSWER_BYTES:
+            raise UpstreamBroken(f"deployment {name} sent an answer of more than {MAX_ANSWER_BYTES} bytes")
+    return bytes(received)
+
+
+async def _rest(response: aiohttp.ClientResponse) -> None:
+    """Read what follows the answer (the last bytes of the framing), so that the connection can be used again."""
+    with suppress(TimeoutError, aiohttp.ClientError, OSError):
+        async with asyncio.timeout(REST_S):
+            while await response.content.readany():
+                pass
 
 
 async def _pieces(
@@ -151,16 +180,28 @@ async def _pieces(
 
 
 def _gives_content(payload: bytes) -> bool:
+    """Anything that is not plainly empty: the bytes are the caller's to judge."""
     try:
         chunk = orjson.loads(payload)
-    except orjson.JSONDecodeError:
+        return not isinstance(chunk, dict) or "choices" not in chunk or has_content(chunk) or _legacy_text(chunk)
+    except (orjson.JSONDecodeError, *_NONSENSE):
         return True
-    return not isinstance(chunk, dict) or "choices" not in chunk or has_content(chunk) or _legacy_text(chunk)
 
 
 def _legacy_text(chunk: Json) -> bool:
     """/v1/completions streams carry ``text`` in the choice."""
-    return any(choice.get("text") for choice in chunk["choices"])
+    return any(choice.get("text") for choice in chunk.get("choices") or ())
+
+
+_NONSENSE = (AttributeError, IndexError, KeyError, TypeError, ValueError)  # what reading JSON of odd shapes raises
+
+
+@contextmanager
+def _sensible(name: str) -> Iterator[None]:
+    try:
+        yield
+    except _NONSENSE as cause:
+        raise UpstreamBroken(f"deployment {name} sent an answer in a shape we do not know") from cause
 
 
 def _parse(name: str, payload: bytes) -> dict[str, Any]:
@@ -197,11 +238,13 @@ def _connect(timeouts: Timeouts) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect_s)
 
 
-async def _rejection(name: str, response: aiohttp.ClientResponse, total: Deadline) -> UpstreamError:
-    with _our_errors(name):
+async def _rejection(deployment: Deployment, response: aiohttp.ClientResponse, total: Deadline) -> UpstreamRejected:
+    with _our_errors(deployment.name):
         async with asyncio.timeout(total.within(5.0).remaining_s()):
             body = await response.content.read(MAX_ERROR_BYTES)
-    return _rejected(name, response.status, {k.lower(): v for k, v in response.headers.items()}, body)
+    if deployment.api_key:
+        body = body.replace(deployment.api_key.encode(), b"***")
+    return _rejected(deployment.name, response.status, {k.lower(): v for k, v in response.headers.items()}, body)
 
 
 def _rejected(name: str, status: int, headers: Json, body: bytes) -> UpstreamRejected:
@@ -215,17 +258,31 @@ def _rejected(name: str, status: int, headers: Json, body: bytes) -> UpstreamRej
     if payload is not None and isinstance(payload["error"], dict):
         message = str(payload["error"].get("message") or message)
     if status < 400:  # a redirect is not followed: upstream addresses come from the configuration only
-        status = 502
+        message = f"{message} instead of an answer; check its base_url"
+        rejected = UpstreamRejected(message, status=502, payload=None, retry_after_s=None)
+        rejected.transient = False
+        return rejected
     return UpstreamRejected(message, status=status, payload=payload, retry_after_s=_retry_after(headers))
+
+
+def _told(rejection: UpstreamRejected, response: aiohttp.ClientResponse) -> Forwarded:
+    """A rejection as a reply to pass on."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield orjson.dumps(rejection.body())
+
+    return Forwarded(response.status, {"content-type": "application/json"}, body(), Progress())
 
 
 def _retry_after(headers: Json) -> float | None:
     """Seconds from ``retry-after-ms`` (OpenAI, Azure) or ``retry-after``; an HTTP date there is ignored."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
-            return max(0.0, float(headers[name]) * unit)
+            seconds = float(headers[name]) * unit
         except (KeyError, ValueError):
             continue
+        if seconds >= 0:
+            return min(seconds, MAX_RETRY_AFTER_S)
     return None
 
 
