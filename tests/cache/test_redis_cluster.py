@@ -35,7 +35,7 @@ def cluster_url() -> Iterator[str]:
         for node, bus in zip(nodes[1:], buses[1:], strict=True):
             clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
         give_up_at = time.monotonic() + 15
-        while not all("cluster_state:ok" in str(client.execute_command("CLUSTER INFO")) for client in clients):
+        while not all(client.cluster("info")["cluster_state"] == "ok" for client in clients):
             assert time.monotonic() < give_up_at, "the cluster did not form"
             time.sleep(0.05)
         yield nodes[0].url
