@@ -50,6 +50,8 @@ def why_evidence_disagrees(entry: CacheEntry, fresh: Evidence) -> str:
     current = fresh.dependencies
     if any(current.get(document, version) != version for document, version in entry.dependencies.items()):
         return "document changed"
+    if fresh.epoch != entry.epoch and not current.keys() <= entry.dependencies.keys():
+        return "new document"  # something was ingested since, and this question finds a document the answer never saw
     best = max(fresh.passages, key=lambda passage: passage.score)
     if best.id not in kept or len(kept & found) < MIN_OVERLAP * len(kept | found):
         return "evidence differs"

@@ -145,15 +145,16 @@ async def test_no_answer_outlives_its_documents() -> None:
         elif happens < 0.07:
             record.current.pop(name, None)
         version = record.current.setdefault(name, f"v{number}")
-        found = evidence(passage(f"{topic}.md", version), *([passage("new.md", "n")] if number > 2_500 else []))
+        new = number > 2_500  # a document that every question finds, though never first
+        found = evidence(
+            passage(f"{topic}.md", version), *([passage("new.md", "n", score=0.5)] if new else []), epoch=f"e{new}"
+        )
         record.current["hr/new.md"] = "n"
         truth = "/".join(f"{p.document}:{p.version}" for p in found.passages)
         # one topic per scope: only the documents tell a right answer from an old one
         request = ask(chance.choice(["연차는 며칠인가요?", "연차가 며칠이에요?"]), message("system", str(topic)))
         text = await house.served(request, "acme", found)
-        assert text in (None, truth) or number > 2_500
-        if number > 2_500 and text is not None:
-            assert version in text
+        assert text in (None, truth)
         served += text is not None
         if text is None:
             await house.keep(request, "acme", truth, found)
