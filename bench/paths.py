@@ -40,6 +40,8 @@ class Outcome:
     stages: Mapping[str, float] = field(default_factory=dict)  # seconds
     cache: str = ""
     tokens: int = 0  # that the provider billed for this ask; 0 where the answer came from the cache
+    served_by: str = ""  # cache, model, draft, stale or quote; "" for the direct path
+    labelled: bool = False  # the answer said that it is less than a full one
 
 
 class DirectPath:
@@ -119,7 +121,8 @@ class GatewayPath:
         pieces: list[str] = []
         tokens = 0
         stages: dict[str, float] = {}
-        cache = ""
+        cache = served_by = ""
+        labelled = False
         try:
             reply = await self._client.chat.completions.with_raw_response.create(
                 model=self._model,
@@ -129,8 +132,11 @@ class GatewayPath:
                 max_tokens=self.max_tokens or omit,
             )
             cache = reply.headers.get("x-ocho-cache", "")
+            served_by = reply.headers.get("x-ocho-served-by", "").replace("pending", "model")
             stages = _server_timing(reply.headers.get("server-timing", ""))
             async for chunk in reply.parse():
+                if told := (chunk.model_extra or {}).get("ocho"):  # by drafts and fallbacks, in their first chunk
+                    served_by, labelled = str(told["served_by"]), bool(told["labelled"])
                 if chunk.choices and chunk.choices[0].delta.content:
                     first = first or time.monotonic() - began
                     pieces.append(chunk.choices[0].delta.content)
@@ -141,7 +147,8 @@ class GatewayPath:
             return Outcome(question, "".join(pieces), str(error), seconds, first or seconds, stages, cache)
         seconds = time.monotonic() - began
         billed = tokens if cache in {"miss", "bypass"} else 0
-        return Outcome(question, "".join(pieces), "", seconds, first or seconds, stages, cache, billed)
+        text = "".join(pieces)
+        return Outcome(question, text, "", seconds, first or seconds, stages, cache, billed, served_by, labelled)
 
 
 async def _no_vector() -> Vector | None:

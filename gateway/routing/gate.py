@@ -43,7 +43,7 @@ _CODE = re.compile(r"[A-Za-z]*[A-Z][A-Za-z]*[A-Z0-9][A-Za-z0-9]*|[A-Za-z]+[-_]?\
 _SENTENCE_END = re.compile(r"(?<=[.!?。])(?:\s+|$)|\n+|(?<=다\.)(?=\S)")
 _RUN = re.compile(r"[가-힣]+|[a-z]+|\d[\d,]*(?:\.\d+)?")
 _NEGATION = re.compile(
-    r"않|없|못|아니|아닌|불가|금지|제외|불필요|미포함|(?<![가-힣])안 |선택 ?사항"
+    r"않|없|못|아니|아닌|아닙|아님|불가|금지|제외|불필요|미포함|(?<![가-힣])안 |선택 ?사항"
     r"|\bnot\b|\bno\b|n't\b|cannot|without|except|optional|prohibited|forbidden|never",
     re.IGNORECASE,
 )

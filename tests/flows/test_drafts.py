@@ -1,0 +1,203 @@
+"""Drafts and promised times over real HTTP: the gateway, the openai SDK, and the stand-in provider."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.handbook import FOLDER, Question, Verdict, judge, load
+from bench.provider import Faults, Provider, ProviderConfig, running_provider
+from tests.flows.house import House, fill, house, model, settings
+
+FAULTLESS = Faults(phrasings=False)
+QUESTION: Question = next(q for q in load() if q.id == "leave-annual-1")
+SLOW, FAST = "azure-gpt4-2023", "instant"
+RESERVE_S = 0.4
+
+
+@asynccontextmanager
+async def handbook(
+    folder: Path, big: str = SLOW, small: str = FAST, faults: Faults = FAULTLESS, **chatbot: Any
+) -> AsyncIterator[tuple[House, Provider]]:
+    """A chatbot over the sample handbook; ``chatbot``: its model's settings."""
+    config = ProviderConfig(models={"big": big, "small": small}, faults=faults)
+    async with running_provider(config) as provider:
+        models = [
+            model("big", provider.base_url),
+            model("small", provider.base_url),
+            {"name": "handbook", "answers_with": "big", "documents": {"collections": ["handbook"]}, **chatbot},
+        ]
+        documents = [{"name": "handbook"}]
+        await fill(settings(folder, *models, documents=documents), "handbook", FOLDER / "hr")
+        async with house(folder, *models, documents=documents) as it:
+            yield it, provider
+
+
+def drafting(mode: str = "cascade", **more: Any) -> dict[str, Any]:
+    return {"draft": {"model": "small", "mode": mode, "max_extra_spend": 1.0}, "deadline": {"seconds": 3}, **more}
+
+
+async def test_a_draft_that_passes_the_gate_is_the_answer_and_is_kept(tmp_path: Path) -> None:
+    async with handbook(tmp_path, **drafting()) as (it, provider), it.openai() as client:
+        raw = await client.chat.completions.with_raw_response.create(
+            model="handbook", messages=[{"role": "user", "content": QUESTION.text}]
+        )
+        assert raw.headers["x-ocho-served-by"] == "draft"
+        assert "x-ocho-labelled" not in raw.headers
+        text = raw.parse().choices[0].message.content or ""
+        assert judge(QUESTION, text) is Verdict.RIGHT
+        assert raw.parse().choices[0].logprobs is None  # asked for by us, not by the caller
+        assert [call.model for call in provider.calls] == ["small"]
+        await it.kept()
+        again = await it.chat(QUESTION.text, "handbook")
+        assert (again.headers["x-ocho-cache"], again.text) == ("exact", text)
+
+
+async def test_a_draft_streams_to_the_sdk_as_any_answer(tmp_path: Path) -> None:
+    async with handbook(tmp_path, **drafting()) as (it, _), it.openai() as client:
+        stream = await client.chat.completions.create(
+            model="handbook", messages=[{"role": "user", "content": QUESTION.text}], stream=True,
+            stream_options={"include_usage": True},
+        )  # fmt: skip
+        chunks = [chunk async for chunk in stream]
+        text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+        assert judge(QUESTION, text) is Verdict.RIGHT
+        assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "stop"
+        assert chunks[-1].usage is not None
+        assert (chunks[0].model_extra or {}) == {} or chunks[0].choices[0].delta.role == "assistant"
+
+
+async def test_a_wrong_number_never_passes_and_the_big_model_answers_instead(tmp_path: Path) -> None:
+    wrong = ProviderConfig(profile="instant", faults=Faults(phrasings=False, wrong_fact_rate=1.0))
+    right = ProviderConfig(profile="instant", faults=FAULTLESS)
+    async with running_provider(wrong) as careless, running_provider(right) as careful:
+        chatbot = {"name": "handbook", "answers_with": "big", "documents": {"collections": ["handbook"]}, **drafting()}
+        models = [model("small", careless.base_url), model("big", careful.base_url), chatbot]
+        documents = [{"name": "handbook"}]
+        await fill(settings(tmp_path, *models, documents=documents), "handbook", FOLDER / "hr")
+        async with house(tmp_path, *models, documents=documents) as it:
+            reply = await it.chat(QUESTION.text, "handbook")
+            assert reply.headers["x-ocho-served-by"] == "model"
+            assert judge(QUESTION, reply.text) is Verdict.RIGHT
+            assert it.count("ocho_drafts_total", result="number") == 1
+
+
+async def test_nothing_ready_in_time_gives_the_passage_with_its_source_and_says_so(tmp_path: Path) -> None:
+    async with handbook(tmp_path, small=SLOW, **drafting()) as (it, _):
+        began = time.monotonic()
+        reply = await it.chat(QUESTION.text, "handbook", x_ocho_deadline_ms="600")
+        seconds = time.monotonic() - began
+        assert reply.headers["x-ocho-served-by"] == "quote"
+        assert reply.headers["x-ocho-labelled"] == "true"
+        assert "출처: handbook/" in reply.text
+        assert seconds < 0.6
+        assert it.count("ocho_deadline_total", result="met", degraded_to="quote") == 1
+        assert it.count("ocho_cache_writes_total") == 0
+
+
+async def test_a_stale_answer_goes_before_a_quotation_and_tells_its_age(tmp_path: Path) -> None:
+    async with handbook(tmp_path, **drafting()) as (it, provider):
+        first = await it.chat(QUESTION.text, "handbook")
+        await it.kept()
+        changed = tmp_path / "changed"
+        changed.mkdir()
+        for source in (FOLDER / "hr").glob("*.md"):
+            text = source.read_text(encoding="utf-8")
+            (changed / source.name).write_text(text + "\n\n개정 예정입니다.\n", encoding="utf-8")
+        await fill(it.gateway.settings, "handbook", changed)
+        provider.config = ProviderConfig(models={"big": SLOW, "small": SLOW}, faults=FAULTLESS)
+        reply = await it.chat(QUESTION.text, "handbook", x_ocho_deadline_ms="1000")
+        assert (reply.headers["x-ocho-served-by"], reply.headers["x-ocho-cache"]) == ("stale", "stale")
+        assert reply.text.endswith(first.text)
+        assert "1분 전의 답변" in reply.text
+
+
+async def test_a_caller_may_refuse_drafts(tmp_path: Path) -> None:
+    async with handbook(tmp_path, big=FAST, **drafting()) as (it, provider):
+        reply = await it.chat(QUESTION.text, "handbook", x_ocho_draft="off")
+        assert reply.headers["x-ocho-served-by"] == "model"
+        assert [call.model for call in provider.calls] == ["big"]
+
+
+async def test_tools_are_for_the_big_model(tmp_path: Path) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    async with handbook(tmp_path, big=FAST, **drafting()) as (it, provider):
+        await it.chat(QUESTION.text, "handbook", body={"tools": [tool]})
+        assert [call.model for call in provider.calls] == ["big"]
+
+
+async def test_the_loser_of_a_race_is_hung_up_on_within_100_ms(tmp_path: Path) -> None:
+    async with handbook(tmp_path, **drafting("race")) as (it, provider):
+        reply = await it.chat(QUESTION.text, "handbook")
+        ended = time.monotonic()
+        assert reply.headers["x-ocho-served-by"] == "draft"
+        await provider.until(lambda calls: len(calls) == 2 and all(call.ended for call in calls))
+        loser = next(call for call in provider.calls if call.model == "big")
+        assert loser.cancelled
+        assert (loser.ended or 0) - ended < 0.1
+        assert it.count("ocho_spend_tokens_total", reason="abandoned", type="input") > 100
+
+
+async def test_a_caller_who_leaves_stops_every_call(tmp_path: Path) -> None:
+    async with handbook(tmp_path, small=SLOW, **drafting("race")) as (it, provider):
+        asking = asyncio.create_task(it.chat(QUESTION.text, "handbook"))
+        await provider.until(lambda calls: len(calls) == 2)
+        asking.cancel()
+        left = time.monotonic()
+        await provider.until(lambda calls: all(call.ended for call in calls))
+        assert max(call.ended or 0 for call in provider.calls) - left < 0.1
+
+
+async def test_what_came_late_is_in_the_cache_the_next_time(tmp_path: Path) -> None:
+    async with handbook(tmp_path, big="gpt4o-2024", small=SLOW, sized=True, **drafting("race")) as (it, _):
+        first = await it.chat(QUESTION.text, "handbook", x_ocho_deadline_ms="500")
+        assert first.headers["x-ocho-labelled"] == "true"
+        await it.kept()
+        again = await it.chat(QUESTION.text, "handbook")
+        assert again.headers["x-ocho-cache"] == "exact"
+        assert judge(QUESTION, again.text) is Verdict.RIGHT
+
+
+async def test_a_sized_answer_is_asked_for_in_sentences(tmp_path: Path) -> None:
+    async with handbook(tmp_path, big=FAST, sized=True) as (it, provider):
+        await it.chat(QUESTION.text, "handbook")
+        body = provider.calls[-1].body
+        assert "at most" in body["messages"][-2]["content"]
+        assert body["max_tokens"] >= 160
+        assert body["messages"][-1]["content"] == QUESTION.text
+
+
+async def test_a_slow_stream_is_kept_alive_with_comments(tmp_path: Path) -> None:
+    async with handbook(tmp_path, small=SLOW, deadline={"seconds": 3.4}) as (it, provider):
+        provider.config = ProviderConfig(models={"big": SLOW, "small": SLOW}, faults=FAULTLESS, time_scale=8)
+        reply = await it.chat(QUESTION.text, "handbook", body={"stream": True})
+        assert reply.headers["x-ocho-served-by"] == "pending"
+        assert b": keep-alive\n\n" in reply.body
+        assert b": ocho-served-by quote" in reply.body
+        assert reply.events[-1] == b"[DONE]"
+        assert reply.chunks[1]["ocho"] == {"served_by": "quote", "labelled": True}
+
+
+async def test_a_dead_provider_leaves_a_quotation_and_without_one_its_error(tmp_path: Path) -> None:
+    dead = "http://127.0.0.1:9/v1"
+    models = [
+        model("big", dead, retries=0),
+        {"name": "handbook", "answers_with": "big", "documents": {"collections": ["handbook"]}, "deadline": {}},
+        {
+            "name": "strict",
+            "answers_with": "big",
+            "documents": {"collections": ["handbook"]},
+            "deadline": {"on_expiry": ["wait"]},
+        },
+    ]
+    documents = [{"name": "handbook"}]
+    await fill(settings(tmp_path, *models, documents=documents), "handbook", FOLDER / "hr")
+    async with house(tmp_path, *models, documents=documents) as it:
+        reply = await it.chat(QUESTION.text, "handbook")
+        assert (reply.status, reply.headers["x-ocho-served-by"]) == (200, "quote")
+        refused = await it.chat(QUESTION.text, "strict", body={"stream": True})
+        assert (refused.status, refused.error["code"]) == (502, "upstream_unreachable")
