@@ -43,6 +43,7 @@ class Setup:
     model: str
     rewrite_model: str  # "": the direct path asks without rewriting
     embedding_model: str
+    draft_model: str  # the fast model for drafts; "": none
     groups: int  # of questions; each has one to four wordings
     spread_s: float  # arrivals come within this time; 0: one after the other
     top_k: int = 6
@@ -71,7 +72,8 @@ def stand_in() -> Iterator[Setup]:
     models = ("gpt-4=azure-gpt4-2023", "gpt-35-turbo=gpt35-2023")
     flags = [word for model in models for word in ("--model", model)]
     with servers.provider(WORK / "provider.log", *flags, "--faults", "on", "--seed", str(SEED)) as url:
-        yield Setup("stand-in provider, azure-gpt4-2023", url, "demo", "gpt-4", "gpt-35-turbo", "gpt-4", 36, 35.0)
+        yield Setup("stand-in provider, azure-gpt4-2023", url, "demo", "gpt-4", "gpt-35-turbo", "gpt-4", "gpt-35-turbo",
+                    36, 35.0)  # fmt: skip
 
 
 @contextmanager
@@ -79,10 +81,20 @@ def openai() -> Iterator[Setup]:
     if key := os.environ.get("OPENAI_API_KEY"):
         url = os.environ.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
         yield Setup("OpenAI", url, key, os.environ.get("OCHO_DEMO_MODEL", "gpt-4o"), "gpt-4o-mini",
-                    "text-embedding-3-small", 36, 35.0)  # fmt: skip
+                    "text-embedding-3-small", "gpt-4o-mini", 36, 35.0)  # fmt: skip
     elif (endpoint := os.environ.get("AZURE_OPENAI_ENDPOINT")) and (key := os.environ.get("AZURE_OPENAI_API_KEY")):
         model = os.environ.get("OCHO_DEMO_MODEL", "gpt-4o")
-        yield Setup("Azure OpenAI", f"{endpoint.rstrip('/')}/openai/v1", key, model, "", "", 36, 35.0)
+        yield Setup(
+            "Azure OpenAI",
+            f"{endpoint.rstrip('/')}/openai/v1",
+            key,
+            model,
+            "",
+            "",
+            os.environ.get("OCHO_DEMO_DRAFT_MODEL", ""),
+            36,
+            35.0,
+        )
     else:
         raise servers.ServerFailed(
             "PROVIDER=openai needs OPENAI_API_KEY, or AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_API_KEY "
@@ -95,7 +107,9 @@ def local_llm() -> Iterator[Setup]:
     from bench.local_llm import BIG, running_local_llms
 
     with running_local_llms(models=(BIG,)) as urls:
-        yield Setup("Qwen2.5-Coder-1.5B on this CPU", urls.big, "none", "big", "", "", 8, 0.0, top_k=2, max_tokens=96)
+        yield Setup(
+            "Qwen2.5-Coder-1.5B on this CPU", urls.big, "none", "big", "", "", "", 8, 0.0, top_k=2, max_tokens=96
+        )
 
 
 PROVIDERS = {"stand-in": stand_in, "openai": openai, "local-llm": local_llm}
@@ -186,6 +200,16 @@ async def _ask_all(
 def _configure(setup: Setup) -> Path:
     """The configuration a user would write, for this provider."""
     WORK.mkdir(parents=True, exist_ok=True)
+    fast = promise = ""
+    if setup.draft_model:
+        fast = f"""  - name: fast
+    deployments: [{{name: provider-fast, base_url: "{setup.base_url}", api_key: "{setup.api_key}", model: {setup.draft_model}}}]
+    timeouts: {{connect_s: 2, first_token_s: 4, idle_s: 10, total_s: 60}}
+"""  # noqa: E501
+        promise = """    draft: {model: fast, mode: auto}
+    deadline: {seconds: 5, on_expiry: [draft, stale, quote, wait]}
+    sized: true
+"""
     path = WORK / "ocho.yaml"
     path.write_text(
         f"""# written by the demo
@@ -194,10 +218,10 @@ models:
     deployments: [{{name: provider, base_url: "{setup.base_url}", api_key: "{setup.api_key}", model: {setup.model}}}]
     timeouts: {{connect_s: 2, first_token_s: {8 if setup.spread_s else 120}, idle_s: 30, total_s: 150}}
     retries: 3
-  - name: handbook
+{fast}  - name: handbook
     answers_with: big
     documents: {{collections: [handbook], top_k: {setup.top_k}}}
-documents: [{{name: handbook}}]
+{promise}documents: [{{name: handbook}}]
 data_dir: {WORK / "data"}
 """,
         encoding="utf-8",
