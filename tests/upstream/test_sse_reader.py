@@ -45,8 +45,7 @@ def test_a_last_event_without_its_blank_line_still_counts() -> None:
 def test_an_endless_event_is_refused() -> None:
     reader = SSEReader(max_event_bytes=100)
     with pytest.raises(SSEOverflow):
-        for _ in range(20):
-            reader.feed(b"data: 0123456789\n")
+        reader.feed(b"data: 0123456789\n" * 20)
 
 
 @given(
