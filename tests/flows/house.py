@@ -137,8 +137,12 @@ def settings(folder: Path, *models: Mapping[str, Any], **sections: Any) -> Setti
 
 @asynccontextmanager
 async def house(folder: Path, *models: Mapping[str, Any], **sections: Any) -> AsyncIterator[House]:
-    async with serving(settings(folder, *models, **sections)) as (gateway, port), aiohttp.ClientSession() as http:
+    async with serving(settings(folder, *models, **sections)) as (gateway, port), _http() as http:
         yield House(gateway, port, http)
+
+
+def _http() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
 
 async def fill(made: Settings, collection: str, folder: Path, **more: Any) -> None:
