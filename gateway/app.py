@@ -52,9 +52,9 @@ from gateway.retrieval.record import Record
 from gateway.retrieval.sources.embedded import EmbeddedSource
 from gateway.routing.deployments import Deployments
 from gateway.routing.draft import Drafter
-from gateway.routing.router import ANY_MODEL, Route, Router
+from gateway.routing.router import ANY_MODEL, Hedge, Route, Router
 from gateway.routing.spend import Allowance, Price
-from gateway.settings import ModelSettings, Settings
+from gateway.settings import HedgeSettings, ModelSettings, Settings
 from gateway.stages import Stages
 from gateway.upstream.client import UpstreamClient
 
@@ -169,9 +169,16 @@ def _routes(settings: Settings) -> dict[str, Route]:
             fallbacks=model.fallbacks,
             timeouts=Timeouts(**model.timeouts.model_dump()),
             retries=model.retries,
+            hedge=_hedge(model.hedge or settings.answering(model).hedge),
         )
         for model in settings.models
     }
+
+
+def _hedge(hedge: HedgeSettings | None) -> Hedge | None:
+    if hedge is None:
+        return None
+    return Hedge(int(hedge.after[1:]) / 100, hedge.min_s, Allowance(hedge.max_extra_tokens))
 
 
 def _prices(settings: Settings) -> dict[str, Price]:

@@ -21,6 +21,7 @@ Json = Mapping[str, Any]
 class ServedBy(StrEnum):
     CACHE = "cache"
     MODEL = "model"
+    HEDGE = "hedge"  # the model, at a second deployment asked beside a slow first one
     DRAFT = "draft"  # a fast model's short answer that passed the gate, or was the best there was in time (labelled)
     STALE = "stale"  # a kept answer whose documents have changed since, labelled
     QUOTE = "quote"  # a passage instead of an answer, labelled

@@ -133,7 +133,9 @@ class Pipeline:
         """Who may share one production: the same question, and the same patience with it."""
         if not (self.coalesce and job.reads and job.writes) or job.ctx.wishes.only_if_cached:
             return None
-        return f"{job.keys.exact.digest}:{job.ctx.deadline.remaining_s():.0f}"
+        ctx = job.ctx
+        promised_s = ctx.promise.remaining_s() if ctx.promise is not None else 0.0
+        return f"{job.keys.exact.digest}:{ctx.deadline.remaining_s():.0f}:{promised_s:.1f}:{ctx.draft}"
 
     async def _produce(self, job: Job, send: Send) -> None:
         """Lead the flight: find or make the answer and send it to all who listen."""

@@ -103,6 +103,14 @@ class DraftSettings(Section):
     max_extra_spend: float = Field(0.15, ge=0, le=1)  # big answers begun in vain, as a share of what all would cost
 
 
+class HedgeSettings(Section):
+    """A second deployment beside one that is late with its first token. Needs two deployments."""
+
+    after: Literal["p90", "p95", "p99"] = "p95"  # of the deployment's recent first-token times
+    min_s: Seconds = 0.3
+    max_extra_tokens: float = Field(0.05, ge=0, le=1)
+
+
 class PriceSettings(Section):
     """Money per million tokens, in any one currency."""
 
@@ -122,6 +130,7 @@ class ModelSettings(Section):
     draft: DraftSettings | None = None
     sized: bool = False  # ask for what fits in the time left
     price: PriceSettings | None = None
+    hedge: HedgeSettings | None = None
     cache: bool | None = None  # default: on for models with documents, else off unless a request asks for it
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
 
 from gateway.chat import Deployment
@@ -12,6 +13,8 @@ HALF_LIFE_S = 10.0  # of the first-token average: old news about a provider's sp
 PACE_SHARE = 0.2  # of a new measurement in the average pace: the last five or so answers count
 USUAL_FIRST_TOKEN_S = 1.0  # until a deployment has answered once
 USUAL_TOKENS_PER_S = 25.0
+RECENT = 100  # first-token times kept
+FEWEST_RECENT = 20  # below that a high quantile is a guess
 FAILURES_TO_SET_ASIDE = 3
 SET_ASIDE_S = 10.0
 
@@ -44,6 +47,7 @@ class Health:
     aside_until: float = 0.0  # instant on the clock
     measured_at: float = 0.0
     pace: Pace = field(default_factory=Pace)
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))  # first-token seconds, latest last
 
     def started(self) -> None:
         self.in_flight += 1
@@ -58,9 +62,16 @@ class Health:
         else:
             kept = math.exp(-(now - self.measured_at) / HALF_LIFE_S)
             self.first_token_s = self.first_token_s * kept + first_token_s * (1 - kept)
+        self.recent.append(first_token_s)
         self.measured_at = now
         self.failures = 0
         self.aside_until = 0.0
+
+    def first_token_quantile(self, q: float) -> float | None:
+        """Seconds; None while too little is known."""
+        if len(self.recent) < FEWEST_RECENT:
+            return None
+        return sorted(self.recent)[min(len(self.recent) - 1, int(q * len(self.recent)))]
 
     def failed(self, now: float, retry_after_s: float | None) -> None:
         self.failures += 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import orjson
 import structlog
 
-from gateway.chat import Answer, ChatRequest, Closed, Delta, Opened, RequestContext, Send, has_content
+from gateway.chat import Answer, ChatRequest, Closed, Delta, Opened, RequestContext, Send, ServedBy, has_content
 from gateway.clock import Clock
 from gateway.errors import (
     ELSEWHERE_STATUS,
@@ -24,8 +24,9 @@ from gateway.errors import (
 from gateway.metrics import Metrics
 from gateway.ports import Forwarded, Outgoing, Timeouts, Upstream
 from gateway.routing.deployments import Deployments, Health, Pace
+from gateway.routing.hedge import Claim, Lost, hedged
 from gateway.routing.policy import rank
-from gateway.routing.spend import Ledger, Price
+from gateway.routing.spend import Allowance, Ledger, Price, prompt_tokens
 
 log = structlog.get_logger()
 
@@ -36,6 +37,15 @@ BACKOFF_S = 0.2  # before asking a deployment again; doubles, with full jitter (
 
 
 @dataclass(frozen=True, slots=True)
+class Hedge:
+    """When a second deployment is asked beside a silent first one."""
+
+    quantile: float  # of the first one's recent first-token times
+    min_s: float
+    allowance: Allowance  # share of tokens that may go in vain
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """Where requests for one model may go."""
 
@@ -43,13 +53,14 @@ class Route:
     fallbacks: tuple[str, ...] = ()  # other models, in order, when every deployment of this one failed
     timeouts: Timeouts = field(default_factory=Timeouts)
     retries: int = 2  # further attempts after the first
+    hedge: Hedge | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
     health: Health
     model: str  # whose deployment this is: another one than was asked for after a fallback
-    kind: str  # primary, retry, fallback
+    kind: str  # primary, retry, fallback, hedge
     timeouts: Timeouts
     number: int
     again: bool = False  # this deployment was asked before, for this request
@@ -87,7 +98,7 @@ class Router:
                 break
             await self._pause(attempt, failure, ctx)
             try:
-                return await self._stream_once(attempt, request, ctx, opened, send, purpose)
+                return await self._stream_hedged(attempt, request, ctx, opened, send, purpose)
             except _BeforeContent as before:
                 failure = before.error
                 if not failure.retryable:
@@ -95,11 +106,46 @@ class Router:
         assert failure is not None  # every route has a deployment (settings)
         raise failure
 
-    async def _stream_once(
+    async def _stream_hedged(
         self, attempt: Attempt, request: ChatRequest, ctx: RequestContext, opened: Opened, send: Send, purpose: str
     ) -> Answer:
+        """One attempt, and a second one beside it when the first is slower than it usually is."""
+        hedge = self._route(attempt.model).hedge
+        late_s = attempt.health.first_token_quantile(hedge.quantile) if hedge is not None else None
+        spare = self._spare(attempt)
+        if hedge is None or late_s is None or spare is None:
+            return await self._stream_once(attempt, request, ctx, opened, send, purpose, _alone)
+        tokens = prompt_tokens(request.body)
+        hedge.allowance.earn(tokens)
+        return await hedged(
+            lambda claim: self._stream_once(attempt, request, ctx, opened, send, purpose, claim),
+            lambda claim: self._stream_once(spare, request, ctx, opened, send, purpose, claim),
+            max(hedge.min_s, late_s),
+            lambda: hedge.allowance.take(tokens),
+        )
+
+    def _spare(self, attempt: Attempt) -> Attempt | None:
+        """The best healthy deployment of the same model other than that of ``attempt``."""
+        now = self._clock()
+        others = [self._deployments[name] for name in self._route(attempt.model).deployments]
+        fit = [h for h in others if h is not attempt.health and h.state(now) == 0]
+        if not fit:
+            return None
+        health = rank(fit, now, random.randrange)[0]
+        return replace(attempt, health=health, kind="hedge", number=attempt.number + 1)
+
+    async def _stream_once(
+        self,
+        attempt: Attempt,
+        request: ChatRequest,
+        ctx: RequestContext,
+        opened: Opened,
+        send: Send,
+        purpose: str,
+        claim: Claim,
+    ) -> Answer:
         outgoing = replace(request, requested_model=attempt.model)
-        call = _Call(attempt, ctx, opened, send, self._clock)
+        call = _Call(attempt, ctx, opened, send, self._clock, claim)
         with self._watched(attempt, "chat") as outcome:
             try:
                 stream = self._upstream.stream(attempt.health.deployment, outgoing, ctx, attempt.timeouts)
@@ -121,8 +167,9 @@ class Router:
                     self.ledger.charge(attempt.model, "abandoned", outgoing, None, call.pieces)
                     raise
                 raise _BeforeContent(error) from error
-            except asyncio.CancelledError:  # it read the prompt, and that is paid for
-                self.ledger.charge(attempt.model, "abandoned", outgoing, None, call.pieces)
+            except (asyncio.CancelledError, Lost):  # it read the prompt, and that is paid for
+                reason = "hedge" if attempt.kind == "hedge" else "abandoned"
+                self.ledger.charge(attempt.model, reason, outgoing, None, call.pieces)
                 raise
 
     def _measure(self, call: _Call, answer: Answer) -> None:
@@ -254,13 +301,16 @@ class Router:
 class _Call:
     """One upstream answer on its way to the listeners. Holds back what proves nothing until the first content token."""
 
-    def __init__(self, attempt: Attempt, ctx: RequestContext, opened: Opened, send: Send, clock: Clock) -> None:
+    def __init__(
+        self, attempt: Attempt, ctx: RequestContext, opened: Opened, send: Send, clock: Clock, claim: Claim
+    ) -> None:
         self.attempt = attempt
         self.first_token_s: float | None = None  # seconds from sending; None: nothing sent to listeners yet
         self._ctx = ctx
         self._opened = opened
         self._send = send
         self._clock = clock
+        self._claim = claim
         self._began = clock()
         self.pieces = 0
         self._held: list[Delta] = []
@@ -285,6 +335,8 @@ class _Call:
         self._send(Closed(event.answer, dict(self._ctx.timings.stages)))
 
     def _open(self, model: str) -> None:
+        if not self._claim():
+            raise Lost
         now = self._clock()
         self.first_token_s = now - self._began
         self.attempt.health.succeeded(self.first_token_s, now)
@@ -292,6 +344,7 @@ class _Call:
         self._send(
             replace(
                 self._opened,
+                served_by=ServedBy.HEDGE if self.attempt.kind == "hedge" else self._opened.served_by,
                 deployment=self.attempt.health.deployment.name,
                 attempts=self.attempt.number,
                 model=model or self._opened.model,
@@ -300,6 +353,11 @@ class _Call:
         )
         for event in self._held:
             self._send(event)
+
+
+def _alone() -> bool:
+    """The claim of a call that nobody contests."""
+    return True
 
 
 class _BeforeContent(Exception):

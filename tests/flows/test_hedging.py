@@ -1,0 +1,34 @@
+"""Hedging over real HTTP: a deployment that turns slow, and another that is asked beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.provider import Faults, ProviderConfig, running_provider
+from tests.flows.house import house, model
+
+FAULTLESS = Faults(phrasings=False)
+WARM = 24  # answers before a percentile is known
+
+
+async def test_a_slow_first_token_is_made_good_by_another_deployment(tmp_path: Path) -> None:
+    quick = ProviderConfig(profile="instant", faults=FAULTLESS)
+    slow = ProviderConfig(profile="azure-gpt4-2023", faults=FAULTLESS)
+    hedge = {"min_s": 0.05, "max_extra_tokens": 0.5}
+    async with running_provider(quick) as one, running_provider(quick) as other:
+        chat = model("chat", one.base_url, other.base_url, hedge=hedge, cache=True)
+        async with house(tmp_path, chat) as it:
+            n = 0
+            while min(len(one.calls), len(other.calls)) < WARM:
+                n += 1
+                assert (await it.chat(f"question {n}?", "chat")).status == 200
+            one.config = slow
+            for n in range(100):
+                reply = await it.chat(f"another {n}?", "chat")
+                assert reply.status == 200
+                if reply.headers["x-ocho-served-by"] == "hedge":
+                    break
+            assert reply.headers["x-ocho-deployment"] == "chat-2"
+            await one.until(lambda calls: all(call.ended for call in calls))
+            assert one.calls[-1].cancelled
+            assert it.count("ocho_upstream_attempts_total", kind="hedge", result="ok") == 1
