@@ -169,6 +169,7 @@ def _routes(settings: Settings) -> dict[str, Route]:
             fallbacks=model.fallbacks,
             timeouts=Timeouts(**model.timeouts.model_dump()),
             retries=model.retries,
+            model=model.answers_with or "",
             hedge=_hedge(model.hedge or settings.answering(model).hedge),
         )
         for model in settings.models

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -44,7 +46,7 @@ def version() -> None:
 def serve(
     config: ConfigOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on.")] = None,
 ) -> None:
     """Serve until SIGTERM."""
     from gateway.app import LOOPBACK
@@ -59,7 +61,11 @@ def serve(
                   "your provider's money; set auth.keys")  # fmt: skip
     try:
         _run(serve_forever(settings))
+    except sqlite3.Error as error:
+        _fail(f"the data folder {settings.data_dir!r} cannot be used: {error}")
     except OSError as error:
+        if error.filename is not None:
+            _fail(f"cannot use {error.filename}: {error.strerror}")
         _fail(
             f"cannot listen on {settings.host}:{settings.server.port}: {error.strerror or error}; "
             "is another process using it?"
@@ -74,9 +80,13 @@ def check(config: ConfigOption = None) -> None:
     settings = _settings(config)
     table = Table("part", "what will run", title="configuration is valid", title_style="green", show_header=False)
     problems = 0
-    for part, text, ok in asyncio.run(describe(settings)):
+    try:
+        rows = asyncio.run(describe(settings))
+    except (OSError, sqlite3.Error) as error:
+        _fail(f"the data folder {settings.data_dir!r} cannot be used: {error}")
+    for part, text, ok in rows:
         problems += not ok
-        table.add_row(part, text if ok else f"[yellow]{text}[/]")
+        table.add_row(escape(part), escape(text) if ok else f"[yellow]{escape(text)}[/]")
     out.print(table)
     if problems:
         err.print(f"[yellow]{problems} optional part(s) will not run; see above[/]")
@@ -101,6 +111,8 @@ def ingest(
     if not path.exists():
         _fail(f"{path} does not exist")
     settings = _settings(config, needs_models=False)
+    if settings.documents and collection not in settings.collections:
+        _fail(f"no collection named {collection!r} is configured; configured: {', '.join(settings.collections)}")
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -112,20 +124,26 @@ def ingest(
         task = progress.add_task("reading", total=None)
 
         def show(step: Step) -> None:
-            progress.update(task, completed=step.done, total=step.total, description=step.document[-48:])
+            name = escape(step.document[-48:])
+            progress.update(task, completed=step.done, total=step.total, description=name)
 
-        report = asyncio.run(
-            ingest_into(
-                settings, collection, path, tuple(group or ()), tuple(include or ()), tuple(exclude or ()), prune, show
-            )
-        )
+        try:
+            report = asyncio.run(
+                ingest_into(
+                    settings, collection, path, tuple(group or ()), tuple(include or ()), tuple(exclude or ()), prune,
+                    show,
+                )
+            )  # fmt: skip
+        except (ValueError, OSError, sqlite3.Error, RuntimeError) as error:
+            progress.stop()
+            _fail(f"nothing more was ingested: {error}")
         progress.update(task, description="done")
     out.print(
-        f"{collection}: {report.added} added, {report.changed} changed, {report.unchanged} unchanged, "
+        f"{escape(collection)}: {report.added} added, {report.changed} changed, {report.unchanged} unchanged, "
         f"{report.deleted} deleted, {report.passages} passages"
     )
     for failed, reason in report.failed:
-        err.print(f"[red]failed[/] {failed}: {reason}", highlight=False)
+        err.print(f"[red]failed[/] {escape(failed)}: {escape(reason)}", highlight=False, soft_wrap=True)
     if report.failed:
         raise typer.Exit(1)
 
@@ -136,11 +154,10 @@ def _settings(config: Path | None, *, needs_models: bool = True) -> Settings:
         return load(path, needs_models=needs_models)
     except SettingsError as error:
         _fail(str(error))
-        raise  # never reached
 
 
-def _fail(message: str) -> None:
-    err.print(f"[red]error:[/] {message}", highlight=False, soft_wrap=True)
+def _fail(message: str) -> NoReturn:
+    err.print(f"[red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(2)
 
 

@@ -53,6 +53,7 @@ class Route:
     fallbacks: tuple[str, ...] = ()  # other models, in order, when every deployment of this one failed
     timeouts: Timeouts = field(default_factory=Timeouts)
     retries: int = 2  # further attempts after the first
+    model: str = ""  # whose deployments these are, where it is another one
     hedge: Hedge | None = None
 
 
@@ -239,6 +240,7 @@ class Router:
     def _attempts(self, model: str) -> Iterator[Attempt]:
         """Every deployment once, best first, then fallback models, then (few enough) the best ones again."""
         route = self._route(model)
+        model = route.model or model
         now = self._clock()
         ranked = rank([self._deployments[name] for name in route.deployments], now, random.randrange)
         number = 0

@@ -1,0 +1,168 @@
+"""The commands as a newcomer types them, each in its own process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from bench.provider import ProviderConfig, running_provider
+from gateway import __version__
+from tests.flows.house import FINE, scripted, streams
+from tests.redis_server import free_port
+
+ROOT = Path(__file__).parents[1]
+
+
+async def start(folder: Path, *args: str, **environ: str) -> asyncio.subprocess.Process:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI", "AZURE", "OCHO", "REDIS"))}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", *args, cwd=folder, stdout=-1, stderr=-1,
+        env={**clean, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "NO_COLOR": "1", **environ},
+    )  # fmt: skip
+
+
+async def ocho(folder: Path, *args: str, **environ: str) -> tuple[int, str, str]:
+    """Status, stdout, stderr."""
+    process = await start(folder, *args, **environ)
+    out, err = await process.communicate()
+    assert b"Traceback" not in err, err.decode()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_version_help_and_no_provider(tmp_path: Path) -> None:
+    (status, out, _), (none, _, told), (checked, _, checked_told), (helped, shown, _) = await asyncio.gather(
+        ocho(tmp_path, "version"), ocho(tmp_path, "serve"), ocho(tmp_path, "check"), ocho(tmp_path, "--help")
+    )
+    assert (status, out.strip()) == (0, __version__)
+    assert (none, checked) == (2, 2)
+    for text in (told, checked_told):
+        assert "no provider is configured" in text
+        assert "OPENAI_API_KEY" in text
+        assert "AZURE_OPENAI_ENDPOINT" in text
+        assert "ocho.yaml" in text
+    assert helped == 0
+    assert all(command in shown for command in ("serve", "check", "ingest", "version"))
+
+
+async def test_check_says_what_is_wrong_or_what_will_run(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("models: [{name: a}]\nserver: {prot: 1}\n", encoding="utf-8")
+    (tmp_path / "data").write_text("a file where a folder is wanted", encoding="utf-8")
+    good = """models:
+  - {name: "m[red]", deployments: [{name: d, base_url: "http://127.0.0.1:1/v1", api_key: ${KEY}}]}
+  - {name: handbook, answers_with: "m[red]", documents: {collections: [hr]}}
+documents: [{name: hr}]
+"""
+    (tmp_path / "good.yaml").write_text(good, encoding="utf-8")
+    (tmp_path / "file.yaml").write_text(good + "data_dir: data\n", encoding="utf-8")
+    bad, fine, unset, redis, blocked = await asyncio.gather(
+        ocho(tmp_path, "check", "--config", "bad.yaml"),
+        ocho(tmp_path, "check", "-c", "good.yaml", KEY="sk-very-secret"),
+        ocho(tmp_path, "check", "-c", "good.yaml"),
+        ocho(tmp_path, "check", "-c", "good.yaml", KEY="k", REDIS_URL=f"redis://127.0.0.1:{free_port()}"),
+        ocho(tmp_path, "check", "-c", "file.yaml", KEY="k"),
+    )
+    assert bad[0] == 2
+    assert "line 1: models.0: give either deployments or answers_with" in bad[2]
+    assert "line 2: unknown key 'server.prot'; known keys:" in bad[2]
+    assert fine[0] == 0
+    assert "model m[red]" in fine[1]
+    assert "ocho ingest PATH --collection hr" in fine[1]
+    assert "sk-very-secret" not in fine[1] + fine[2]
+    assert unset[0] == 2
+    assert "line 2: the environment variable KEY is not set" in unset[2]
+    assert redis[0] == 0
+    assert "Redis cannot be used now" in redis[1]
+    assert blocked[0] == 2
+    assert "data folder 'data' cannot be used" in blocked[2]
+
+
+async def test_ingest_of_wrong_paths_and_names_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "ocho.yaml").write_text("documents: [{name: hr}]\n", encoding="utf-8")
+    (tmp_path / "a.md").write_text("# 휴가\n\n15일\n", encoding="utf-8")
+    nowhere, typo, fine, pruned = await asyncio.gather(
+        ocho(tmp_path, "ingest", "no[where]", "--collection", "hr"),
+        ocho(tmp_path, "ingest", "a.md", "--collection", "hrr"),
+        ocho(tmp_path, "ingest", "a.md", "--collection", "hr"),
+        ocho(tmp_path, "ingest", "a.md", "--collection", "hr", "--prune"),
+    )
+    assert nowhere[0] == 2
+    assert "no[where] does not exist" in nowhere[2]
+    assert typo[0] == 2
+    assert "no collection named 'hrr' is configured; configured: hr" in typo[2]
+    assert (fine[0], fine[1].split(",")[0]) == (0, "hr: 1 added")
+    assert pruned[0] == 2
+    assert "folder" in pruned[2]
+
+
+async def ready(port: int, process: asyncio.subprocess.Process) -> None:
+    async with aiohttp.ClientSession() as http:
+        while process.returncode is None:
+            try:
+                async with http.get(f"http://127.0.0.1:{port}/readyz") as response:
+                    assert response.status == 200
+                    return
+            except aiohttp.ClientConnectorError:
+                await asyncio.sleep(0.02)
+    raise AssertionError((await process.stderr.read()).decode())  # type: ignore[union-attr]
+
+
+async def test_sigterm_lets_a_running_stream_finish_and_logs_are_json_without_prompts(tmp_path: Path) -> None:
+    port = free_port()
+    async with scripted(streams(*FINE, every_s=0.2)) as upstream, aiohttp.ClientSession() as http:
+        given = {"OPENAI_API_KEY": "sk-very-secret", "OPENAI_BASE_URL": upstream.base_url, "OCHO_PORT": str(port)}
+        process = await start(tmp_path, "serve", **given)
+        try:
+            await ready(port, process)
+            idle = await http.get(f"http://127.0.0.1:{port}/healthz")  # its connection stays open
+            await idle.read()
+            asked: Any = {"model": "m", "messages": [{"role": "user", "content": "비밀질문"}], "stream": True}
+            async with http.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=asked) as response:
+                await response.content.readany()
+                process.send_signal(signal.SIGTERM)
+                rest = await response.read()
+            assert rest.endswith(b"data: [DONE]\n\n")
+            async with http.get(f"http://127.0.0.1:{port}/", raise_for_status=False) as gone:
+                assert gone.status  # pragma: no cover
+        except aiohttp.ClientConnectionError:
+            pass  # nobody listens any more
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+            out, err = await asyncio.wait_for(process.communicate(), 10)
+    assert process.returncode == 0, err.decode()
+    lines = [json.loads(line) for line in out.decode().splitlines()]
+    events = [line["event"] for line in lines]
+    assert events.index("listening") < events.index("draining") < len(events)
+    [request] = [line for line in lines if line["event"] == "request" and line["operation"] == "chat"]
+    assert {"request_id", "seconds", "timestamp", "level", "model"} <= set(request)
+    assert "비밀질문" not in out.decode() + err.decode()
+    assert "sk-very-secret" not in out.decode() + err.decode()
+
+
+async def test_a_port_in_use_and_a_port_that_is_none_are_told(tmp_path: Path) -> None:
+    async with running_provider(ProviderConfig(profile="instant")) as provider:
+        used, none = await asyncio.gather(
+            ocho(tmp_path, "serve", "--port", str(provider.port), OPENAI_API_KEY="k"),
+            ocho(tmp_path, "serve", "--port", "99999", OPENAI_API_KEY="k"),
+        )
+    assert used[0] == 2
+    assert f"cannot listen on 127.0.0.1:{provider.port}" in used[2]
+    assert none[0] == 2
+    assert "Invalid value for '--port'" in none[2]
+
+
+async def test_a_damaged_document_record_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "ocho.yaml").write_text("documents: [{name: hr}]\n", encoding="utf-8")
+    (tmp_path / "ocho-data").mkdir()
+    (tmp_path / "ocho-data" / "documents.db").write_bytes(b"not a database at all" * 100)
+    for command in (["check"], ["serve", "--port", "0"], ["ingest", ".", "--collection", "hr"]):
+        status, _, told = await ocho(tmp_path, *command, OPENAI_API_KEY="k")
+        assert status == 2
+        assert "not a database" in told
