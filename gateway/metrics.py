@@ -206,7 +206,7 @@ class Metrics:
         self._client_tokens.labels(label, "output").inc(completion)
 
     def spent(self, model: str, reason: str, prompt: int, completion: int, money: float) -> None:
-        """``reason``: answer, draft, hedge, abandoned or background."""
+        """``reason``: answer, draft, hedge or abandoned."""
         label = self.model_label(model)
         self._spend_tokens.labels(label, reason, "input").inc(prompt)
         self._spend_tokens.labels(label, reason, "output").inc(completion)
