@@ -1,0 +1,62 @@
+"""Optional work may be late or fail; a request never does because of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.chat import CacheWishes, RequestContext, Tenant
+from gateway.clock import Deadline, Timings
+from gateway.metrics import Metrics
+from gateway.stages import Stages, beside
+
+
+def context(seconds: float = 5.0) -> RequestContext:
+    return RequestContext("id", Tenant("t"), Deadline.after(seconds), CacheWishes(), Timings())
+
+
+async def fine() -> str:
+    return "fine"
+
+
+async def fails() -> str:
+    raise RuntimeError("broken")
+
+
+async def hangs() -> str:
+    await asyncio.Event().wait()
+    return "never"
+
+
+@pytest.mark.parametrize(
+    ("work", "got", "outcome"), [(fine, "fine", "ok"), (fails, "default", "failed"), (hangs, "default", "late")]
+)
+async def test_how_a_stage_ends_is_told_and_never_raised(work: object, got: str, outcome: str) -> None:
+    ctx, stages = context(), Stages(Metrics())
+    assert await stages.attempt(ctx, "s", work(), ctx.deadline.within(0.02), "default") == got  # type: ignore[operator]
+    assert ctx.timings.stages["s"][1] == outcome
+
+
+async def test_a_cancelled_request_cancels_its_stages() -> None:
+    ctx, stages = context(), Stages(Metrics())
+    task = asyncio.create_task(stages.attempt(ctx, "s", hangs(), ctx.deadline, "default"))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ctx.timings.stages["s"][1] == "cancelled"
+
+
+async def test_work_beside_a_block_ends_with_it_however_it_ends() -> None:
+    tasks: list[asyncio.Task[str]] = []
+
+    async def block() -> None:
+        async with beside() as start:
+            tasks.extend([start(hangs()), start(fails()), start(fine())])
+            assert await tasks[2] == "fine"
+            raise ValueError("out")
+
+    with pytest.raises(ValueError, match="out"):
+        await block()
+    assert [task.cancelled() for task in tasks] == [True, False, False]
