@@ -137,7 +137,7 @@ def _lengthened(
     )
     if (limit := prompt.max_sentences) is not None:
         extra = [next(more) for _ in range(max(0, limit - len(opening)) if limit > 2 else 0)]
-        return " ".join([*opening, *extra])
+        return ("\n\n" if prompt.lead_apart else " ").join(filter(None, (direct, " ".join(extra))))
     return _padded(direct, more, length)
 
 

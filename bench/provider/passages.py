@@ -22,6 +22,7 @@ _WORD_NUMBERS = {
     **{"한": 1, "두": 2, "세": 3, "네": 4, "다섯": 5},
 }
 _COUNT = r"(\d+|" + "|".join(_WORD_NUMBERS) + ")"
+_LEAD_APART = re.compile(r"paragraph of its own|결론부터 한 문단으로", re.IGNORECASE)
 _SENTENCE_LIMITS = (
     re.compile(rf"at most {_COUNT} (?:short )?sentences?", re.IGNORECASE),
     re.compile(rf"in {_COUNT} (?:short )?sentences? or (?:fewer|less)", re.IGNORECASE),
@@ -45,6 +46,7 @@ class Prompt:
     passages: tuple[Passage, ...]
     grounded: bool  # there are documents to answer from, even if they are none
     max_sentences: int | None  # asked for in words, outside the passages; None: no limit
+    lead_apart: bool = False  # so was a direct answer in a paragraph of its own
 
 
 def read_prompt(messages: Sequence[Mapping[str, Any]]) -> Prompt:
@@ -64,8 +66,14 @@ def read_prompt(messages: Sequence[Mapping[str, Any]]) -> Prompt:
             question = after or before
         passages += found
         own_texts += [before, after]
-    limit = sentence_limit("\n".join(own_texts))
-    return Prompt(_LABEL.sub("", question).strip(), tuple(passages), grounded or bool(passages), limit)
+    own = "\n".join(own_texts)
+    return Prompt(
+        _LABEL.sub("", question).strip(),
+        tuple(passages),
+        grounded or bool(passages),
+        sentence_limit(own),
+        bool(_LEAD_APART.search(own)),
+    )
 
 
 def text_of(content: object) -> str:

@@ -155,6 +155,15 @@ def test_a_sentence_limit_is_kept_even_with_a_made_up_claim(limit: int) -> None:
             assert "\n" not in text
 
 
+def test_the_direct_answer_stands_apart_where_that_is_asked_for() -> None:
+    system = DOCUMENTS + "\n4문장 이내로, 결론부터 한 문단으로, 답하십시오."
+    text = compose(ask("계약직 연차는 며칠?", system=system), Random(1), Faults(), 450, steady=False).text
+    lead, _, rest = text.partition("\n\n")
+    assert "13일" in lead
+    assert lead.count(".") == 1
+    assert 1 <= rest.count(".") <= 3
+
+
 def test_wording_varies_between_asks_but_the_fact_does_not() -> None:
     texts = {answer("계약직 연차는 며칠?", Faults(), seed, length=1).text for seed in range(40)}
     assert len(texts) >= 5

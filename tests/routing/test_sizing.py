@@ -10,11 +10,11 @@ from gateway.routing.sizing import LEAST_TOKENS, Size, size_for, sized
     ("left_s", "first_token_s", "tokens_per_s", "sentences"),
     [
         (4.6, 1.4, 18, 1),
-        (4.6, 0.6, 65, 5),
+        (4.6, 0.6, 65, 3),
         (4.6, 0.3, 200, 12),
         (0.5, 1.4, 18, 1),
         (0.0, 0.0, 0.0, 1),
-        (4.6, 0.6, 22, 2),
+        (4.6, 0.6, 32, 2),
     ],
 )
 def test_a_size_fits_the_time_left(left_s: float, first_token_s: float, tokens_per_s: float, sentences: int) -> None:
