@@ -32,13 +32,14 @@ from gateway.metrics import Metrics
 from gateway.retrieval.quote import quote
 from gateway.routing import race as racing
 from gateway.routing.draft import Drafted, Drafter
+from gateway.routing.gate import Draft, why_vetoed
 from gateway.routing.race import Rung, Runners, race, timing
 from gateway.routing.router import Router
 from gateway.routing.sizing import TOKENS_PER_SENTENCE, size_for, sized
 from gateway.routing.spend import Allowance, prompt_tokens
 from gateway.routing.told import tell
 
-PROVISIONAL_TTL_S = 600.0  # of drafts that passed, but not with ease
+PROVISIONAL_TTL_S = 600.0  # of drafts that passed, but not with ease, and of answers with numbers from nowhere
 USUAL_ANSWER_TOKENS = 150  # for weighing costs before anything is known
 FEWEST_TOKENS = 40  # a cited sentence: with less time than this takes, the big model starts in vain
 LATE_ANSWERS = 32  # at most this many go on in the background
@@ -159,7 +160,7 @@ class InTime:
             left_s = asked.due.remaining_s() - racing.RESERVE_S
             size = size_for(left_s, pace.first_token_s, pace.tokens_per_s)
             grounded = replace(grounded, body=sized(grounded.body, size))
-        await self.router.stream(grounded, asked.ctx, asked.opened, _keeping(asked, None, send))
+        await self.router.stream(grounded, asked.ctx, asked.opened, _keeping(asked, partial(_doubt, asked), send))
 
     async def _draft(self, asked: Asked, draft: DraftPlan) -> Drafted:
         with asked.ctx.timings.measure("draft"):
@@ -168,7 +169,7 @@ class InTime:
     def _tell_draft(self, asked: Asked, drafted: Drafted, send: Send) -> None:
         ttl_s = None if drafted.verdict.sure else PROVISIONAL_TTL_S
         opened = _opened(asked, ServedBy.DRAFT, drafted)
-        tell(drafted.answer.text, opened, drafted.answer.usage, _keeping(asked, ttl_s, send))
+        tell(drafted.answer.text, opened, drafted.answer.usage, _keeping(asked, lambda _: ttl_s, send))
 
     async def _quick(self, asked: Asked, drafted: Drafted | None, send: Send) -> bool:
         """A draft that did not pass, but is more likely right than wrong. Not kept."""
@@ -256,12 +257,20 @@ def _opened(asked: Asked, served_by: ServedBy, drafted: Drafted) -> Opened:
     )  # fmt: skip
 
 
-def _keeping(asked: Asked, ttl_s: float | None, send: Send) -> Send:
+def _doubt(asked: Asked, answer: Answer) -> float | None:
+    """How long at most the big model's answer is kept: what no passage says is not repeated for a day."""
+    if not asked.evidence.passages:
+        return None
+    veto = why_vetoed(Draft(answer.text, answer.finish_reason), asked.request.question, asked.evidence)
+    return PROVISIONAL_TTL_S if veto in {"number", "code", "citation"} else None
+
+
+def _keeping(asked: Asked, ttl_s: Callable[[Answer], float | None], send: Send) -> Send:
     """Offers the finished answer to the cache before the last listener can leave and end its flight."""
 
     def send_and_keep(event: AnswerEvent) -> None:
         if isinstance(event, Closed):
-            asked.keep(event.answer, ttl_s)
+            asked.keep(event.answer, ttl_s(event.answer))
         send(event)
 
     return send_and_keep
