@@ -124,7 +124,7 @@ class Pipeline:
         job = self._job(ctx, request, key_id)
         hit = await self._exact(job) if job.reads else None
         if hit is not None:
-            yield _replayed(hit)
+            yield _replayed(hit, request)
             return
         async with self.inflight.join(self._flight(job), partial(self._produce, job)) as joined:
             yield joined
@@ -273,13 +273,12 @@ class Pipeline:
         self.metrics.cache_lookup(tier, "hit" if hit is not None else "miss")
 
 
-def _replayed(hit: CacheHit) -> Joined:
-    """An exact hit as its caller reads it: nothing is in flight."""
+def _replayed(hit: CacheHit, request: ChatRequest) -> Joined:
+    """An exact hit as its caller reads it: nothing is in flight, and only a stream needs the pieces."""
     events: list[AnswerEvent] = []
-    replay(hit, events.append)
+    replay(hit, events.append, pieces=request.stream)
 
-    async def each() -> AsyncIterator[AnswerEvent]:
-        for event in events:
-            yield event
+    async def at_once() -> AsyncIterator[list[AnswerEvent]]:
+        yield events
 
-    return Joined(each(), coalesced=False)
+    return Joined(at_once(), coalesced=False)

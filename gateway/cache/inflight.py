@@ -6,7 +6,7 @@ The flight belongs to the registry, not to whoever came first: the first caller 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -19,7 +19,7 @@ from gateway.errors import Overloaded
 class Joined:
     """One listener's view of an answer being made."""
 
-    events: AsyncIterator[AnswerEvent]
+    batches: AsyncIterator[Sequence[AnswerEvent]]  # each all that has come since the last: fit for one write
     coalesced: bool  # True where the flight was already under way
 
 
@@ -39,16 +39,18 @@ class Flight:
     def done(self) -> bool:
         return self._done
 
-    async def read(self) -> AsyncGenerator[AnswerEvent, None]:
+    async def read(self) -> AsyncGenerator[Sequence[AnswerEvent], None]:
         """Every event from the first; then the producer's own error, if it failed."""
         seen = 0
         while True:
-            while seen < len(self._events):
-                seen += 1
-                yield self._events[seen - 1]
-            if self._done:
+            if seen < len(self._events):
+                batch = self._events[seen:]
+                seen += len(batch)
+                yield batch
+            elif self._done:
                 break
-            await asyncio.shield(self._news)
+            else:
+                await asyncio.shield(self._news)
         if self._error is not None:
             raise self._error.with_traceback(self._trace)  # one error, many readers: do not pile up their frames
 

@@ -15,8 +15,8 @@ _PIECE = re.compile(r"\S*\s*", re.DOTALL)  # a word and the space after it; the 
 MAX_PIECES = 64  # longer answers are cut coarser: a replay is instant, nobody watches the words arrive
 
 
-def replay(hit: CacheHit, send: Send, *, wall_clock: WallClock = time.time) -> None:
-    """Send the kept answer: ``Opened``, the chunks a provider would send, ``Closed``."""
+def replay(hit: CacheHit, send: Send, *, pieces: bool = True, wall_clock: WallClock = time.time) -> None:
+    """Send the kept answer: ``Opened``, the chunks a provider would send (with ``pieces``), ``Closed``."""
     entry, now = hit.entry, wall_clock()
     send(
         Opened(
@@ -29,7 +29,7 @@ def replay(hit: CacheHit, send: Send, *, wall_clock: WallClock = time.time) -> N
             citations=entry.citations,
         )
     )
-    for chunk in chunks(entry.answer, now):
+    for chunk in chunks(entry.answer, now) if pieces else ():
         send(Delta.of(chunk))
     send(Closed(entry.answer))
 

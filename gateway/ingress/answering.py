@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -70,48 +70,53 @@ class Answering:
     async def whole(self, joined: Joined) -> web.Response:
         answer_id = ""
         try:
-            async for event in joined.events:
-                if isinstance(event, Opened):
-                    self._open(event, joined)
-                elif isinstance(event, Delta):
-                    answer_id = answer_id or str(event.chunk.get("id") or "")
-                    self._content(event)
-                else:
-                    opened = self._served()
-                    body = openai.completion(event.answer, answer_id, self._context(opened))
-                    headers = self._headers(opened)
-                    if self._showing.timing:
-                        headers["server-timing"] = server_timing(self._stages(event), self._elapsed())
-                    self._end("ok")
-                    return web.Response(body=orjson.dumps(body), headers=headers, content_type="application/json")
+            async for batch in joined.batches:
+                for event in batch:
+                    if isinstance(event, Opened):
+                        self._open(event, joined)
+                    elif isinstance(event, Delta):
+                        answer_id = answer_id or str(event.chunk.get("id") or "")
+                        self._content(event)
+                    else:
+                        return self._completed(event, answer_id)
             raise UpstreamBroken("the answer stopped in the middle")
         except GatewayError as error:
             self._end(error.code or "error")
             raise
 
+    def _completed(self, event: Closed, answer_id: str) -> web.Response:
+        opened = self._served()
+        body = openai.completion(event.answer, answer_id, self._context(opened))
+        headers = self._headers(opened)
+        if self._showing.timing:
+            headers["server-timing"] = server_timing(self._stages(event), self._elapsed())
+        self._end("ok")
+        return web.Response(body=orjson.dumps(body), headers=headers, content_type="application/json")
+
     async def stream(self, joined: Joined) -> web.StreamResponse:
         frames = ChatStream(include_usage=self._request.include_usage, timing=self._showing.timing)
         response: web.StreamResponse | None = None
         try:
-            async with self._listening(joined) as events:
-                async for event in events:
-                    if event is None:  # nothing is decided yet: show that we are alive
-                        response = response or await self._begin_early()
-                        await response.write(KEEP_ALIVE)
-                    elif isinstance(event, Delta):
-                        assert response is not None
-                        self._content(event)
-                        await response.write(frames.delta(event))
-                    elif isinstance(event, Opened):
-                        opened = self._open(event, joined)
-                        frames.opened(opened, self._context(opened))
-                        if response is None:
-                            response = await self._begin_stream(opened)
+            async with self._listening(joined) as batches:
+                async for batch in batches:
+                    out = bytearray() if batch else bytearray(KEEP_ALIVE)
+                    for event in batch:
+                        if isinstance(event, Delta):
+                            self._content(event)
+                            out += frames.delta(event)
+                        elif isinstance(event, Closed):
+                            out += frames.closed(event.answer, self._stages(event), self._elapsed())
                         else:
-                            await response.write(served_by_comment(opened))
-                    else:
-                        assert response is not None
-                        await response.write(frames.closed(event.answer, self._stages(event), self._elapsed()))
+                            opened = self._open(event, joined)
+                            frames.opened(opened, self._context(opened))
+                            if response is None:
+                                response = await self._begin_stream(opened)
+                            else:
+                                out += served_by_comment(opened)
+                    response = response or await self._begin_early()
+                    if out:
+                        await response.write(out)
+                    if batch and isinstance(batch[-1], Closed):
                         await response.write_eof()
                         self._end("ok")
                         return response
@@ -134,13 +139,13 @@ class Answering:
         return response
 
     @asynccontextmanager
-    async def _listening(self, joined: Joined) -> AsyncIterator[AsyncIterator[AnswerEvent | None]]:
-        """The answer's events; for models that promise a time with ``None`` in the pauses before the first."""
+    async def _listening(self, joined: Joined) -> AsyncIterator[AsyncIterator[Sequence[AnswerEvent]]]:
+        """The answer's events; for models that promise a time with empty batches in the pauses before the first."""
         if self._ctx.promise is None:
-            yield joined.events
+            yield joined.batches
         else:
-            async with aclosing(_with_pauses(joined.events)) as events:
-                yield events
+            async with aclosing(_with_pauses(joined.batches)) as batches:
+                yield batches
 
     async def _begin_early(self) -> web.StreamResponse:
         """Headers before it is known who will answer; from here on an error can only be an event of the stream."""
@@ -200,23 +205,22 @@ class Answering:
         )
 
 
-async def _with_pauses(events: AsyncIterator[AnswerEvent]) -> AsyncGenerator[AnswerEvent | None, None]:
-    """``events``; once ``PATIENCE_S`` went by without the first, ``None`` after every ``KEEP_ALIVE_S`` of silence."""
+async def _with_pauses(
+    batches: AsyncIterator[Sequence[AnswerEvent]],
+) -> AsyncGenerator[Sequence[AnswerEvent], None]:
+    """``batches``, with an empty one after ``PATIENCE_S`` without the first, and after each ``KEEP_ALIVE_S`` from then on."""
+    first = asyncio.ensure_future(anext(batches))
     patience_s = PATIENCE_S
-    while True:
-        following = asyncio.ensure_future(anext(events))
-        try:
-            while not (await asyncio.wait([following], timeout=patience_s))[0]:
-                patience_s = KEEP_ALIVE_S
-                yield None
-            yield following.result()
-        except StopAsyncIteration:
-            return
-        finally:
-            if not following.done():
-                following.cancel()
-                await asyncio.wait([following])
-        if isinstance(following.result(), Opened):
-            break
-    async for event in events:
-        yield event
+    try:
+        while not (await asyncio.wait([first], timeout=patience_s))[0]:
+            patience_s = KEEP_ALIVE_S
+            yield ()
+        yield first.result()
+    except StopAsyncIteration:
+        return
+    finally:
+        if not first.done():
+            first.cancel()
+            await asyncio.wait([first])
+    async for batch in batches:
+        yield batch

@@ -42,7 +42,7 @@ async def listen(inflight: Inflight, key: str | None, produce: Produce) -> str:
 
 
 async def text_of(joined: Joined) -> str:
-    return "".join([event.text async for event in joined.events if isinstance(event, Delta)])
+    return "".join([e.text async for batch in joined.batches for e in batch if isinstance(e, Delta)])
 
 
 async def test_a_thousand_twins_cost_one_call() -> None:
@@ -114,8 +114,8 @@ async def test_a_failure_reaches_every_reader_where_the_stream_stands() -> None:
         events: list[AnswerEvent] = []
         heard.append(events)
         async with inflight.join("k", provider) as joined:
-            async for event in joined.events:
-                events.append(event)
+            async for batch in joined.batches:
+                events += batch
 
     results = await asyncio.gather(*(reader() for _ in range(20)), return_exceptions=True)
     assert all(result is error for result in results)
@@ -143,7 +143,7 @@ async def test_a_reader_that_stops_early_leaves_the_rest_to_others() -> None:
     inflight, provider = Inflight(), Provider(patient=True)
     other = asyncio.create_task(listen(inflight, "k", provider))
     async with inflight.join("k", provider) as joined:
-        async for _ in joined.events:
+        async for _ in joined.batches:
             break
     for _ in WORDS:
         provider.step.release()

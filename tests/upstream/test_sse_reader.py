@@ -50,7 +50,7 @@ def test_an_endless_event_is_refused() -> None:
 
 @given(
     events=st.lists(
-        st.text(st.characters(exclude_characters="\r\n", exclude_categories=("Cs",)), min_size=1), max_size=6
+        st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), min_size=1), max_size=6
     ),
     end=st.sampled_from([b"\n", b"\r\n", b"\r"]),
     cuts=st.lists(st.integers(1, 7), min_size=1, max_size=5),
