@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
+import orjson
 import structlog
+
+
+def _json(event: Any, **_: Any) -> str:
+    return orjson.dumps(event, default=str).decode()
 
 
 def configure_logs(level: str = "info", style: str = "json") -> None:
     """Once per process, before anything logs."""
     renderer: structlog.types.Processor = (
-        structlog.processors.JSONRenderer(ensure_ascii=False) if style == "json" else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer(_json) if style == "json" else structlog.dev.ConsoleRenderer()
     )
     structlog.configure(
         processors=[

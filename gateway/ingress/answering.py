@@ -208,7 +208,7 @@ class Answering:
 async def _with_pauses(
     batches: AsyncIterator[Sequence[AnswerEvent]],
 ) -> AsyncGenerator[Sequence[AnswerEvent], None]:
-    """``batches``, with an empty one after ``PATIENCE_S`` without the first, and after each ``KEEP_ALIVE_S`` from then on."""
+    """``batches``, with an empty one after ``PATIENCE_S`` without the first and each ``KEEP_ALIVE_S`` from then on."""
     first = asyncio.ensure_future(anext(batches))
     patience_s = PATIENCE_S
     try:
