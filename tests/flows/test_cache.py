@@ -266,18 +266,19 @@ async def test_the_same_question_in_another_dress_is_a_hit_and_a_trap_is_a_miss(
     it = by_meaning
     for year in range(2020, 2030):  # a busy machine may embed too late now and then
         await it.chat(f"정규직의 {year}년 연차휴가는 15일인가요?", "m")
-        await it.kept(year - 2019)
+        await it.kept(2 * (year - 2020) + 1)  # two questions went to the cache for every year before
         again = await it.chat(f"  정규직의  {year}년 연차휴가는 15일인가요", "m")
         if outcome(again) == "semantic":
             break
+        await asyncio.sleep(0.3)
     assert outcome(again) == "semantic"
     assert 0 < float(again.headers["x-ocho-similarity"]) <= 1.0001
     for trap in (
-        "정규직의 연차휴가는 16일인가요?",
-        "정규직의 연차휴가는 15일이 아닌가요?",
-        "계약직의 연차휴가는 15일인가요?",
+        f"정규직의 {year}년 연차휴가는 16일인가요?",
+        f"정규직의 {year}년 연차휴가는 15일이 아닌가요?",
+        f"계약직의 {year}년 연차휴가는 15일인가요?",
     ):
-        assert outcome(await it.chat(trap.format("정규직의", year), "m")) == "miss", trap
+        assert outcome(await it.chat(trap, "m")) == "miss", trap
 
 
 async def test_an_embedder_that_fails_costs_nothing_but_its_hits(tmp_path: Path) -> None:
