@@ -108,7 +108,7 @@ def local_llm() -> Iterator[Setup]:
 
     with running_local_llms(models=(BIG,)) as urls:
         yield Setup(
-            "Qwen2.5-Coder-1.5B on this CPU", urls.big, "none", "big", "", "", "", 8, 0.0, top_k=2, max_tokens=96
+            "Qwen2.5-Coder-1.5B on this CPU", urls.big, "none", "big", "", "", "", 4, 0.0, top_k=2, max_tokens=64
         )
 
 

@@ -36,7 +36,7 @@ class Summary:
     repeat_agreement: float  # pairs of the same question with the same facts
     group_agreement: float  # pairs of rephrasings with the same facts
     tokens: int
-    cache: Counter[str]
+    served: Counter[str]  # answers by where they came from
 
 
 def summarise(outcomes: Sequence[Outcome]) -> Summary:
@@ -58,7 +58,7 @@ def summarise(outcomes: Sequence[Outcome]) -> Summary:
         repeat_agreement=agreement((o.question.id, o.answer) for o in answers),
         group_agreement=agreement((o.question.group, o.answer) for o in answers),
         tokens=sum(o.tokens for o in outcomes),
-        cache=Counter(o.cache for o in outcomes),
+        served=Counter(_served(o) for o in outcomes),
     )
 
 
@@ -91,7 +91,7 @@ def compare(console: Console, before: Summary, after: Summary) -> None:
     row("same question, same facts", f"{before.repeat_agreement:.1%}", f"{after.repeat_agreement:.1%}")
     row("rephrased, same facts", f"{before.group_agreement:.1%}", f"{after.group_agreement:.1%}")
     row("provider tokens", f"{before.tokens:,}", f"{after.tokens:,}")
-    served = ", ".join(f"{count} {outcome}" for outcome, count in after.cache.most_common())
+    served = ", ".join(f"{count} {outcome}" for outcome, count in after.served.most_common())
     row("served from", f"{before.asked} model", served)
     console.print(table)
 
@@ -100,8 +100,8 @@ def waterfalls(console: Console, outcomes: Sequence[Outcome], each: int = 1) -> 
     """Where the seconds went, for some answers of every kind, in Korean and English."""
     seen: Counter[tuple[str, str]] = Counter()
     for outcome in outcomes:
-        kind = (outcome.cache, outcome.question.lang)
-        if outcome.error or seen[kind] >= each or outcome.cache == "":
+        kind = (_served(outcome), outcome.question.lang)
+        if outcome.error or seen[kind] >= each:
             continue
         seen[kind] += 1
         console.print(waterfall(outcome))
@@ -110,7 +110,7 @@ def waterfalls(console: Console, outcomes: Sequence[Outcome], each: int = 1) -> 
 def waterfall(outcome: Outcome) -> Table:
     total = max(outcome.seconds, 1e-6)
     table = Table(
-        title=f"{outcome.question.text}  [{outcome.cache}]", title_justify="left", show_header=False, box=None
+        title=f"{outcome.question.text}  ({_served(outcome)})", title_justify="left", show_header=False, box=None
     )
     stages = [(name, seconds) for name, seconds in outcome.stages.items() if name != "total"]
     for name, seconds in [*stages, ("first token", outcome.first_token_s), ("whole answer", total)]:
@@ -134,6 +134,13 @@ def last_line(before: Summary, after: Summary, *, ok: bool) -> str:
         f"wrong {before.wrong:.1%} -> {after.wrong:.1%}, "
         f"repeat agreement {before.repeat_agreement:.1%} -> {after.repeat_agreement:.1%}"
     )
+
+
+def _served(outcome: Outcome) -> str:
+    """How a cache hit was found, else who answered, with a mark where the answer said that it is a fallback."""
+    if outcome.cache in {"exact", "semantic", "coalesced"}:
+        return outcome.cache
+    return f"{outcome.served_by or 'model'}{' (labelled)' if outcome.labelled else ''}"
 
 
 def _share(flags: object) -> float:
