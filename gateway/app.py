@@ -31,6 +31,7 @@ from gateway.cache.semantic import SemanticCache
 from gateway.cache.writer import CacheWriter
 from gateway.chat import CacheWishes, Deployment, Json, RequestContext, Tenant
 from gateway.clock import Deadline, Timings
+from gateway.documents import freshness, opened_record, opened_sources
 from gateway.embedding.cached import CachedEmbedder
 from gateway.embedding.local import LocalEmbedder
 from gateway.embedding.upstream import UpstreamEmbedder
@@ -44,12 +45,11 @@ from gateway.ingress.relay import Relay
 from gateway.ingress.routes import Endpoints, Surface
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline, Plan
-from gateway.ports import AnswerStore, Embedder, Outgoing, QuestionIndex, Source, Timeouts
+from gateway.ports import AnswerStore, DocumentRecord, Embedder, Outgoing, QuestionIndex, Source, Timeouts
 from gateway.retrieval.gather import Gatherer
 from gateway.retrieval.grounding import PROMPT_VERSION
 from gateway.retrieval.ingest.ingest import IngestReport, Progress, ingest
 from gateway.retrieval.record import Record
-from gateway.retrieval.sources.embedded import EmbeddedSource
 from gateway.routing.deployments import Deployments
 from gateway.routing.draft import Drafter
 from gateway.routing.router import ANY_MODEL, Hedge, Route, Router
@@ -216,22 +216,23 @@ def _surface(settings: Settings) -> Surface:
 async def _pipeline(settings: Settings, router: Router, metrics: Metrics, stack: AsyncExitStack) -> Pipeline:
     secret = _secret(settings)
     embedder = _embedder(settings, router)
-    record = _record(settings)
+    record = opened_record(settings)
     if record is not None:
         stack.callback(record.close)
-    store, index = _stores(settings, secret, stack)
-    writer = CacheWriter(store, index, record=record, on_outcome=metrics.cache_written)
+    state = freshness(settings, record)
+    store, index = _stores(settings, secret, metrics, stack)
+    writer = CacheWriter(store, index, record=state, on_outcome=metrics.cache_written)
     stack.push_async_callback(writer.close)
     background = Background()
     stack.push_async_callback(background.close)
     inflight = Inflight()
     stack.push_async_callback(inflight.close)
-    sources = await _sources(settings, record, embedder, stack)
-    semantic = SemanticCache(store, index, record=record, on_reject=metrics.cache_rejected)
+    sources = await opened_sources(settings, record, embedder.model if embedder is not None else None, stack)
+    semantic = SemanticCache(store, index, record=state, on_reject=metrics.cache_rejected)
     return Pipeline(
-        plans={m.name: _plan(m, settings, embedder, record, sources, metrics) for m in settings.models},
+        plans={m.name: _plan(m, settings, embedder, state, sources, metrics) for m in settings.models},
         secret=secret,
-        record=record,
+        record=state,
         exact=ExactCache(store),
         semantic=semantic if embedder is not None else None,
         inflight=inflight,
@@ -249,7 +250,7 @@ def _plan(
     model: ModelSettings,
     settings: Settings,
     embedder: Embedder | None,
-    record: Record | None,
+    record: DocumentRecord | None,
     sources: Mapping[str, Source],
     metrics: Metrics,
 ) -> Plan:
@@ -307,30 +308,13 @@ def _secret(settings: Settings) -> bytes:
         return secrets.token_bytes(32)
 
 
-def _record(settings: Settings) -> Record | None:
-    if not settings.documents:
-        return None
-    return Record.open(Path(settings.data_dir) / "documents.db")
-
-
-async def _sources(
-    settings: Settings, record: Record | None, embedder: Embedder | None, stack: AsyncExitStack
-) -> dict[str, Source]:
-    sources: dict[str, Source] = {}
-    for collection in settings.documents:
-        assert record is not None
-        record.create(collection.name, collection.groups)
-        source = EmbeddedSource(collection.name, record, model=embedder.model if embedder is not None else None)
-        stack.push_async_callback(source.close)
-        await source.warm()
-        sources[collection.name] = source
-    return sources
-
-
-def _stores(settings: Settings, secret: bytes, stack: AsyncExitStack) -> tuple[AnswerStore, QuestionIndex]:
+def _stores(
+    settings: Settings, secret: bytes, metrics: Metrics, stack: AsyncExitStack
+) -> tuple[AnswerStore, QuestionIndex]:
     if not uses_redis(settings):
         return MemoryStore(int(settings.cache.max_mb * 1024 * 1024)), MemoryIndex()
     link = redis_link(settings)
+    metrics.watch_redis(lambda: link.up)
     stack.push_async_callback(link.client.aclose)
     return RedisStore(link, secret), RedisIndex(link, secret, max_ttl_s=settings.cache.ttl_s)
 
@@ -424,7 +408,10 @@ async def describe(settings: Settings) -> list[tuple[str, str, bool]]:
         rows.append(("cache", f"in this process, up to {settings.cache.max_mb:g} MB", True))
     rows.append(_describe_embedder(settings))
     for collection in settings.documents:
-        record = _record(settings)
+        if collection.kind != "embedded":
+            rows.append((f"collection {collection.name}", f"searched in {collection.kind}, outside; not tried", True))
+            continue
+        record = opened_record(settings)
         assert record is not None
         count = len(record.documents(collection.name))
         record.close()

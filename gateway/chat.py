@@ -120,6 +120,9 @@ class Passage:
         return f"{self.collection}/{self.document}#{self.position}"
 
 
+UNRECORDED = "~"  # begins versions and epochs that no record vouches for: only finding the same again does
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """The passages an answer may rest on, frozen and in canonical order (by collection, document, position)."""
@@ -130,8 +133,15 @@ class Evidence:
 
     @property
     def dependencies(self) -> dict[str, str]:
-        """``{collection/document: version}`` of every document with a passage here."""
-        return {f"{p.collection}/{p.document}": p.version for p in self.passages}
+        """``{collection/document: version}`` of every document with a passage here; an unrecorded one has an entry
+        for each passage."""
+        found: dict[str, str] = {}
+        for p in self.passages:
+            if not p.version.startswith(UNRECORDED):
+                found[f"{p.collection}/{p.document}"] = p.version
+            else:  # passages without positions may share an id
+                found[p.id] = found[p.id] + p.version if p.id in found else p.version
+        return found
 
     @property
     def ids(self) -> tuple[str, ...]:

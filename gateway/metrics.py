@@ -6,6 +6,8 @@ OpenTelemetry GenAI names where a convention exists (semantic-conventions-genai,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 
@@ -135,7 +137,10 @@ class Metrics:
         )
         self._in_flight = gauge("ocho_in_flight_requests", "Requests being served.")
         self._disconnects = counter("ocho_client_disconnects", "Callers that left before their answer ended.")
-        self._redis_up = gauge("ocho_redis_up", "1 while Redis answers, 0 while its breaker is open.")
+        self._redis_up = gauge(
+            "ocho_redis_up", "1 while Redis answers or none is configured, 0 while its breaker is open."
+        )
+        self._redis_up.set(1)
 
     def model_label(self, model: str) -> str:
         return model if model in self._models else OTHER
@@ -186,8 +191,9 @@ class Metrics:
     def cache_written(self, result: str) -> None:
         self._cache_writes.labels(result).inc()
 
-    def redis_state(self, up: bool) -> None:
-        self._redis_up.set(1 if up else 0)
+    def watch_redis(self, up: Callable[[], bool]) -> None:
+        """``up`` is asked at every scrape."""
+        self._redis_up.set_function(lambda: float(up()))
 
     # upstream
 

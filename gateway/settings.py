@@ -8,11 +8,22 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 
 class SettingsError(Exception):
@@ -23,6 +34,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
+Usual = TypeVar("Usual", bound=Any)
 Seconds = Annotated[float, Field(gt=0)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 
@@ -175,11 +187,106 @@ class CacheSettings(Section):
     secret: SecretStr = SecretStr("")  # keys and signs what is kept; needed by several gateways on one Redis
 
 
-class CollectionSettings(Section):
+class _Collection(Section):
     name: Name
+    groups: tuple[str, ...] = ()  # who may read it; empty: everybody with a key
+
+
+class EmbeddedCollection(_Collection):
     kind: Literal["embedded"] = "embedded"
     path: str | None = None  # folder to ingest at start, if any
-    groups: tuple[str, ...] = ()  # who may read it; empty: everybody with a key
+
+
+class FieldSettings(Section):
+    """Which field of an index holds what; "" = it has none."""
+
+    text: str | None = None
+    document: str | None = None
+    title: str | None = None
+    section: str | None = None
+    position: str | None = None
+    version: str | None = None
+    groups: str | None = None
+    vector: str | None = None
+
+    def over(self, usual: Usual) -> Usual:
+        """The service's usual fields, changed where one is given."""
+        return replace(usual, **{name: value for name, value in self.model_dump().items() if value is not None})
+
+
+class PgVectorCollection(_Collection):
+    kind: Literal["pgvector"]
+    dsn: SecretStr  # postgresql://…
+    table: Name
+    words: bool = True  # the table has a text-search column
+    connections: int = Field(8, ge=1, le=200)
+
+
+class RedisCollection(_Collection):
+    kind: Literal["redis"]
+    url: SecretStr
+    prefix: str = "ocho:docs"
+
+
+class OpenSearchCollection(_Collection):
+    kind: Literal["opensearch"]
+    url: str
+    index: Name
+    headers: dict[str, SecretStr] = {}
+    flavor: Literal["opensearch", "elasticsearch"] = "opensearch"
+    dense: bool = True
+    fields: FieldSettings = FieldSettings()
+
+
+class QdrantCollection(_Collection):
+    kind: Literal["qdrant"]
+    url: str
+    collection: Name
+    api_key: SecretStr = SecretStr("")
+    using: str = ""  # the vector's name, where points have several
+    fields: FieldSettings = FieldSettings()
+
+
+class AzureSearchCollection(_Collection):
+    kind: Literal["azure_search"]
+    endpoint: str
+    index: Name
+    api_key: SecretStr
+    api_version: str = "2024-07-01"
+    semantic: str = ""  # a semantic configuration of the index
+    fields: FieldSettings = FieldSettings()
+
+
+class HttpCollection(_Collection):
+    kind: Literal["http"]
+    url: str
+    headers: dict[str, SecretStr] = {}
+    send_vector: bool = False
+
+
+COLLECTIONS: dict[str, type[_Collection]] = {
+    "embedded": EmbeddedCollection, "pgvector": PgVectorCollection, "redis": RedisCollection,
+    "opensearch": OpenSearchCollection, "qdrant": QdrantCollection, "azure_search": AzureSearchCollection,
+    "http": HttpCollection,
+}  # fmt: skip
+
+
+def _kind_of(given: Any) -> Any:
+    return given.get("kind", "embedded") if isinstance(given, dict) else getattr(given, "kind", None)
+
+
+CollectionSettings = Annotated[
+    Annotated[EmbeddedCollection, Tag("embedded")]
+    | Annotated[PgVectorCollection, Tag("pgvector")]
+    | Annotated[RedisCollection, Tag("redis")]
+    | Annotated[OpenSearchCollection, Tag("opensearch")]
+    | Annotated[QdrantCollection, Tag("qdrant")]
+    | Annotated[AzureSearchCollection, Tag("azure_search")]
+    | Annotated[HttpCollection, Tag("http")],
+    Discriminator(
+        _kind_of, custom_error_type="kind", custom_error_message=f"kind must be one of {', '.join(COLLECTIONS)}"
+    ),
+]
 
 
 class TelemetrySettings(Section):
@@ -446,13 +553,16 @@ def _describe(path: Path | None, lines: Mapping[Place, int], variables: Mapping[
     """One line per mistake: where, what, and what to write instead."""
     if isinstance(mismatch := error.get("ctx", {}).get("error"), _Mismatch):
         return [_placed(path, lines, place) + message for place, message in mismatch.problems]
-    where = tuple(error["loc"])
+    where: Place = tuple(error["loc"])
+    section: type[BaseModel] = Settings
+    if where[:1] == ("documents",) and len(where) > 2 and where[2] in COLLECTIONS:  # pydantic names the kind there
+        section, where = COLLECTIONS[str(where[2])], (*where[:2], *where[3:])
     if where in variables:
         return [f"the environment variable {variables[where]}: {error['msg'].removeprefix('Value error, ')}"]
     place = _placed(path, lines, where)
     dotted = ".".join(str(part) for part in where)
     if error["type"] == "extra_forbidden":
-        return [f"{place}unknown key {dotted!r}{_suggestion(Settings, where)}"]
+        return [f"{place}unknown key {dotted!r}{_suggestion(section, where if section is Settings else where[2:])}"]
     message = error["msg"].removeprefix("Value error, ")
     return [f"{place}{dotted + ': ' if dotted else ''}{message}"]
 

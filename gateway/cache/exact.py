@@ -37,6 +37,8 @@ class ExactCache:
         hit = await self._unchanged(keys, wishes, record)
         if hit is None or not freshness.same_evidence(hit.entry, evidence):
             return None
+        if hit.entry.epoch == evidence.epoch:
+            return hit
         entry = replace(hit.entry, epoch=evidence.epoch)
         with suppress(StoreUnavailable):  # else it is confirmed again next time
             await self._store.put(entry)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from gateway.chat import CacheEntry, CacheWishes, Evidence
+from gateway.chat import UNRECORDED, CacheEntry, CacheWishes, Evidence
 from gateway.ports import DocumentRecord
 
 MIN_OVERLAP = 0.5  # Jaccard of passages, kept against found now
@@ -16,18 +16,25 @@ def too_old(entry: CacheEntry, wishes: CacheWishes, now: float) -> bool:
 
 
 def documents_unchanged(entry: CacheEntry, record: DocumentRecord | None) -> bool:
-    """Every document that the answer saw still has the version it saw."""
-    if not entry.dependencies:
+    """Every recorded document that the answer saw still has the version it saw. Of others only evidence can tell."""
+    recorded = {d: version for d, version in entry.dependencies.items() if not version.startswith(UNRECORDED)}
+    if not recorded:
         return True
     if record is None:
         return False
-    current = record.versions(tuple(entry.dependencies))
-    return all(current.get(document) == version for document, version in entry.dependencies.items())
+    current = record.versions(tuple(recorded))
+    return all(current.get(document) == version for document, version in recorded.items())
 
 
 def nothing_new(entry: CacheEntry, record: DocumentRecord | None, collections: Sequence[str]) -> bool:
-    """Nothing at all has happened to the collections since the answer's evidence was frozen."""
-    return not collections or (record is not None and record.epoch(collections) == entry.epoch)
+    """Nothing at all has happened to the collections since the answer's evidence was frozen.
+
+    Never so where one of them is kept elsewhere: nobody would have told.
+    """
+    if not collections:
+        return True
+    epoch = record.epoch(collections) if record is not None else UNRECORDED
+    return not epoch.startswith(UNRECORDED) and epoch == entry.epoch
 
 
 def same_evidence(entry: CacheEntry, fresh: Evidence) -> bool:
@@ -52,7 +59,13 @@ def why_evidence_disagrees(entry: CacheEntry, fresh: Evidence) -> str:
         return "document changed"
     if fresh.epoch != entry.epoch and not current.keys() <= entry.dependencies.keys():
         return "new document"  # something was ingested since, and this question finds a document the answer never saw
+    if _unrecorded(current) != _unrecorded(entry.dependencies):
+        return "evidence differs"
     best = max(fresh.passages, key=lambda passage: passage.score)
     if best.id not in kept or len(kept & found) < MIN_OVERLAP * len(kept | found):
         return "evidence differs"
     return ""
+
+
+def _unrecorded(dependencies: Mapping[str, str]) -> dict[str, str]:
+    return {name: version for name, version in dependencies.items() if version.startswith(UNRECORDED)}

@@ -1,0 +1,114 @@
+"""The configured collections, opened: the record, a source for each, and what may be believed of their freshness."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import aiohttp
+
+from gateway.ports import Source
+from gateway.retrieval.record import Record
+from gateway.retrieval.sources.azure_search import AZURE_FIELDS, AzureSearchSource
+from gateway.retrieval.sources.embedded import EmbeddedSource
+from gateway.retrieval.sources.http import HttpSource
+from gateway.retrieval.sources.opensearch import OpenSearchSource
+from gateway.retrieval.sources.qdrant import QdrantSource
+from gateway.retrieval.sources.rest import DEFAULT_FIELDS
+from gateway.retrieval.unrecorded import PartialRecord, UnrecordedSource
+from gateway.settings import (
+    AzureSearchCollection,
+    CollectionSettings,
+    HttpCollection,
+    OpenSearchCollection,
+    PgVectorCollection,
+    QdrantCollection,
+    RedisCollection,
+    Settings,
+)
+
+
+def opened_record(settings: Settings) -> Record | None:
+    return Record.open(Path(settings.data_dir) / "documents.db") if settings.documents else None
+
+
+def freshness(settings: Settings, record: Record | None) -> PartialRecord | None:
+    """The record as the cache sees it: it knows nothing of collections that live elsewhere."""
+    if record is None:
+        return None
+    return PartialRecord(record, frozenset(c.name for c in settings.documents if c.kind != "embedded"))
+
+
+async def opened_sources(
+    settings: Settings, record: Record | None, model: str | None, stack: AsyncExitStack
+) -> dict[str, Source]:
+    """A source for each collection; ``stack`` closes them. External services are not contacted here.
+
+    ``model`` names the embedder, None without one.
+    """
+    sources: dict[str, Source] = {}
+    session: aiohttp.ClientSession | None = None
+    for collection in settings.documents:
+        if collection.kind == "embedded":
+            assert record is not None
+            record.create(collection.name, collection.groups)
+            embedded = EmbeddedSource(collection.name, record, model=model)
+            stack.push_async_callback(embedded.close)
+            await embedded.warm()
+            sources[collection.name] = embedded
+            continue
+        if session is None:
+            session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
+        source = await _external(collection, session, stack)
+        sources[collection.name] = UnrecordedSource(source, frozenset(collection.groups))
+    return sources
+
+
+async def _external(collection: CollectionSettings, session: aiohttp.ClientSession, stack: AsyncExitStack) -> Source:
+    name = collection.name
+    match collection:
+        case PgVectorCollection():
+            return await _pgvector(collection, stack)
+        case RedisCollection():
+            from redis.asyncio import Redis
+
+            from gateway.retrieval.sources.redis_vectors import RedisVectorSource
+
+            redis = Redis.from_url(collection.url.get_secret_value())
+            stack.push_async_callback(redis.aclose)
+            return RedisVectorSource(name, redis, prefix=collection.prefix)
+        case OpenSearchCollection():
+            headers = {k: v.get_secret_value() for k, v in collection.headers.items()}
+            return OpenSearchSource(
+                name, session, collection.url, collection.index, headers=headers, flavor=collection.flavor,
+                dense=collection.dense, fields=collection.fields.over(DEFAULT_FIELDS),
+            )  # fmt: skip
+        case QdrantCollection():
+            return QdrantSource(
+                name, session, collection.url, collection.collection, api_key=collection.api_key.get_secret_value(),
+                using=collection.using, fields=collection.fields.over(DEFAULT_FIELDS),
+            )  # fmt: skip
+        case AzureSearchCollection():
+            return AzureSearchSource(
+                name, session, collection.endpoint, collection.index, api_key=collection.api_key.get_secret_value(),
+                api_version=collection.api_version, semantic=collection.semantic,
+                fields=collection.fields.over(AZURE_FIELDS),
+            )  # fmt: skip
+        case HttpCollection():
+            headers = {k: v.get_secret_value() for k, v in collection.headers.items()}
+            return HttpSource(name, session, collection.url, headers=headers, send_vector=collection.send_vector)
+        case _:
+            raise AssertionError(collection.kind)
+
+
+async def _pgvector(collection: PgVectorCollection, stack: AsyncExitStack) -> Source:
+    from psycopg_pool import AsyncConnectionPool
+
+    from gateway.retrieval.sources.pgvector import PgVectorSource
+
+    pool = AsyncConnectionPool(
+        collection.dsn.get_secret_value(), min_size=0, max_size=collection.connections, open=False
+    )
+    await pool.open(wait=False)
+    stack.push_async_callback(pool.close)
+    return PgVectorSource(collection.name, pool, collection.table, words=collection.words)
