@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retrieval": ("bench.retrieval", "recall, latency and consistency of document search"),
     "overhead": ("bench.overhead.main", "what the gateway costs, against a bare proxy, in one run"),
     "five-seconds": ("bench.five_seconds", "useful answers within 5 s, directly and through Ocho"),
+    "metrics-doc": ("bench.metrics_doc", "write docs/metrics.md from the code"),
     "gate": ("bench.gate", "calibrate the gate that drafts must pass"),
     "provider": ("bench.provider.main", "run the stand-in provider (OpenAI and Azure wire, calibrated latency)"),
     "local-llm": ("bench.local_llm", "run two real small models on the CPU behind OpenAI endpoints"),
