@@ -23,7 +23,7 @@ from zlib import crc32
 import numpy as np
 
 from gateway.cache.calibrated import rule_for
-from gateway.cache.decision import Decision, Rule, plain
+from gateway.cache.decision import Decision, Rule, StrictRule, plain
 from gateway.cache.keys import Keys
 from gateway.cache.memory import MemoryIndex, MemoryStore
 from gateway.cache.semantic import SemanticCache
@@ -171,10 +171,12 @@ async def replay_file(path: Path, rows: list[dict[str, Any]], vectors: Vectors, 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     embedder = LocalEmbedder(options.threads)
     vectors = Vectors(embedder, options.vectors)
-    rules: dict[str, Rule] = {"ocho": rule_for(embedder.model, options.max_wrong)}
+    served: Rule = rule_for(embedder.model, options.max_wrong) if options.rule == "calibrated" else StrictRule()
+    rules: dict[str, Rule] = {"ocho": served}
     rules |= {f"cosine {level}": Threshold(level) for level in options.thresholds}
     report: dict[str, Any] = {
-        "command": "semantic-cache", "seed": options.seed, "embedder": embedder.model, "max_wrong": options.max_wrong,
+        "command": "semantic-cache", "seed": options.seed, "rule": options.rule,
+        "embedder": embedder.model, "max_wrong": options.max_wrong,
         "python": platform.python_version(), "store": "memory", "files": [], "thresholds": {},
     }  # fmt: skip
     for path in options.data:
@@ -200,6 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench semantic-cache", description=__doc__)
     parser.add_argument("--data", nargs="+", type=Path, required=True, help="*_groups.jsonl, *_pairs.jsonl")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rule", choices=("strict", "calibrated"), default="strict", help="strict is what is served")
     parser.add_argument("--max-wrong", type=float, default=0.01)
     parser.add_argument("--threads", type=int, default=0, help="of the embedder; 0 is two")
     parser.add_argument("--thresholds", nargs="*", type=float, default=[0.8, 0.9, 0.95])
