@@ -271,8 +271,6 @@ async def test_the_same_question_in_another_dress_is_a_hit_and_a_trap_is_a_miss(
         if outcome(again) == "semantic":
             break
         await asyncio.sleep(0.2)
-    if not it.count("ocho_stage_duration_seconds_count", stage="embed", outcome="ok"):
-        pytest.skip("THE SEMANTIC CACHE IS NOT TESTED: this machine was too busy to embed twenty questions in time")
     assert outcome(again) == "semantic"
     assert 0 < float(again.headers["x-ocho-similarity"]) <= 1.0001
     for trap in (
