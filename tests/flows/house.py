@@ -15,8 +15,9 @@ from aiohttp import web
 from openai import AsyncAzureOpenAI, AsyncOpenAI
 
 from bench.provider import Provider
-from gateway.app import Gateway, ingest_into, serving
+from gateway.app import Gateway, serving
 from gateway.settings import Settings
+from gateway.wiring.ingesting import ingest_into
 
 LONG_KEY = "key-of-a-tester"
 

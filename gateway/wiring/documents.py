@@ -16,7 +16,8 @@ from gateway.retrieval.sources.opensearch import OpenSearchSource
 from gateway.retrieval.sources.qdrant import QdrantSource
 from gateway.retrieval.sources.rest import DEFAULT_FIELDS
 from gateway.retrieval.unrecorded import PartialRecord, UnrecordedSource
-from gateway.settings import (
+from gateway.settings import Settings
+from gateway.settings.collections import (
     AzureSearchCollection,
     CollectionSettings,
     HttpCollection,
@@ -24,7 +25,6 @@ from gateway.settings import (
     PgVectorCollection,
     QdrantCollection,
     RedisCollection,
-    Settings,
 )
 
 

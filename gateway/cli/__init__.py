@@ -1,0 +1,1 @@
+"""``ocho`` commands: thin, each one a few lines over the parts that do the work."""

@@ -1,0 +1,32 @@
+"""``cache``: where answers are kept, and when one is given again."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from gateway.settings.base import Seconds, Section
+
+
+class RedisSettings(Section):
+    url: SecretStr = SecretStr("")
+    timeout_s: Seconds = 0.05
+    cluster: bool = False
+
+
+class SemanticSettings(Section):
+    enabled: bool = True
+    embedder: str = "auto"  # auto | local | off | the name of a model in this file that serves /embeddings
+    dimensions: int = Field(1536, ge=8, le=8192)  # of the vectors of a named embedding model
+    share: Literal["key", "tenant", "all"] = "tenant"
+
+
+class CacheSettings(Section):
+    store: Literal["auto", "memory", "redis"] = "auto"  # auto: redis when a URL is known
+    redis: RedisSettings = RedisSettings()
+    ttl_s: Seconds = 86400.0
+    max_mb: float = Field(256.0, gt=0)  # of the in-process store
+    semantic: SemanticSettings = SemanticSettings()
+    coalesce: bool = True
+    secret: SecretStr = SecretStr("")  # keys and signs what is kept; needed by several gateways on one Redis

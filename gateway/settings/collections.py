@@ -1,0 +1,114 @@
+"""``documents``: the collections, in the embedded store or wherever they live."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Discriminator, Field, SecretStr, Tag
+
+from gateway.settings.base import Name, Section
+
+Usual = TypeVar("Usual", bound=Any)
+
+
+class _Collection(Section):
+    name: Name
+    groups: tuple[str, ...] = ()  # who may read it; empty: everybody with a key
+
+
+class EmbeddedCollection(_Collection):
+    kind: Literal["embedded"] = "embedded"
+    path: str | None = None  # folder to ingest at start, if any
+
+
+class FieldSettings(Section):
+    """Which field of an index holds what; "" = it has none."""
+
+    text: str | None = None
+    document: str | None = None
+    title: str | None = None
+    section: str | None = None
+    position: str | None = None
+    version: str | None = None
+    groups: str | None = None
+    vector: str | None = None
+
+    def over(self, usual: Usual) -> Usual:
+        """The service's usual fields, changed where one is given."""
+        return replace(usual, **{name: value for name, value in self.model_dump().items() if value is not None})
+
+
+class PgVectorCollection(_Collection):
+    kind: Literal["pgvector"]
+    dsn: SecretStr  # postgresql://…
+    table: Name
+    words: bool = True  # the table has a text-search column
+    connections: int = Field(8, ge=1, le=200)
+
+
+class RedisCollection(_Collection):
+    kind: Literal["redis"]
+    url: SecretStr
+    prefix: str = "ocho:docs"
+
+
+class OpenSearchCollection(_Collection):
+    kind: Literal["opensearch"]
+    url: str
+    index: Name
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    flavor: Literal["opensearch", "elasticsearch"] = "opensearch"
+    dense: bool = True
+    fields: FieldSettings = FieldSettings()
+
+
+class QdrantCollection(_Collection):
+    kind: Literal["qdrant"]
+    url: str
+    collection: Name
+    api_key: SecretStr = SecretStr("")
+    using: str = ""  # the vector's name, where points have several
+    fields: FieldSettings = FieldSettings()
+
+
+class AzureSearchCollection(_Collection):
+    kind: Literal["azure_search"]
+    endpoint: str
+    index: Name
+    api_key: SecretStr
+    api_version: str = "2024-07-01"
+    semantic: str = ""  # a semantic configuration of the index
+    fields: FieldSettings = FieldSettings()
+
+
+class HttpCollection(_Collection):
+    kind: Literal["http"]
+    url: str
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    send_vector: bool = False
+
+
+COLLECTIONS: dict[str, type[_Collection]] = {
+    "embedded": EmbeddedCollection, "pgvector": PgVectorCollection, "redis": RedisCollection,
+    "opensearch": OpenSearchCollection, "qdrant": QdrantCollection, "azure_search": AzureSearchCollection,
+    "http": HttpCollection,
+}  # fmt: skip
+
+
+def _kind_of(given: Any) -> Any:
+    return given.get("kind", "embedded") if isinstance(given, dict) else getattr(given, "kind", None)
+
+
+CollectionSettings = Annotated[
+    Annotated[EmbeddedCollection, Tag("embedded")]
+    | Annotated[PgVectorCollection, Tag("pgvector")]
+    | Annotated[RedisCollection, Tag("redis")]
+    | Annotated[OpenSearchCollection, Tag("opensearch")]
+    | Annotated[QdrantCollection, Tag("qdrant")]
+    | Annotated[AzureSearchCollection, Tag("azure_search")]
+    | Annotated[HttpCollection, Tag("http")],
+    Discriminator(
+        _kind_of, custom_error_type="kind", custom_error_message=f"kind must be one of {', '.join(COLLECTIONS)}"
+    ),
+]

@@ -1,0 +1,109 @@
+"""``models``: what callers ask for, and how it is answered."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from gateway.settings.base import Name, Seconds, Section
+
+
+class TimeoutSettings(Section):
+    connect_s: Seconds = 5.0
+    first_token_s: Seconds = 60.0
+    idle_s: Seconds = 60.0
+    total_s: Seconds = 600.0
+
+
+class DeploymentSettings(Section):
+    name: Name
+    kind: Literal["openai", "azure"] = "openai"
+    base_url: str
+    api_key: SecretStr = SecretStr("")
+    model: str = ""  # name at an OpenAI-compatible server, if it differs
+    deployment: str = ""  # name at Azure, if it differs
+    api_version: str = ""  # Azure; without it the v1 surface is used
+    stream_usage: bool = True
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_url(cls, url: str) -> str:
+        if not re.match(r"https?://[^/\s]+", url):
+            raise ValueError("must begin with http:// or https://")
+        return url.rstrip("/")
+
+
+class DocumentsOfModel(Section):
+    collections: tuple[Name, ...] = Field(min_length=1)
+    top_k: int = Field(6, ge=1, le=50)
+    soft_s: Seconds = 0.15
+    hard_s: Seconds = 0.6
+    max_tokens: int = Field(3000, ge=100)  # of evidence in the prompt
+    system: str | None = None  # replaces the built-in instructions
+
+
+class DeadlineSettings(Section):
+    """The promise: when a caller has an answer, and what is given when the model is not ready by then."""
+
+    seconds: Seconds = 5.0
+    on_expiry: tuple[Literal["draft", "stale", "quote", "wait"], ...] = ("draft", "stale", "quote", "wait")
+
+
+class DraftSettings(Section):
+    """A fast model's short answer, given where it passes the confidence gate."""
+
+    model: Name
+    mode: Literal["off", "cascade", "armed", "race", "auto"] = "auto"
+    max_tokens: int = Field(160, ge=16, le=4096)
+    max_extra_spend: float = Field(0.15, ge=0, le=1)  # big answers begun in vain, as a share of what all would cost
+
+
+class HedgeSettings(Section):
+    """A second deployment beside one that is late with its first token. Needs two deployments."""
+
+    after: Literal["p90", "p95", "p99"] = "p95"  # of the deployment's recent first-token times
+    min_s: Seconds = 0.3
+    max_extra_tokens: float = Field(0.05, ge=0, le=1)
+
+
+class PriceSettings(Section):
+    """Money per million tokens, in any one currency."""
+
+    input: float = Field(0.0, ge=0)
+    output: float = Field(0.0, ge=0)
+
+
+class ModelSettings(Section):
+    name: Name  # what callers ask for; "*" answers to every name
+    deployments: tuple[DeploymentSettings, ...] = ()
+    answers_with: str | None = None  # another model that does the answering
+    fallbacks: tuple[str, ...] = ()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    retries: int = Field(2, ge=0, le=10)
+    documents: DocumentsOfModel | None = None
+    deadline: DeadlineSettings | None = None  # default: none, or 5 s for models with a draft or sized answers
+    draft: DraftSettings | None = None
+    sized: bool = False  # ask for what fits in the time left
+    price: PriceSettings | None = None
+    hedge: HedgeSettings | None = None
+    cache: bool | None = None  # default: on for models with documents, else off unless a request asks for it
+
+    @model_validator(mode="after")
+    def _has_somewhere_to_go(self) -> ModelSettings:
+        if bool(self.deployments) == bool(self.answers_with):
+            raise ValueError("give either deployments or answers_with")
+        if self.draft is not None and self.documents is None:
+            raise ValueError("draft needs documents: a short answer is checked against the passages it rests on")
+        return self
+
+    @property
+    def promise(self) -> DeadlineSettings | None:
+        if self.deadline is None and (self.sized or (self.draft is not None and self.draft.mode != "off")):
+            return DeadlineSettings()
+        return self.deadline
+
+    @property
+    def caches(self) -> bool:
+        return self.documents is not None if self.cache is None else self.cache

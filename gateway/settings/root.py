@@ -1,0 +1,105 @@
+"""The whole file: its sections, and how they must fit together."""
+
+from __future__ import annotations
+
+from pydantic import model_validator
+
+from gateway.settings.base import Place, Section
+from gateway.settings.cache import CacheSettings
+from gateway.settings.collections import CollectionSettings
+from gateway.settings.models import ModelSettings
+from gateway.settings.server import AuthSettings, ServerSettings, TelemetrySettings
+
+
+class Mismatch(ValueError):
+    """Sections that are right by themselves and do not fit together."""
+
+    def __init__(self, problems: list[tuple[Place, str]]) -> None:
+        super().__init__("; ".join(message for _, message in problems))
+        self.problems = problems
+
+
+class Settings(Section):
+    server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
+    models: tuple[ModelSettings, ...] = ()
+    cache: CacheSettings = CacheSettings()
+    documents: tuple[CollectionSettings, ...] = ()
+    data_dir: str = "ocho-data"
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+    @model_validator(mode="after")
+    def _names_meet(self) -> Settings:
+        if problems := _problems(self):
+            raise Mismatch(problems)
+        return self
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.documents)
+
+    @property
+    def host(self) -> str:
+        return self.server.host or ("0.0.0.0" if self.auth.keys else "127.0.0.1")
+
+    def answering(self, model: ModelSettings) -> ModelSettings:
+        """The model whose deployments answer for ``model``."""
+        return next(m for m in self.models if m.name == (model.answers_with or model.name))
+
+
+def _problems(settings: Settings) -> list[tuple[Place, str]]:
+    """Names that occur twice, and names that are used but nowhere given."""
+    cache, models = settings.cache, settings.models
+    problems = [
+        *_twice("model", [(("models", i, "name"), m.name) for i, m in enumerate(models)]),
+        *_twice(
+            "deployment",
+            [
+                (("models", i, "deployments", j, "name"), d.name)
+                for i, m in enumerate(models)
+                for j, d in enumerate(m.deployments)
+            ],
+        ),
+        *_twice("collection", [(("documents", i, "name"), c.name) for i, c in enumerate(settings.documents)]),
+    ]
+    answering = {m.name for m in models if m.deployments}
+    for index, model in enumerate(models):
+        references: list[tuple[Place, str]] = [(("fallbacks", i), name) for i, name in enumerate(model.fallbacks)]
+        references += [(("answers_with",), model.answers_with)] if model.answers_with else []
+        references += [(("draft", "model"), model.draft.model)] if model.draft is not None else []
+        problems += [
+            (("models", index, *where), f"model {model.name!r} refers to {name!r}, which is no model with deployments")
+            for where, name in references
+            if name not in answering
+        ]
+        wanted = model.documents.collections if model.documents else ()
+        problems += [
+            (
+                ("models", index, "documents", "collections", i),
+                f"model {model.name!r} uses collection {name!r}, which is not under documents",
+            )
+            for i, name in enumerate(wanted)
+            if name not in settings.collections
+        ]
+    if cache.store == "redis" and not cache.redis.url.get_secret_value():
+        problems.append(
+            (("cache", "store"), "cache.store is redis, but cache.redis.url is empty (set it, or REDIS_URL)")
+        )
+    embedder = cache.semantic.embedder
+    if embedder not in {"auto", "local", "off"} and embedder not in answering:
+        problems.append(
+            (
+                ("cache", "semantic", "embedder"),
+                f"cache.semantic.embedder {embedder!r} is neither auto, local, off nor a model with deployments here",
+            )
+        )
+    keys = [k.key.get_secret_value() for k in settings.auth.keys]
+    problems += [
+        (("auth", "keys", i), "auth.keys holds the same key twice") for i, key in enumerate(keys) if key in keys[:i]
+    ]
+    return problems
+
+
+def _twice(what: str, named: list[tuple[Place, str]]) -> list[tuple[Place, str]]:
+    names = [name for _, name in named]
+    return [(place, f"{what} {name!r} is named twice") for i, (place, name) in enumerate(named) if name in names[:i]]

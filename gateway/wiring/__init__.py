@@ -1,0 +1,1 @@
+"""Chooses implementations by the settings and wires them; used by ``app`` alone."""

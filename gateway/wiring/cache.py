@@ -1,0 +1,58 @@
+"""Where answers are kept."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import structlog
+
+from gateway.cache.memory import MemoryIndex, MemoryStore
+from gateway.cache.redis_link import RedisLink, redis_client
+from gateway.cache.redis_store import RedisIndex, RedisStore
+from gateway.metrics import Metrics
+from gateway.ports import AnswerStore, QuestionIndex
+from gateway.settings import Settings
+
+log = structlog.get_logger()
+
+
+def secret_of(settings: Settings) -> bytes:
+    """Keys the cache. Without a configured one: made once and kept beside the data, readable by its owner alone."""
+    if configured := settings.cache.secret.get_secret_value():
+        return configured.encode()
+    path = Path(settings.data_dir) / "cache-secret"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), open(path, "xb", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
+            file.write(secrets.token_bytes(32))
+        return path.read_bytes()
+    except OSError as error:
+        log.warning(
+            "cache secret not kept: entries in Redis are lost with this process", path=str(path), error=str(error)
+        )
+        return secrets.token_bytes(32)
+
+
+def chosen_stores(
+    settings: Settings, secret: bytes, metrics: Metrics, stack: AsyncExitStack
+) -> tuple[AnswerStore, QuestionIndex]:
+    if not uses_redis(settings):
+        return MemoryStore(int(settings.cache.max_mb * 1024 * 1024)), MemoryIndex()
+    link = redis_link(settings)
+    metrics.watch_redis(lambda: link.up)
+    stack.push_async_callback(link.client.aclose)
+    return RedisStore(link, secret), RedisIndex(link, secret, max_ttl_s=settings.cache.ttl_s)
+
+
+def uses_redis(settings: Settings) -> bool:
+    cache = settings.cache
+    return cache.store == "redis" or (cache.store == "auto" and bool(cache.redis.url.get_secret_value()))
+
+
+def redis_link(settings: Settings) -> RedisLink:
+    redis = settings.cache.redis
+    client = redis_client(redis.url.get_secret_value(), cluster=redis.cluster, timeout_s=redis.timeout_s)
+    return RedisLink(client, timeout_s=redis.timeout_s)

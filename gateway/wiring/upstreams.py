@@ -1,0 +1,60 @@
+"""The deployments of the configuration, the routes to them, and the connection they share."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from gateway.chat import Deployment
+from gateway.ports import Timeouts
+from gateway.routing.router import Hedge, Route
+from gateway.routing.spend import Allowance, Price
+from gateway.settings import Settings
+from gateway.settings.models import HedgeSettings
+
+
+def opened_session() -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, keepalive_timeout=60)
+    return aiohttp.ClientSession(
+        connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=1 << 18,
+        skip_auto_headers=("user-agent", "accept"),
+    )  # fmt: skip
+
+
+def deployments_of(settings: Settings) -> tuple[Deployment, ...]:
+    return tuple(
+        Deployment(
+            name=d.name,
+            kind=d.kind,
+            base_url=d.base_url,
+            model=d.deployment if d.kind == "azure" else d.model,
+            api_key=d.api_key.get_secret_value(),
+            api_version=d.api_version,
+            stream_usage=d.stream_usage,
+        )
+        for model in settings.models
+        for d in model.deployments
+    )
+
+
+def routes_of(settings: Settings) -> dict[str, Route]:
+    return {
+        model.name: Route(
+            deployments=tuple(d.name for d in settings.answering(model).deployments),
+            fallbacks=model.fallbacks,
+            timeouts=Timeouts(**model.timeouts.model_dump()),
+            retries=model.retries,
+            model=model.answers_with or "",
+            hedge=_hedge(model.hedge or settings.answering(model).hedge),
+        )
+        for model in settings.models
+    }
+
+
+def _hedge(hedge: HedgeSettings | None) -> Hedge | None:
+    if hedge is None:
+        return None
+    return Hedge(int(hedge.after[1:]) / 100, hedge.min_s, Allowance(hedge.max_extra_tokens))
+
+
+def prices_of(settings: Settings) -> dict[str, Price]:
+    return {m.name: Price(m.price.input, m.price.output) for m in settings.models if m.price is not None}
