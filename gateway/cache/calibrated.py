@@ -58,7 +58,7 @@ class CalibratedRule:
         score = self.trees.score(features(asked, neighbors).tolist())
         probability = 1 / (1 + math.exp(-score))
         if score < self.bars.get(wanted.language, self.bars[""]):
-            return Decision(None, "uncertain", probability)
+            return Decision(None, "uncertain", probability, grey=best)
         return Decision(best, "", probability)
 
 
