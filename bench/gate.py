@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-import aiohttp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,7 +40,7 @@ from gateway.routing import gate
 from gateway.routing.deployments import Deployments
 from gateway.routing.draft import Drafter, logprobs_of
 from gateway.routing.router import Route, Router
-from gateway.upstream.client import UpstreamClient
+from gateway.wiring.upstreams import opened_upstream
 
 CALIBRATION = Path(gate.__file__).with_name("calibration.json")
 CONFIDENCE = 0.95
@@ -101,12 +100,12 @@ async def collect(questions: Sequence[Question], documents: Path, arguments: arg
         await ingest(record, "handbook", [documents], exclude=("README.md", "questions.jsonl"))
         source = EmbeddedSource("handbook", record, model=None)
         gatherer = Gatherer({"handbook": source}, record, soft_s=5, hard_s=10)
-        async with running_provider(provider) as server, aiohttp.ClientSession(auto_decompress=False) as session:
+        async with running_provider(provider) as server, opened_upstream() as upstream:
             deployment = Deployment("draft", "openai", arguments.base_url or server.base_url, arguments.model)
             router = Router(
                 {"draft": Route(("draft",))},
                 Deployments((deployment,), time.monotonic),
-                UpstreamClient(session, time.monotonic),
+                upstream,
                 Metrics(),
             )
             drafter = Drafter(router, Metrics())

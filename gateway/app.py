@@ -23,9 +23,8 @@ from gateway.metrics import Metrics
 from gateway.routing.deployments import Deployments
 from gateway.routing.router import ANY_MODEL, Router
 from gateway.settings import Settings
-from gateway.upstream.client import UpstreamClient
 from gateway.wiring.chat import opened_pipeline
-from gateway.wiring.upstreams import deployments_of, opened_session, prices_of, routes_of
+from gateway.wiring.upstreams import deployments_of, opened_upstream, prices_of, routes_of
 
 log = structlog.get_logger()
 
@@ -51,8 +50,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Gateway]:
         gateway = Gateway(settings, _application(settings, metrics), metrics)
         keys = key_ring_of(settings)
         deployments = Deployments(deployments_of(settings), time.monotonic)
-        session = await stack.enter_async_context(opened_session())
-        upstream = UpstreamClient(session, time.monotonic)
+        upstream = await stack.enter_async_context(opened_upstream())
         router = Router(routes_of(settings), deployments, upstream, metrics, prices_of(settings))
         pipeline = await opened_pipeline(settings, router, metrics, stack)
         relay = Relay(router, metrics, timing=settings.telemetry.server_timing)

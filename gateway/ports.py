@@ -99,26 +99,28 @@ class Timeouts:
     total_s: float = 600.0
 
 
-@dataclass(slots=True)
-class Progress:
-    """How far a reply that is passed on has come."""
-
-    content_seen: bool = False  # the first content token went by
-
-
-@dataclass(frozen=True, slots=True)
-class Forwarded:
+class Forwarded(Protocol):
     """A reply on its way through: status and headers are in, the body follows."""
 
-    status: int
-    headers: Json  # lower-case names
-    body: AsyncIterator[bytes]
-    progress: Progress
-    retry_after_s: float | None = None
+    @property
+    def status(self) -> int: ...
 
     @property
-    def is_stream(self) -> bool:
-        return str(self.headers.get("content-type", "")).startswith("text/event-stream")
+    def headers(self) -> Json:
+        """Lower-case names."""
+
+    @property
+    def retry_after_s(self) -> float | None: ...
+
+    @property
+    def content_seen(self) -> bool:
+        """The first content token of a streamed answer went by."""
+
+    async def read(self) -> bytes:
+        """What has come of the body since the last call; empty at its end. Raises UpstreamError."""
+
+    def close(self) -> None:
+        """Be done with it; a body that was not read to its end is given up."""
 
 
 OPERATIONS = {"chat/completions": "chat", "completions": "text_completion", "embeddings": "embeddings"}  # OTel GenAI
@@ -132,7 +134,7 @@ class Outgoing:
     path: str  # below the version prefix: "embeddings", "files/abc"
     query: str
     model: str
-    body: bytes | AsyncIterator[bytes] | None
+    body: bytes | None
     json: Json | None  # ``body``, parsed, where it is a JSON object
     content_type: str
     streamed: bool  # the caller asked for a stream: first-token and idle timeouts apply
@@ -151,7 +153,7 @@ class Upstream(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[AnswerEvent]]:
         """Open one streamed chat completion: deltas, then Closed. Leaving the block closes its connection."""
 
-    def forward(
+    async def forward(
         self, deployment: Deployment, sent: Outgoing, ctx: RequestContext, timeouts: Timeouts
-    ) -> AbstractAsyncContextManager[Forwarded]:
-        """Pass a request on as bytes. An error status is a reply, not an exception."""
+    ) -> Forwarded:
+        """Pass a request on as bytes; whoever gets the reply closes it. An error status is a reply, no exception."""

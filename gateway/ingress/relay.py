@@ -49,19 +49,23 @@ class Relay:
     async def _passed_on(
         self, http_request: web.Request, sent: Outgoing, ctx: RequestContext, began: float
     ) -> web.StreamResponse:
-        async with self._router.forward(sent, ctx) as (reply, attempt):
+        passing = await self._router.forward(sent, ctx)
+        try:
+            reply = passing.reply
             ctx.timings.record("upstream_headers", ctx.timings.clock() - began)
-            headers = _headers(reply, attempt) | {"x-request-id": ctx.id}
+            headers = _headers(reply, passing.attempt) | {"x-request-id": ctx.id}
             if self._timing:
                 headers["server-timing"] = server_timing(ctx.timings.stages)
-            if reply.is_stream:
+            if str(reply.headers.get("content-type", "")).startswith("text/event-stream"):
                 return await self._stream(http_request, sent, ctx, reply, headers, began)
             whole = bytearray()
-            async for piece in reply.body:
+            while piece := await reply.read():
                 whole += piece
                 if len(whole) > WHOLE_BYTES:
                     return await self._large(http_request, reply, headers, whole)
             return web.Response(status=reply.status, headers=headers, body=bytes(whole))
+        finally:
+            passing.close()
 
     async def _large(
         self, http_request: web.Request, reply: Forwarded, headers: Mapping[str, str], began_with: bytearray
@@ -70,7 +74,7 @@ class Relay:
         await response.prepare(http_request)
         await response.write(began_with)
         try:
-            async for piece in reply.body:
+            while piece := await reply.read():
                 await response.write(piece)
         except UpstreamError:  # the caller must not take the part for the whole
             response.force_close()
@@ -94,8 +98,8 @@ class Relay:
         await response.prepare(http_request)
         first: float | None = None
         try:
-            async for piece in reply.body:
-                if first is None and reply.progress.content_seen:
+            while piece := await reply.read():
+                if first is None and reply.content_seen:
                     first = ctx.timings.clock() - began
                     self._metrics.first_token(sent.model, CacheOutcome.BYPASS, ServedBy.MODEL, first)
                 await response.write(piece)

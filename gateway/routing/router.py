@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import orjson
@@ -182,42 +182,35 @@ class Router:
         if answer.usage is not None:
             self._metrics.tokens(attempt.model, answer.usage.prompt_tokens, answer.usage.completion_tokens)
 
-    @asynccontextmanager
-    async def forward(self, sent: Outgoing, ctx: RequestContext) -> AsyncIterator[tuple[Forwarded, Attempt]]:
-        """Pass bytes on to the first deployment that takes them. Raises UpstreamError.
+    async def forward(self, sent: Outgoing, ctx: RequestContext) -> Passing:
+        """Pass bytes on to the first deployment that takes them; whoever gets the reply closes it.
 
-        A body that is a stream can be sent once only, so such requests are not tried again.
+        Raises UpstreamError.
         """
         failure: UpstreamError | None = None
         attempts = list(self._attempts(sent.model))
-        if not isinstance(sent.body, bytes | None):
-            attempts = attempts[:1]
         for tried, attempt in enumerate(attempts, start=1):
-            if attempt.again and failure is not None and not failure.transient:
-                break
-            await self._pause(attempt, failure, ctx)
-            began = self._clock()
-            with self._watched(attempt, sent.operation) as outcome:
-                try:
-                    outgoing = replace(sent, model=attempt.model)
-                    deployment = attempt.health.deployment
-                    async with self._upstream.forward(deployment, outgoing, ctx, attempt.timeouts) as reply:
-                        if _worth_another(reply.status, attempts[tried:]):
-                            failure = await _rejection(deployment.name, reply)
-                            outcome.append(str(reply.status))
-                            self._failed(attempt, failure, ctx)
-                            continue
-                        if reply.status < 400:
-                            attempt.health.succeeded(self._clock() - began, self._clock())
-                        outcome.append("ok" if reply.status < 400 else str(reply.status))
-                        yield reply, attempt
-                        return
-                except UpstreamError as error:
-                    if outcome:  # the reply is on its way to the caller already
-                        raise
-                    outcome.append(error.code or "upstream_error")
-                    failure = error
-                    self._failed(attempt, error, ctx)
+            if failure is not None:
+                if attempt.again and not failure.transient:
+                    break
+                await self._pause(attempt, failure, ctx)
+            passing = Passing(attempt, sent.operation, self._metrics, self._clock)
+            deployment = attempt.health.deployment
+            outgoing = sent if attempt.model == sent.model else replace(sent, model=attempt.model)
+            try:
+                reply = await self._upstream.forward(deployment, outgoing, ctx, attempt.timeouts)
+                passing.answered(reply)
+                if not _worth_another(reply.status, attempts[tried:]):
+                    return passing
+                failure = await _rejection(deployment.name, reply)
+            except UpstreamError as error:
+                passing.failed(error)
+                failure = error
+            except BaseException:
+                passing.close()
+                raise
+            passing.close()
+            self._failed(attempt, failure, ctx)
         assert failure is not None
         raise failure
 
@@ -291,13 +284,52 @@ class Router:
             yield outcome
         finally:
             health.ended()
-            result = outcome[-1] if outcome else "cancelled"
-            seconds = self._clock() - began
-            self._metrics.upstream_attempt(health.deployment.name, attempt.kind, "ok" if result == "ok" else
-                                           "cancelled" if result == "cancelled" else "failed")  # fmt: skip
-            self._metrics.upstream_ended(
-                operation, health.deployment.kind, attempt.model, "" if result == "ok" else result, seconds
+            count_call(
+                self._metrics, attempt, operation, outcome[-1] if outcome else "cancelled", self._clock() - began
             )
+
+
+class Passing:
+    """One call to a deployment and the reply that is passed on: load while it runs, outcome and seconds at its end."""
+
+    __slots__ = ("_began", "_clock", "_metrics", "_operation", "_outcome", "attempt", "reply")
+
+    def __init__(self, attempt: Attempt, operation: str, metrics: Metrics, clock: Clock) -> None:
+        self.attempt = attempt
+        self.reply: Forwarded
+        self._operation = operation
+        self._metrics = metrics
+        self._clock = clock
+        self._outcome = "cancelled"
+        self._began = clock()
+        attempt.health.started()
+
+    def answered(self, reply: Forwarded) -> None:
+        self.reply = reply
+        if reply.status < 400:
+            now = self._clock()
+            self._outcome = "ok"
+            self.attempt.health.succeeded(now - self._began, now)
+        else:
+            self._outcome = str(reply.status)
+
+    def failed(self, error: UpstreamError) -> None:
+        self._outcome = error.code or "upstream_error"
+
+    def close(self) -> None:
+        """End the call, once."""
+        health = self.attempt.health
+        if hasattr(self, "reply"):
+            self.reply.close()
+        health.ended()
+        count_call(self._metrics, self.attempt, self._operation, self._outcome, self._clock() - self._began)
+
+
+def count_call(metrics: Metrics, attempt: Attempt, operation: str, result: str, seconds: float) -> None:
+    """``result``: ok, cancelled, or what went wrong."""
+    deployment = attempt.health.deployment
+    metrics.upstream_attempt(deployment.name, attempt.kind, result if result in ("ok", "cancelled") else "failed")
+    metrics.upstream_ended(operation, deployment.kind, attempt.model, "" if result == "ok" else result, seconds)
 
 
 class _Call:
@@ -379,10 +411,8 @@ def _worth_another(status: int, rest: list[Attempt]) -> bool:
 async def _rejection(name: str, reply: Forwarded) -> UpstreamRejected:
     """A reply that nobody is shown unless all others fail too."""
     body = bytearray()
-    async for piece in reply.body:
+    while len(body) < MAX_REJECTION_BYTES and (piece := await reply.read()):
         body += piece
-        if len(body) > MAX_REJECTION_BYTES:
-            break
     try:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError:

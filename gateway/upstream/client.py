@@ -1,38 +1,37 @@
-"""HTTP to providers and back: the only file that knows the client library. Its errors become ours here.
+"""Providers' answers: ``stream`` turns one chat completion into answer events; ``forward`` passes bytes both ways.
 
-Two ways through: ``stream`` turns one chat completion into answer events; ``forward`` passes bytes both ways.
+Errors of the network become ours here and nowhere else.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
-import aiohttp
 import orjson
 
 from gateway.chat import AnswerEvent, ChatRequest, Closed, Delta, Deployment, Json, RequestContext, has_content
 from gateway.clock import Clock, Deadline
-from gateway.errors import UpstreamBroken, UpstreamRejected, UpstreamTimeout, UpstreamUnreachable
-from gateway.ports import Forwarded, Outgoing, Progress, Timeouts
+from gateway.errors import UpstreamBroken, UpstreamError, UpstreamRejected, UpstreamTimeout, UpstreamUnreachable
+from gateway.ports import Forwarded, Outgoing, Timeouts
 from gateway.upstream import wire
 from gateway.upstream.assemble import Assembler, answer_of
+from gateway.upstream.rejections import MAX_ERROR_BYTES, rejected, retry_after
 from gateway.upstream.sse_reader import DONE, SSEOverflow, SSEReader
+from gateway.upstream.transport import ConnectFailed, ConnectLate, Http, HttpReply
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
-MAX_ERROR_BYTES = 64 * 1024
-MAX_RETRY_AFTER_S = 3600.0
+REJECTION_S = 5.0  # for the body of a reply that is not an answer
 REST_S = 0.05  # after [DONE]; a new connection costs about as much
 _ABOUT_KEYS = frozenset({401, 403})  # these replies may quote the key that was sent, which is not the caller's
 
 
 class UpstreamClient:
-    """Pooled connections to every deployment."""
+    """Calls deployments over ``http``."""
 
-    def __init__(self, session: aiohttp.ClientSession, clock: Clock) -> None:
-        self._session = session
+    def __init__(self, http: Http, clock: Clock) -> None:
+        self._http = http
         self._clock = clock
 
     @asynccontextmanager
@@ -40,70 +39,113 @@ class UpstreamClient:
         self, deployment: Deployment, request: ChatRequest, ctx: RequestContext, timeouts: Timeouts
     ) -> AsyncIterator[AsyncIterator[AnswerEvent]]:
         """Open one streamed chat completion: deltas as they come, then Closed. Raises UpstreamError."""
+        name = deployment.name
         url = wire.target(deployment, "chat/completions", request.requested_model)
         body = wire.chat_body(deployment, request)
+        headers = wire.headers(deployment, ctx.trace_headers)
         total = ctx.deadline.within(timeouts.total_s)
         first = total.within(timeouts.first_token_s)
-        with _our_errors(deployment.name):
-            async with asyncio.timeout(first.remaining_s()):
-                response = await self._session.post(
-                    url, data=body, headers=wire.headers(deployment, ctx.trace_headers), timeout=_connect(timeouts),
-                    allow_redirects=False,
-                )  # fmt: skip
+        with _our_errors(name):
+            reply = await self._http.request("POST", url, headers, body, first, timeouts.connect_s)
         try:
-            if response.status != 200:
-                raise await _rejection(deployment, response, total)
-            async with aclosing(_events(deployment.name, response, first, total, timeouts.idle_s)) as events:
+            if reply.status != 200:
+                raise await _rejection(deployment, reply, total)
+            async with aclosing(_events(name, reply, first, total, timeouts.idle_s)) as events:
                 yield events
-            await _rest(response)
+            await _rest(reply, total.within(REST_S))
         finally:
-            response.close()
+            reply.close()
 
-    @asynccontextmanager
     async def forward(
         self, deployment: Deployment, sent: Outgoing, ctx: RequestContext, timeouts: Timeouts
-    ) -> AsyncIterator[Forwarded]:
-        """Pass a request on as bytes; the reply's body is read only as fast as the caller takes it."""
+    ) -> Forwarded:
+        """Pass a request on as bytes. Whoever gets the reply closes it. Raises UpstreamError."""
         url = wire.target(deployment, sent.path, sent.model, sent.query)
-        headers = wire.headers(deployment, ctx.trace_headers) | {"content-type": sent.content_type}
+        headers = wire.headers(deployment, ctx.trace_headers)
+        headers["content-type"] = sent.content_type
         total = ctx.deadline.within(timeouts.total_s)
         first = total.within(timeouts.first_token_s) if sent.streamed else total
-        with _our_errors(deployment.name):
-            async with asyncio.timeout(first.remaining_s()):
-                response = await self._session.request(
-                    sent.method,
-                    url,
-                    data=wire.forward_body(deployment, sent),
-                    headers=headers,
-                    timeout=_connect(timeouts),
-                    allow_redirects=False,
-                )
+        body = wire.forward_body(deployment, sent)
         try:
-            if 300 <= response.status < 400 or response.status in _ABOUT_KEYS:
-                rejection = await _rejection(deployment, response, total)
-                if response.status < 400:
-                    raise rejection
-                yield _told(rejection, response)
-                return
-            received = {name.lower(): value for name, value in response.headers.items()}
-            progress = Progress()
-            pieces = _pieces(
-                deployment.name, response, progress, first, total, timeouts.idle_s if sent.streamed else None
-            )
-            async with aclosing(pieces) as body:
-                yield Forwarded(response.status, received, body, progress, _retry_after(received))
-        finally:
-            # A reply read to its end has given its connection back already; any other connection is dropped.
-            response.close()
+            reply = await self._http.request(sent.method, url, headers, body, first, timeouts.connect_s)
+        except _NETWORK as error:
+            raise _ours(deployment.name, error) from error
+        status = reply.status
+        if 300 <= status < 400 or status in _ABOUT_KEYS:
+            try:
+                rejection = await _rejection(deployment, reply, total)
+            finally:
+                reply.close()
+            if status < 400:
+                raise rejection
+            return _Told(status, rejection)
+        return _Passing(deployment.name, reply, first, total, timeouts.idle_s if sent.streamed else None)
+
+
+class _Passing:
+    """``Forwarded``: body bytes as they come. With ``idle_s``, silence before the first content token or between
+    pieces ends it."""
+
+    __slots__ = ("_first", "_idle_s", "_name", "_reader", "_reply", "_total", "content_seen", "headers", "status")
+
+    def __init__(self, name: str, reply: HttpReply, first: Deadline, total: Deadline, idle_s: float | None) -> None:
+        self.status = reply.status
+        self.headers = reply.headers
+        self.content_seen = False
+        self._name = name
+        self._reply = reply
+        self._first = first
+        self._total = total
+        self._idle_s = idle_s
+        self._reader = SSEReader() if idle_s is not None and reply.status == 200 else None
+
+    @property
+    def retry_after_s(self) -> float | None:
+        return retry_after(self.headers)
+
+    async def read(self) -> bytes:
+        if self._reader is not None:
+            until = self._first
+        else:
+            until = self._total.within(self._idle_s) if self._idle_s is not None else self._total
+        try:
+            received = await self._reply.read(until)
+            if self._reader is not None and any(_gives_content(payload) for payload in self._reader.feed(received)):
+                self._reader = None  # from here on the bytes are not looked into
+                self.content_seen = True
+        except (*_NETWORK, SSEOverflow) as error:
+            raise _ours(self._name, error) from error
+        return received
+
+    def close(self) -> None:
+        self._reply.close()
+
+
+class _Told:
+    """``Forwarded``: a rejection as a reply to pass on."""
+
+    headers: Mapping[str, str] = {"content-type": "application/json"}
+    content_seen = False
+
+    def __init__(self, status: int, rejection: UpstreamRejected) -> None:
+        self.status = status
+        self.retry_after_s = rejection.retry_after_s
+        self._body = orjson.dumps(rejection.body())
+
+    async def read(self) -> bytes:
+        body, self._body = self._body, b""
+        return body
+
+    def close(self) -> None:
+        pass
 
 
 async def _events(
-    name: str, response: aiohttp.ClientResponse, first: Deadline, total: Deadline, idle_s: float
+    name: str, reply: HttpReply, first: Deadline, total: Deadline, idle_s: float
 ) -> AsyncGenerator[AnswerEvent, None]:
-    if response.content_type == "application/json":  # the server does not stream: one delta is all there is
+    if reply.headers.get("content-type", "").startswith("application/json"):  # it does not stream: all is one delta
         with _our_errors(name), _sensible(name):
-            async with asyncio.timeout(total.remaining_s()):
-                completion = _parse(name, await _whole(name, response))
+            completion = _parse(name, await _whole(name, reply, total))
             delta, answer = Delta.of(_as_chunk(completion)), answer_of(completion)
         yield delta
         yield Closed(answer)
@@ -115,8 +157,7 @@ async def _events(
     while True:
         wait = total.within(idle_s) if content_seen else first
         with _our_errors(name, "the next" if content_seen else "the first"):
-            async with asyncio.timeout(wait.remaining_s()):
-                received = await response.content.readany()
+            received = await reply.read(wait)
             payloads = reader.feed(received) if received else reader.finish()
         size += len(received)
         if size > MAX_ANSWER_BYTES:
@@ -139,44 +180,20 @@ async def _events(
     yield Closed(assembler.answer())  # some servers leave out [DONE]
 
 
-async def _whole(name: str, response: aiohttp.ClientResponse) -> bytes:
+async def _whole(name: str, reply: HttpReply, until: Deadline) -> bytes:
     received = bytearray()
-    while piece := await response.content.readany():
+    while piece := await reply.read(until):
         received += piece
         if len(received) > MAX_ANSWER_BYTES:
             raise UpstreamBroken(f"deployment {name} sent an answer of more than {MAX_ANSWER_BYTES} bytes")
     return bytes(received)
 
 
-async def _rest(response: aiohttp.ClientResponse) -> None:
+async def _rest(reply: HttpReply, until: Deadline) -> None:
     """Read what follows the answer (the last bytes of the framing), so that the connection can be used again."""
-    with suppress(TimeoutError, aiohttp.ClientError, OSError):
-        async with asyncio.timeout(REST_S):
-            while await response.content.readany():
-                pass
-
-
-async def _pieces(
-    name: str,
-    response: aiohttp.ClientResponse,
-    progress: Progress,
-    first: Deadline,
-    total: Deadline,
-    idle_s: float | None,
-) -> AsyncGenerator[bytes, None]:
-    """Body bytes as they come. With ``idle_s``, silence before the first content token or between pieces ends it."""
-    reader: SSEReader | None = SSEReader() if idle_s is not None and response.status == 200 else None
-    while True:
-        wait = first if reader is not None else total.within(idle_s) if idle_s is not None else total
-        with _our_errors(name):
-            async with asyncio.timeout(wait.remaining_s()):
-                received = await response.content.readany()
-            if reader is not None and any(_gives_content(payload) for payload in reader.feed(received)):
-                reader = None  # from here on the bytes are not looked into
-                progress.content_seen = True
-        if not received:
-            return
-        yield received
+    with suppress(TimeoutError, ConnectionError):
+        while await reply.read(until):
+            pass
 
 
 def _gives_content(payload: bytes) -> bool:
@@ -234,70 +251,33 @@ def _as_chunk(completion: Json) -> dict[str, Any]:
     return {**kept, "object": "chat.completion.chunk", "choices": [part(c) for c in completion.get("choices") or ()]}
 
 
-def _connect(timeouts: Timeouts) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect_s)
-
-
-async def _rejection(deployment: Deployment, response: aiohttp.ClientResponse, total: Deadline) -> UpstreamRejected:
+async def _rejection(deployment: Deployment, reply: HttpReply, total: Deadline) -> UpstreamRejected:
+    body = bytearray()
+    until = total.within(REJECTION_S)
     with _our_errors(deployment.name):
-        async with asyncio.timeout(total.within(5.0).remaining_s()):
-            body = await response.content.read(MAX_ERROR_BYTES)
-    if deployment.api_key:
-        body = body.replace(deployment.api_key.encode(), b"***")
-    return _rejected(deployment.name, response.status, {k.lower(): v for k, v in response.headers.items()}, body)
+        while len(body) < MAX_ERROR_BYTES and (piece := await reply.read(until)):
+            body += piece
+    return rejected(deployment, reply.status, reply.headers, bytes(body[:MAX_ERROR_BYTES]))
 
 
-def _rejected(name: str, status: int, headers: Json, body: bytes) -> UpstreamRejected:
-    try:
-        payload = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        payload = None
-    if not isinstance(payload, dict) or "error" not in payload:
-        payload = None
-    message = f"deployment {name} answered {status}"
-    if payload is not None and isinstance(payload["error"], dict):
-        message = str(payload["error"].get("message") or message)
-    if status < 400:  # a redirect is not followed: upstream addresses come from the configuration only
-        message = f"{message} instead of an answer; check its base_url"
-        rejected = UpstreamRejected(message, status=502, payload=None, retry_after_s=None)
-        rejected.transient = False
-        return rejected
-    return UpstreamRejected(message, status=status, payload=payload, retry_after_s=_retry_after(headers))
-
-
-def _told(rejection: UpstreamRejected, response: aiohttp.ClientResponse) -> Forwarded:
-    """A rejection as a reply to pass on."""
-
-    async def body() -> AsyncIterator[bytes]:
-        yield orjson.dumps(rejection.body())
-
-    return Forwarded(response.status, {"content-type": "application/json"}, body(), Progress())
-
-
-def _retry_after(headers: Json) -> float | None:
-    """Seconds from ``retry-after-ms`` (OpenAI, Azure) or ``retry-after``; an HTTP date there is ignored."""
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers[name]) * unit
-        except (KeyError, ValueError):
-            continue
-        if seconds >= 0:
-            return min(seconds, MAX_RETRY_AFTER_S)
-    return None
+_NETWORK = (TimeoutError, ConnectionError)  # what Http raises
 
 
 @contextmanager
 def _our_errors(name: str, awaited: str = "its") -> Iterator[None]:
-    """Map the client library's errors, once, here."""
     try:
         yield
-    except TimeoutError as cause:
-        if isinstance(cause, aiohttp.ConnectionTimeoutError):
-            raise UpstreamUnreachable(f"deployment {name} could not be connected to in time") from cause
-        raise UpstreamTimeout(f"deployment {name} did not send {awaited} answer token in time") from cause
-    except aiohttp.ClientConnectorError as cause:
-        raise UpstreamUnreachable(f"deployment {name} cannot be reached; check its base_url and the network") from cause
-    except (aiohttp.ClientError, SSEOverflow, ConnectionError) as cause:
-        raise UpstreamBroken(f"the connection to deployment {name} broke") from cause
-    except orjson.JSONDecodeError as cause:
-        raise UpstreamBroken(f"deployment {name} sent an answer that is not JSON") from cause
+    except (*_NETWORK, SSEOverflow, orjson.JSONDecodeError) as cause:
+        raise _ours(name, cause, awaited) from cause
+
+
+def _ours(name: str, cause: Exception, awaited: str = "its") -> UpstreamError:
+    if isinstance(cause, ConnectLate):
+        return UpstreamUnreachable(f"deployment {name} could not be connected to in time")
+    if isinstance(cause, ConnectFailed):
+        return UpstreamUnreachable(f"deployment {name} cannot be reached; check its base_url and the network")
+    if isinstance(cause, TimeoutError):
+        return UpstreamTimeout(f"deployment {name} did not send {awaited} answer token in time")
+    if isinstance(cause, orjson.JSONDecodeError):
+        return UpstreamBroken(f"deployment {name} sent an answer that is not JSON")
+    return UpstreamBroken(f"the connection to deployment {name} broke")

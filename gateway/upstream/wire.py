@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -53,7 +52,7 @@ def chat_body(deployment: Deployment, request: ChatRequest) -> bytes:
     return orjson.dumps(body)
 
 
-def forward_body(deployment: Deployment, sent: Outgoing) -> bytes | AsyncIterator[bytes] | None:
+def forward_body(deployment: Deployment, sent: Outgoing) -> bytes | None:
     """The bytes as they came, unless the deployment knows the model by another name."""
     name = deployment.model or sent.model
     if sent.json is None or sent.json.get("model") == name:

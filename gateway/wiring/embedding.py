@@ -38,11 +38,16 @@ def _post_embeddings(model: str, router: Router) -> Callable[[Json], Awaitable[J
         raw = orjson.dumps(body)
         sent = Outgoing("POST", "embeddings", "", model, raw, body, "application/json", streamed=False)
         ctx = RequestContext("embedder", Tenant("gateway"), Deadline.after(EMBED_TIMEOUT_S), CacheWishes(), Timings())
-        async with router.forward(sent, ctx) as (reply, _):
-            received = b"".join([piece async for piece in reply.body])
-            if reply.status != 200:
-                raise UpstreamError(f"the embeddings of model {model} answered {reply.status}")
-            return cast(Json, orjson.loads(received))
+        passing = await router.forward(sent, ctx)
+        try:
+            received = bytearray()
+            while piece := await passing.reply.read():
+                received += piece
+        finally:
+            passing.close()
+        if passing.reply.status != 200:
+            raise UpstreamError(f"the embeddings of model {model} answered {passing.reply.status}")
+        return cast(Json, orjson.loads(received))
 
     return post
 

@@ -13,9 +13,8 @@ from gateway.retrieval.record import Record
 from gateway.routing.deployments import Deployments
 from gateway.routing.router import Router
 from gateway.settings import Settings
-from gateway.upstream.client import UpstreamClient
 from gateway.wiring.embedding import chosen_embedder
-from gateway.wiring.upstreams import deployments_of, opened_session, routes_of
+from gateway.wiring.upstreams import deployments_of, opened_upstream, routes_of
 
 
 async def ingest_into(
@@ -30,10 +29,10 @@ async def ingest_into(
 ) -> IngestReport:
     """Bring a collection up to date with a file or folder, from outside a running gateway; it notices by itself."""
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(opened_session())
+        upstream = await stack.enter_async_context(opened_upstream())
         metrics = Metrics()
         deployments = Deployments(deployments_of(settings), time.monotonic)
-        router = Router(routes_of(settings), deployments, UpstreamClient(session, time.monotonic), metrics)
+        router = Router(routes_of(settings), deployments, upstream, metrics)
         record = Record.open(Path(settings.data_dir) / "documents.db")
         stack.callback(record.close)
         return await ingest(

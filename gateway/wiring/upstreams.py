@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import aiohttp
+import os
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 from gateway.chat import Deployment
 from gateway.ports import Timeouts
@@ -10,14 +13,24 @@ from gateway.routing.router import Hedge, Route
 from gateway.routing.spend import Allowance, Price
 from gateway.settings import Settings
 from gateway.settings.models import HedgeSettings
+from gateway.upstream.client import UpstreamClient
+from gateway.upstream.either import EitherHttp
+from gateway.upstream.general import GeneralHttp
+from gateway.upstream.lean import LeanHttp
+from gateway.upstream.transport import Http
+
+PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 
 
-def opened_session() -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, keepalive_timeout=60)
-    return aiohttp.ClientSession(
-        connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=1 << 18,
-        skip_auto_headers=("user-agent", "accept"),
-    )  # fmt: skip
+@asynccontextmanager
+async def opened_upstream(environ: Mapping[str, str] = os.environ) -> AsyncIterator[UpstreamClient]:
+    """The connections to every provider; all by the general client where the environment names a proxy."""
+    general = GeneralHttp()
+    http: Http = general if any(environ.get(name) for name in PROXIES) else EitherHttp(LeanHttp(), general)
+    try:
+        yield UpstreamClient(http, time.monotonic)
+    finally:
+        await http.close()
 
 
 def deployments_of(settings: Settings) -> tuple[Deployment, ...]:

@@ -1,0 +1,27 @@
+"""Which HTTP client sends a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.clock import Deadline
+from gateway.upstream.lean import serves
+from gateway.upstream.transport import Http, HttpReply
+
+
+class EitherHttp:
+    """The lean client for all it serves, the general one for the rest."""
+
+    def __init__(self, lean: Http, general: Http) -> None:
+        self._lean = lean
+        self._general = general
+
+    async def request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, until: Deadline, connect_s: float
+    ) -> HttpReply:
+        http = self._lean if serves(method, url) else self._general
+        return await http.request(method, url, headers, body, until, connect_s)
+
+    async def close(self) -> None:
+        await self._lean.close()
+        await self._general.close()
