@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1] / "gateway"
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"clock", "errors"}),
     frozenset({"chat"}),
+    frozenset({"facts"}),
     frozenset({"ports", "metrics", "settings", "logs", "turns"}),
     frozenset({"stages"}),
     frozenset({"cache", "embedding", "retrieval", "routing", "upstream"}),
