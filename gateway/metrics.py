@@ -179,11 +179,11 @@ class Metrics:
     def cache_lookup(self, tier: str, result: str) -> None:
         self._cache_requests.labels(tier, result).inc()
 
-    def cache_hit_age(self, tier: str, age_s: float) -> None:
+    def cache_hit(self, tier: str, age_s: float, similarity: float | None) -> None:
+        """``similarity`` of the questions, where the answer was found by meaning."""
         self._cache_age.labels(tier).observe(age_s)
-
-    def cache_similarity(self, similarity: float) -> None:
-        self._cache_similarity.observe(similarity)
+        if similarity is not None:
+            self._cache_similarity.observe(similarity)
 
     def cache_rejected(self, reason: str) -> None:
         self._cache_rejects.labels(reason).inc()

@@ -10,6 +10,7 @@ answer events → every listener of the flight → cache writer, after the reply
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ from gateway.chat import (
     Send,
     ServedBy,
 )
+from gateway.clock import WallClock
 from gateway.errors import NotCached, UnknownModel
 from gateway.in_time import Asked, InTime, Promise
 from gateway.metrics import Metrics
@@ -100,7 +102,9 @@ class Pipeline:
     writer: CacheWriter
     stages: Stages
     metrics: Metrics
+    shelves: Shelves | None = None  # documents that requests may name for themselves
     budgets: Budgets = Budgets()
+    wall_clock: WallClock = time.time
 
     def improves(self, ctx: RequestContext, model: str) -> bool:
         """False where a request would only be passed on: then it is relayed as bytes."""
@@ -271,6 +275,8 @@ class Pipeline:
 
     def _count(self, tier: str, hit: CacheHit | None) -> None:
         self.metrics.cache_lookup(tier, "hit" if hit is not None else "miss")
+        if hit is not None:
+            self.metrics.cache_hit(tier, hit.entry.age_s(self.wall_clock()), hit.similarity)
 
 
 def _replayed(hit: CacheHit, request: ChatRequest) -> Joined:

@@ -273,6 +273,8 @@ async def test_the_same_question_in_another_dress_is_a_hit_and_a_trap_is_a_miss(
         await asyncio.sleep(0.2)
     assert outcome(again) == "semantic"
     assert 0 < float(again.headers["x-ocho-similarity"]) <= 1.0001
+    assert it.count("ocho_cache_similarity_count") == 1
+    assert it.count("ocho_cache_entry_age_seconds_count", tier="semantic") == 1
     for trap in (
         f"정규직의 {year}년 연차휴가는 16일인가요?",
         f"정규직의 {year}년 연차휴가는 15일이 아닌가요?",
