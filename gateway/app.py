@@ -13,7 +13,8 @@ import structlog
 from aiohttp import web
 
 from gateway.chat import Tenant
-from gateway.ingress.admin import Admin
+from gateway.ingress.admin.door import behind
+from gateway.ingress.admin.health import Health
 from gateway.ingress.answering import Showing
 from gateway.ingress.auth import KeyRing
 from gateway.ingress.middleware import around
@@ -54,7 +55,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Gateway]:
         router = Router(routes_of(settings), deployments, upstream, metrics, prices_of(settings))
         pipeline = await opened_pipeline(settings, router, metrics, stack)
         relay = Relay(router, metrics, timing=settings.telemetry.server_timing)
-        gateway.app.add_routes(Admin(keys, metrics, lambda: gateway.draining).routes())
+        gateway.app.add_routes(Health(keys, metrics, lambda: gateway.draining).routes())
+        gateway.app.add_routes(behind(keys, []))
         gateway.app.add_routes(Endpoints(surface_of(settings), keys, pipeline, relay, metrics).routes())
         yield gateway
 

@@ -39,6 +39,15 @@ class KeyRing:
             raise Unauthorized("this API key is not known here; ask whoever runs this gateway for one")
         return holder
 
+    def require_operator(self, headers: Mapping[str, str]) -> None:
+        """For what changes things: as ``require_admin``, and nobody passes where no admin key is configured."""
+        if self._admin is None:
+            raise Forbidden(
+                "administration is off: no admin key is configured; set auth.admin_key in the configuration",
+                code="admin_key_not_configured",
+            )
+        self.require_admin(headers)
+
     def require_admin(self, headers: Mapping[str, str]) -> None:
         """Raises Unauthorized or Forbidden when an admin key is configured and this is not it."""
         if self._admin is None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from gateway.settings.base import Name, Seconds, Section
 
@@ -17,22 +17,32 @@ class ServerSettings(Section):
     body_s: Seconds = 30.0  # for a request's body to arrive
 
 
+def _long_enough(key: SecretStr) -> SecretStr:
+    if len(key.get_secret_value()) < 8:
+        raise ValueError("a key needs at least 8 characters")
+    return key
+
+
 class KeySettings(Section):
-    key: SecretStr
+    key: Annotated[SecretStr, AfterValidator(_long_enough)]
     tenant: Name
     groups: tuple[str, ...] = ()  # document access groups
-
-    @field_validator("key")
-    @classmethod
-    def _long_enough(cls, key: SecretStr) -> SecretStr:
-        if len(key.get_secret_value()) < 8:
-            raise ValueError("an API key needs at least 8 characters")
-        return key
 
 
 class AuthSettings(Section):
     keys: tuple[KeySettings, ...] = ()
-    admin_key: SecretStr | None = None  # for /metrics and /admin when set
+    admin_key: SecretStr | None = None  # for /admin, which is off without one; when set, also for /metrics
+
+    @field_validator("admin_key")
+    @classmethod
+    def _none_or_long_enough(cls, key: SecretStr | None) -> SecretStr | None:
+        return _long_enough(key) if key is not None and key.get_secret_value() else None
+
+    @model_validator(mode="after")
+    def _admin_key_is_its_own(self) -> AuthSettings:
+        if self.admin_key is not None and self.admin_key in [holder.key for holder in self.keys]:
+            raise ValueError("admin_key is also an API key: its holder could purge and pin answers of every tenant")
+        return self
 
 
 class TelemetrySettings(Section):

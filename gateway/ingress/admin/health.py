@@ -12,7 +12,7 @@ from gateway.ingress.middleware import OPERATION
 from gateway.metrics import Metrics
 
 
-class Admin:
+class Health:
     """``/healthz`` says the process lives; ``/readyz`` says it takes requests. Neither asks Redis or a provider:
     a dead cache must not take a working gateway out of rotation."""
 
