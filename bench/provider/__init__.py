@@ -12,5 +12,16 @@ from bench.provider.config import Faults, ProviderConfig
 from bench.provider.profiles import PROFILES, LatencyProfile
 from bench.provider.records import Call, Fault
 from bench.provider.server import Provider, running_provider
+from bench.provider.truths import Truths
 
-__all__ = ["PROFILES", "Call", "Fault", "Faults", "LatencyProfile", "Provider", "ProviderConfig", "running_provider"]
+__all__ = [
+    "PROFILES",
+    "Call",
+    "Fault",
+    "Faults",
+    "LatencyProfile",
+    "Provider",
+    "ProviderConfig",
+    "Truths",
+    "running_provider",
+]

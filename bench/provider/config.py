@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from bench.provider.profiles import PROFILES, LatencyProfile
+from bench.provider.truths import Truths
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class ProviderConfig:
     time_scale: float = 1.0  # 0.1 = ten times faster; 0 = no delays
     failures: bool = False  # 429, 5xx and hanging calls at the profile's rates
     faults: Faults | None = None  # for every model; None: the defaults of each profile
+    truths: Truths | None = None  # what it knows as a judge of questions and as a rewriter
     api_key: str | None = None  # None: any key, or none, is accepted
     host: str = "127.0.0.1"
     port: int = 0  # 0: a free one

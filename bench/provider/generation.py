@@ -17,6 +17,7 @@ from bench.provider.passages import Prompt, read_prompt, text_of
 from bench.provider.profiles import LatencyProfile, draw_answer_tokens
 from bench.provider.structured import ToolCall, wanted_json, wanted_tool_call
 from bench.provider.tokens import count_tokens, tokenize
+from bench.provider.truths import Truths
 
 TOKENS_PER_MESSAGE = 4  # role and separators in the chat format; 3 more open the answer (OpenAI cookbook)
 
@@ -44,6 +45,7 @@ class Task:
     top_logprobs: int | None
     profile: LatencyProfile
     faults: Faults
+    truths: Truths | None = None
 
     def prompt_tokens(self) -> int:
         tools = self.body.get("tools")
@@ -57,8 +59,11 @@ def generate(task: Task, rng: Random) -> Choice:
     prompt = read_prompt(task.messages)
     asked = text_of(task.messages[-1].get("content"))
     if is_verdict(task.body, asked):
-        word = verdict(asked, rng)
+        word = verdict(asked, rng, task.truths)
         return Choice((word.token,), "length", (word,), None, Composed(word.token))
+    if task.truths is not None and (rewritten := task.truths.rewriting(asked)) is not None:
+        tokens, cut = _cut(tokenize(rewritten), task.max_tokens)
+        return Choice(tokens, "length" if cut else "stop", None, None, Composed(rewritten))
     if call := wanted_tool_call(task.body, prompt.question):
         tokens, cut = _cut(tokenize(call.arguments), task.max_tokens)
         reason = "length" if cut else "stop" if call.forced else "tool_calls"

@@ -5,7 +5,6 @@ Like the measured 1.5B model it leans to Yes; its log-probability margin tells m
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from random import Random
@@ -13,6 +12,8 @@ from typing import Any
 
 from bench.provider.features import features, weight
 from bench.provider.logprobs import TokenLogprob
+from bench.provider.margins import as_token
+from bench.provider.truths import Truths
 
 _LABELLED = re.compile(
     r"^\W*(?:(?:question|질문)\s*[ab12]?|first|second|[ab12])\s*[:.)]\s*(.+)$", re.IGNORECASE | re.MULTILINE
@@ -27,12 +28,12 @@ def is_verdict(body: Mapping[str, Any], text: str) -> bool:
     return limit == 1 and bool(body.get("logprobs")) and "yes or no" in text.lower()
 
 
-def verdict(text: str, rng: Random) -> TokenLogprob:
-    """Yes or No on the last two questions of ``text``, with both probabilities."""
-    margin = 8.0 * (_likeness(*_two_questions(text)) - 0.5) + _LEAN + _NOISE * rng.gauss(0.0, 1.0)
-    yes, no = -math.log1p(math.exp(-margin)), -math.log1p(math.exp(margin))
-    pairs = tuple(sorted((("Yes", yes - 0.01), ("No", no - 0.01)), key=lambda pair: -pair[1]))  # 1 % for other tokens
-    return TokenLogprob(*pairs[0], alternatives=pairs)
+def verdict(text: str, rng: Random, truths: Truths | None = None) -> TokenLogprob:
+    """Yes or No on the last two questions of ``text``, with both probabilities; the truth, where it is known."""
+    one, other = _two_questions(text)
+    if truths is not None and (known := truths.verdict(one, other, rng)) is not None:
+        return known
+    return as_token(8.0 * (_likeness(one, other) - 0.5) + _LEAN + _NOISE * rng.gauss(0.0, 1.0))
 
 
 def _two_questions(text: str) -> tuple[str, str]:

@@ -9,10 +9,12 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from bench.provider.config import FAULTLESS, ProviderConfig
 from bench.provider.profiles import PROFILES
 from bench.provider.server import running_provider
+from bench.provider.truths import Truths, read_meanings
 
 
 def main(argv: Sequence[str]) -> int:
@@ -60,6 +62,9 @@ def _config(arguments: argparse.Namespace) -> ProviderConfig:
         time_scale=arguments.time_scale,
         failures=arguments.faults == "on",
         faults=None if arguments.answer_faults == "on" else FAULTLESS,
+        truths=Truths(read_meanings(arguments.judge_data), noise=arguments.judge_noise)
+        if arguments.judge_data
+        else None,
         api_key=arguments.api_key,
         host=arguments.host,
         port=arguments.port,
@@ -76,6 +81,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--time-scale", type=float, default=1.0, help="0.1 = ten times faster, 0 = no delays (default 1)")
     add("--faults", choices=["on", "off"], default="off", help="429, 5xx and hanging calls (default off)")
     add("--answer-faults", choices=["on", "off"], default="on", help="wrong facts, refusals, rewording (default on)")
+    add(
+        "--judge-data",
+        nargs="+",
+        type=Path,
+        default=[],
+        help="*_groups.jsonl: as a judge it knows which of these are one",
+    )
+    add("--judge-noise", type=float, default=0.0, help="share of its verdicts that are wrong (default 0)")
     add("--seed", type=int, default=0, help="same seed, same answers and times (default 0)")
     add("--api-key", help="refuse other keys (default: any key, or none)")
     add("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")

@@ -110,7 +110,7 @@ class Provider:
         messages = read_messages(body)
         limit = read_count(body, "max_completion_tokens") or read_count(body, "max_tokens")
         top = _top_logprobs(body.get("top_logprobs")) if body.get("logprobs") is True else None
-        task = Task(messages, body, limit, top, profile, self.config.faults_of(profile))
+        task = Task(messages, body, limit, top, profile, self.config.faults_of(profile), self.config.truths)
         job = self._job(http_request, body, [task], self._dice(model, messages))
         with self._recorded(http_request, model, body) as call:
             return await complete(http_request, job, call)

@@ -1,0 +1,61 @@
+"""What the stand-in knows about questions because a bench or a test told it: which are one, what follow-ups mean."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from bench.provider.logprobs import TokenLogprob
+from bench.provider.margins import as_token
+
+_ASKED = re.compile(r"^Follow-up: (.+)$", re.MULTILINE)
+SURE = (5.0, 1.2)  # mean and sd of a judge's margin, in nats, on questions whose meaning it knows
+
+
+@dataclass(frozen=True, slots=True)
+class Truths:
+    """``meanings``: question → label; two questions with one label ask the same. ``noise``: share of verdicts that
+    are the opposite of the truth. ``rewrites``: follow-up → the question it stands for. Keys as ``squeezed``."""
+
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    rewrites: Mapping[str, str] = field(default_factory=dict)
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.noise <= 1:
+            raise ValueError(f"noise must be from 0 to 1, got {self.noise}")
+
+    def verdict(self, one: str, other: str, rng: Random) -> TokenLogprob | None:
+        """Yes or No with its probabilities; None where a question is not known."""
+        labels = [self.meanings.get(squeezed(text)) for text in (one, other)]
+        if None in labels:
+            return None
+        right = rng.random() >= self.noise
+        size = abs(rng.gauss(*SURE))
+        return as_token(size if (labels[0] == labels[1]) == right else -size)
+
+    def rewriting(self, text: str) -> str | None:
+        """The stand-alone question, or the follow-up itself where it is not known; None where none is asked for."""
+        if "stand-alone question" not in text or not (asked := _ASKED.findall(text)):
+            return None
+        follow_up = str(asked[-1])
+        return self.rewrites.get(squeezed(follow_up), follow_up)
+
+
+def squeezed(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def read_meanings(files: Iterable[Path]) -> dict[str, str]:
+    """From ``*_groups.jsonl`` (``q``, ``g``) files."""
+    found: dict[str, str] = {}
+    for path in files:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line) if line.strip() else {}
+            if "q" in row and "g" in row:
+                found[squeezed(row["q"])] = f"{path.name}:{row['g']}"
+    return found
