@@ -17,9 +17,11 @@ from gateway.ingress.admin.door import behind
 from gateway.ingress.admin.health import Health
 from gateway.ingress.answering import Showing
 from gateway.ingress.auth import KeyRing
-from gateway.ingress.middleware import around
+from gateway.ingress.front import Front
+from gateway.ingress.middleware import Around
 from gateway.ingress.relay import Relay
 from gateway.ingress.routes import Endpoints, Surface
+from gateway.logs import AccessLog
 from gateway.metrics import Metrics
 from gateway.routing.deployments import Deployments
 from gateway.routing.router import ANY_MODEL, Router
@@ -29,6 +31,8 @@ from gateway.wiring.upstreams import deployments_of, opened_upstream, prices_of,
 
 log = structlog.get_logger()
 
+IDLE_S = 75.0  # a caller's connection is kept that long
+
 
 @dataclass(slots=True)
 class Gateway:
@@ -37,6 +41,8 @@ class Gateway:
     settings: Settings
     app: web.Application
     metrics: Metrics
+    around: Around
+    endpoints: Endpoints | None = None
     draining: bool = False
 
 
@@ -48,7 +54,10 @@ async def assembled(settings: Settings) -> AsyncIterator[Gateway]:
     """
     async with AsyncExitStack() as stack:
         metrics = Metrics(tuple(m.name for m in settings.models if m.name != ANY_MODEL))
-        gateway = Gateway(settings, _application(settings, metrics), metrics)
+        access = AccessLog(settings.telemetry.log_level, settings.telemetry.log_format)
+        stack.callback(access.close)
+        around = Around(metrics, access)
+        gateway = Gateway(settings, _application(settings, around), metrics, around)
         keys = key_ring_of(settings)
         deployments = Deployments(deployments_of(settings), time.monotonic)
         upstream = await stack.enter_async_context(opened_upstream())
@@ -57,28 +66,36 @@ async def assembled(settings: Settings) -> AsyncIterator[Gateway]:
         relay = Relay(router, metrics, timing=settings.telemetry.server_timing)
         gateway.app.add_routes(Health(keys, metrics, lambda: gateway.draining).routes())
         gateway.app.add_routes(behind(keys, []))
-        gateway.app.add_routes(Endpoints(surface_of(settings), keys, pipeline, relay, metrics).routes())
+        gateway.endpoints = Endpoints(surface_of(settings), keys, pipeline, relay, metrics)
+        gateway.app.add_routes(gateway.endpoints.routes())
         yield gateway
 
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[tuple[Gateway, int]]:
     """A gateway listening on its port (port 0: the one in the result). Leaving the block drains and stops it."""
+    server = settings.server
     async with assembled(settings) as gateway:
         runner = web.AppRunner(
-            gateway.app, handler_cancellation=True, access_log=None, keepalive_timeout=75.0,
-            shutdown_timeout=settings.server.drain_s,
+            gateway.app, handler_cancellation=True, access_log=None, keepalive_timeout=IDLE_S,
+            shutdown_timeout=server.drain_s,
         )  # fmt: skip
         await runner.setup()
-        site = web.TCPSite(runner, settings.host, settings.server.port, backlog=1024)
-        await site.start()
-        port = runner.addresses[0][1]
+        assert gateway.endpoints is not None
+        assert runner.server is not None
+        front = Front(
+            gateway.endpoints.chat, gateway.around, runner.server, max_body=_max_body(settings), body_s=server.body_s,
+            idle_s=IDLE_S,
+        )  # fmt: skip
+        listening = await asyncio.get_running_loop().create_server(front, settings.host, server.port, backlog=1024)
+        port = listening.sockets[0].getsockname()[1]
         log.info("listening", host=settings.host, port=port, models=[m.name for m in settings.models])
         try:
             yield gateway, port
         finally:
             gateway.draining = True
-            await runner.cleanup()
+            listening.close()
+            await asyncio.gather(front.drain(server.drain_s), runner.cleanup())
 
 
 async def serve(settings: Settings) -> None:
@@ -92,10 +109,12 @@ async def serve(settings: Settings) -> None:
         log.info("draining", seconds=settings.server.drain_s)
 
 
-def _application(settings: Settings, metrics: Metrics) -> web.Application:
-    return web.Application(
-        middlewares=[around(metrics)], client_max_size=int(settings.server.max_body_mb * 1024 * 1024)
-    )
+def _application(settings: Settings, around: Around) -> web.Application:
+    return web.Application(middlewares=[around.middleware], client_max_size=_max_body(settings))
+
+
+def _max_body(settings: Settings) -> int:
+    return int(settings.server.max_body_mb * 1024 * 1024)
 
 
 def key_ring_of(settings: Settings) -> KeyRing:

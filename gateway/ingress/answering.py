@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import orjson
 import structlog
-from aiohttp import web
 
 from gateway.cache.inflight import Joined
 from gateway.chat import (
@@ -26,6 +25,7 @@ from gateway.chat import (
 )
 from gateway.errors import GatewayError, UpstreamBroken
 from gateway.ingress import openai
+from gateway.ingress.caller import Caller, Reply
 from gateway.ingress.reply import answer_headers, server_timing
 from gateway.ingress.sse import KEEP_ALIVE, ChatStream, error_frame, served_by_comment
 from gateway.metrics import Metrics
@@ -52,14 +52,14 @@ class Answering:
         self,
         showing: Showing,
         metrics: Metrics,
-        http_request: web.Request,
+        caller: Caller,
         request: ChatRequest,
         ctx: RequestContext,
         began: float,
     ) -> None:
         self._showing = showing
         self._metrics = metrics
-        self._http_request = http_request
+        self._caller = caller
         self._request = request
         self._ctx = ctx
         self._began = began
@@ -67,7 +67,7 @@ class Answering:
         self._first_token_seen = False
         self._joined_late = False
 
-    async def whole(self, joined: Joined) -> web.Response:
+    async def whole(self, joined: Joined) -> Reply:
         answer_id = ""
         try:
             async for batch in joined.batches:
@@ -84,18 +84,19 @@ class Answering:
             self._end(error.code or "error")
             raise
 
-    def _completed(self, event: Closed, answer_id: str) -> web.Response:
+    def _completed(self, event: Closed, answer_id: str) -> Reply:
         opened = self._served()
         body = openai.completion(event.answer, answer_id, self._context(opened))
         headers = self._headers(opened)
         if self._showing.timing:
             headers["server-timing"] = server_timing(self._stages(event), self._elapsed())
         self._end("ok")
-        return web.Response(body=orjson.dumps(body), headers=headers, content_type="application/json")
+        headers["content-type"] = "application/json"
+        return Reply(200, orjson.dumps(body), headers)
 
-    async def stream(self, joined: Joined) -> web.StreamResponse:
+    async def stream(self, joined: Joined) -> None:
         frames = ChatStream(include_usage=self._request.include_usage, timing=self._showing.timing)
-        response: web.StreamResponse | None = None
+        begun = False
         try:
             async with self._listening(joined) as batches:
                 async for batch in batches:
@@ -109,34 +110,36 @@ class Answering:
                         else:
                             opened = self._open(event, joined)
                             frames.opened(opened, self._context(opened))
-                            if response is None:
-                                response = await self._begin_stream(opened)
-                            else:
+                            if begun:
                                 out += served_by_comment(opened)
-                    response = response or await self._begin_early()
+                            else:
+                                await self._begin_stream(opened)
+                                begun = True
+                    if not begun:
+                        await self._begin_early()
+                        begun = True
                     if out:
-                        await response.write(out)
+                        await self._caller.write(out)
                     if batch and isinstance(batch[-1], Closed):
-                        await response.write_eof()
+                        await self._caller.end()
                         self._end("ok")
-                        return response
+                        return
             raise UpstreamBroken("the answer stopped in the middle")
         except GatewayError as error:
             self._end(error.code or "error")
-            if response is None:
+            if not begun:
                 raise
             failure = error
         except (ConnectionError, OSError):
             raise  # the caller has gone
         except Exception:
             self._end("internal_error")
-            if response is None:
+            if not begun:
                 raise
             log.exception("unexpected error", request_id=self._ctx.id)
             failure = GatewayError("the gateway failed; its log has the request id", code="internal_error")
-        await response.write(error_frame(failure))
-        await response.write_eof()
-        return response
+        await self._caller.write(error_frame(failure))
+        await self._caller.end()
 
     @asynccontextmanager
     async def _listening(self, joined: Joined) -> AsyncIterator[AsyncIterator[Sequence[AnswerEvent]]]:
@@ -147,21 +150,19 @@ class Answering:
             async with aclosing(_with_pauses(joined.batches)) as batches:
                 yield batches
 
-    async def _begin_early(self) -> web.StreamResponse:
+    async def _begin_early(self) -> None:
         """Headers before it is known who will answer; from here on an error can only be an event of the stream."""
-        return await self._begin({"x-ocho-served-by": "pending", "x-request-id": self._ctx.id})
+        await self._begin({"x-ocho-served-by": "pending", "x-request-id": self._ctx.id})
 
-    async def _begin_stream(self, opened: Opened) -> web.StreamResponse:
+    async def _begin_stream(self, opened: Opened) -> None:
         headers = self._headers(opened)
         if self._showing.timing:
             headers["server-timing"] = server_timing(self._stages(opened))
-        return await self._begin(headers)
+        await self._begin(headers)
 
-    async def _begin(self, headers: dict[str, str]) -> web.StreamResponse:
+    async def _begin(self, headers: dict[str, str]) -> None:
         headers |= {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-        response = web.StreamResponse(headers=headers)
-        await response.prepare(self._http_request)
-        return response
+        await self._caller.begin(200, headers)
 
     def _open(self, event: Opened, joined: Joined) -> Opened:
         if joined.coalesced and event.cache is CacheOutcome.MISS:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-import uuid
+from collections.abc import Awaitable
 
 import orjson
 import structlog
@@ -13,70 +12,116 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway.errors import BodyTooLarge, GatewayError, InvalidRequest, NotFound
+from gateway.ingress.caller import MODEL as MODEL
+from gateway.ingress.caller import OPERATION as OPERATION
+from gateway.ingress.caller import REQUEST_ID as REQUEST_ID
+from gateway.ingress.caller import Caller, Reply, request_id
+from gateway.logs import AccessLog
 from gateway.metrics import Metrics
 
 log = structlog.get_logger()
 
-REQUEST_ID = web.RequestKey("request_id", str)
-OPERATION = web.RequestKey("operation", str)  # set by handlers: what was asked for, as a bounded word
-MODEL = web.RequestKey("model", str)
-_SAFE_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
-
-def request_id(http_request: web.Request) -> str:
-    """The caller's ``x-request-id`` if it is harmless in a log and a header, else a fresh one."""
-    given = http_request.headers.get("x-request-id", "")
-    return given if _SAFE_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
-
-
-def error_response(error: GatewayError) -> web.Response:
-    headers = {}
+def error_reply(error: GatewayError) -> Reply:
+    headers = {"content-type": "application/json"}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after_s)))
         headers["retry-after-ms"] = str(round(error.retry_after_s * 1000))
-    return web.Response(
-        status=error.status, headers=headers, body=orjson.dumps(error.body()), content_type="application/json"
-    )
+    return Reply(error.status, orjson.dumps(error.body()), headers)
 
 
-def around(metrics: Metrics) -> Middleware:
-    """The one middleware. Errors become OpenAI error bodies here and nowhere else."""
+def error_response(error: GatewayError) -> web.Response:
+    reply = error_reply(error)
+    return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
 
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+
+class Around:
+    """Counts and logs requests. Errors become OpenAI error bodies in this module and nowhere else."""
+
+    def __init__(self, metrics: Metrics, access: AccessLog) -> None:
+        self._metrics = metrics
+        self._access = access
+
+    async def answered(self, caller: Caller, answer: Awaitable[Reply | None]) -> Reply | None:
+        """What ``answer`` comes to for a caller of our own server. Only cancellation is raised."""
         began = time.monotonic()
-        request[REQUEST_ID] = request_id(request)
-        metrics.request_started()
         error_type = ""
+        self._metrics.request_started()
         try:
-            response = await _answered(request, handler)
-            if response.status >= 400:
-                error_type = str(response.status)
-            if not response.prepared:
-                response.headers.setdefault("x-request-id", request[REQUEST_ID])
-            return response
-        except (asyncio.CancelledError, ConnectionResetError):
+            reply = await answer
+            if reply is not None:
+                if reply.status >= 400:
+                    error_type = str(reply.status)
+                reply.headers.setdefault("x-request-id", caller.id)
+            return reply
+        except GatewayError as error:
+            _told(error, caller.id)
+            error_type = str(error.status)
+            reply = error_reply(error)
+            reply.headers["x-request-id"] = caller.id
+            return reply
+        except (asyncio.CancelledError, ConnectionError) as error:
             error_type = "client_left"
-            metrics.client_left()
-            raise
+            self._metrics.client_left()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            return None
+        except Exception:
+            error_type = "500"
+            reply = error_reply(_unexpected(caller.id))
+            reply.headers["x-request-id"] = caller.id
+            return reply
         finally:
-            seconds = time.monotonic() - began
-            operation = request.get(OPERATION, "other")
-            metrics.request_ended(operation, request.get(MODEL, ""), error_type, seconds)
-            log.info(
-                "request", request_id=request[REQUEST_ID], method=request.method, operation=operation,
-                model=request.get(MODEL, ""), seconds=round(seconds, 4), error=error_type,
-            )  # fmt: skip
+            self._ended("POST", caller.id, caller.operation, caller.model, error_type, time.monotonic() - began)
 
-    return middleware
+    @property
+    def middleware(self) -> Middleware:
+        """The same for requests that aiohttp's server took."""
+
+        @web.middleware
+        async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+            began = time.monotonic()
+            request[REQUEST_ID] = request_id(request.headers)
+            self._metrics.request_started()
+            error_type = ""
+            try:
+                response = await _answered(request, handler)
+                if response.status >= 400:
+                    error_type = str(response.status)
+                if not response.prepared:
+                    response.headers.setdefault("x-request-id", request[REQUEST_ID])
+                return response
+            except (asyncio.CancelledError, ConnectionResetError):
+                error_type = "client_left"
+                self._metrics.client_left()
+                raise
+            finally:
+                operation, model = request.get(OPERATION, "other"), request.get(MODEL, "")
+                seconds = time.monotonic() - began
+                self._ended(request.method, request[REQUEST_ID], operation, model, error_type, seconds)
+
+        return middleware
+
+    def _ended(self, method: str, id: str, operation: str, model: str, error_type: str, seconds: float) -> None:
+        self._metrics.request_ended(operation, model, error_type, seconds)
+        self._access.request(id, method, operation, model, seconds, error_type)
+
+
+def _told(error: GatewayError, id: str) -> None:
+    if error.status >= 500:
+        log.warning("request failed", request_id=id, error=str(error), code=error.code)
+
+
+def _unexpected(id: str) -> GatewayError:
+    log.exception("unexpected error", request_id=id)
+    return GatewayError("the gateway failed; its log has the request id", code="internal_error")
 
 
 async def _answered(http_request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(http_request)
     except GatewayError as error:
-        if error.status >= 500:
-            log.warning("request failed", request_id=http_request[REQUEST_ID], error=str(error), code=error.code)
+        _told(error, http_request[REQUEST_ID])
         return error_response(error)
     except web.HTTPRequestEntityTooLarge:
         return error_response(BodyTooLarge("the body is larger than this gateway accepts (server.max_body_mb)"))
@@ -96,8 +141,7 @@ async def _answered(http_request: web.Request, handler: Handler) -> web.StreamRe
     except ConnectionResetError:
         raise
     except Exception:
-        log.exception("unexpected error", request_id=http_request[REQUEST_ID])
-        return error_response(GatewayError("the gateway failed; its log has the request id", code="internal_error"))
+        return error_response(_unexpected(http_request[REQUEST_ID]))
 
 
 def _with_status(error: GatewayError, status: int) -> GatewayError:

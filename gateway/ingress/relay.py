@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aiohttp import web
-
 from gateway.chat import CacheOutcome, RequestContext, ServedBy
 from gateway.errors import UpstreamError
+from gateway.ingress.caller import Caller, Reply
 from gateway.ingress.reply import server_timing
 from gateway.ingress.sse import error_frame
 from gateway.metrics import Metrics
@@ -27,15 +26,16 @@ class Relay:
         self._metrics = metrics
         self._timing = timing
 
-    async def pass_on(
-        self, http_request: web.Request, sent: Outgoing, ctx: RequestContext, began: float
-    ) -> web.StreamResponse:
-        """Send the request to a deployment of its model and the reply back as it comes. Raises UpstreamError."""
+    async def pass_on(self, caller: Caller, sent: Outgoing, ctx: RequestContext, began: float) -> Reply | None:
+        """Send the request to a deployment of its model and the reply back as it comes. Raises UpstreamError.
+
+        A reply that goes out in pieces is sent when this returns; it is None then.
+        """
         outcome = "client_left"  # unless it ends otherwise
         try:
-            response = await self._passed_on(http_request, sent, ctx, began)
-            outcome = "ok" if response.status < 400 else str(response.status)
-            return response
+            status, reply = await self._passed_on(caller, sent, ctx, began)
+            outcome = "ok" if status < 400 else str(status)
+            return reply
         except UpstreamError as error:
             outcome = error.code or "error"
             raise
@@ -47,66 +47,61 @@ class Relay:
                 )
 
     async def _passed_on(
-        self, http_request: web.Request, sent: Outgoing, ctx: RequestContext, began: float
-    ) -> web.StreamResponse:
+        self, caller: Caller, sent: Outgoing, ctx: RequestContext, began: float
+    ) -> tuple[int, Reply | None]:
         passing = await self._router.forward(sent, ctx)
         try:
             reply = passing.reply
             ctx.timings.record("upstream_headers", ctx.timings.clock() - began)
-            headers = _headers(reply, passing.attempt) | {"x-request-id": ctx.id}
+            headers = _headers(reply, passing.attempt)
+            headers["x-request-id"] = ctx.id
             if self._timing:
                 headers["server-timing"] = server_timing(ctx.timings.stages)
-            if str(reply.headers.get("content-type", "")).startswith("text/event-stream"):
-                return await self._stream(http_request, sent, ctx, reply, headers, began)
-            whole = bytearray()
+            if headers.get("content-type", "").startswith("text/event-stream"):
+                await self._stream(caller, sent, ctx, reply, headers, began)
+                return reply.status, None
+            whole = await reply.read()
             while piece := await reply.read():
                 whole += piece
                 if len(whole) > WHOLE_BYTES:
-                    return await self._large(http_request, reply, headers, whole)
-            return web.Response(status=reply.status, headers=headers, body=bytes(whole))
+                    await self._large(caller, reply, headers, whole)
+                    return reply.status, None
+            return reply.status, Reply(reply.status, whole, headers)
         finally:
             passing.close()
 
-    async def _large(
-        self, http_request: web.Request, reply: Forwarded, headers: Mapping[str, str], began_with: bytearray
-    ) -> web.StreamResponse:
-        response = web.StreamResponse(status=reply.status, headers=headers)
-        await response.prepare(http_request)
-        await response.write(began_with)
+    async def _large(self, caller: Caller, reply: Forwarded, headers: Mapping[str, str], began_with: bytes) -> None:
+        await caller.begin(reply.status, headers)
+        await caller.write(began_with)
         try:
             while piece := await reply.read():
-                await response.write(piece)
+                await caller.write(piece)
         except UpstreamError:  # the caller must not take the part for the whole
-            response.force_close()
-            if http_request.transport is not None:
-                http_request.transport.abort()
-            return response
-        await response.write_eof()
-        return response
+            caller.cut()
+            return
+        await caller.end()
 
     async def _stream(
         self,
-        http_request: web.Request,
+        caller: Caller,
         sent: Outgoing,
         ctx: RequestContext,
         reply: Forwarded,
-        headers: Mapping[str, str],
+        headers: dict[str, str],
         began: float,
-    ) -> web.StreamResponse:
-        response = web.StreamResponse(status=reply.status, headers=headers)
-        response.headers["cache-control"] = "no-cache"
-        await response.prepare(http_request)
+    ) -> None:
+        headers["cache-control"] = "no-cache"
+        await caller.begin(reply.status, headers)
         first: float | None = None
         try:
             while piece := await reply.read():
                 if first is None and reply.content_seen:
                     first = ctx.timings.clock() - began
                     self._metrics.first_token(sent.model, CacheOutcome.BYPASS, ServedBy.MODEL, first)
-                await response.write(piece)
+                await caller.write(piece)
         except UpstreamError as error:
-            await response.write(error_frame(error))
-        await response.write_eof()
-        return response
+            await caller.write(error_frame(error))
+        await caller.end()
 
 
 def _headers(reply: Forwarded, attempt: Attempt) -> dict[str, str]:

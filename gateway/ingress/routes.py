@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -14,11 +14,11 @@ from aiohttp import web
 
 from gateway.chat import Json, RequestContext, Tenant
 from gateway.clock import Deadline, Timings
-from gateway.errors import BodyTooLarge, InvalidRequest, NotFound, UnknownModel
+from gateway.errors import NotFound, UnknownModel
 from gateway.ingress import openai
 from gateway.ingress.answering import Answering, Showing
 from gateway.ingress.auth import KeyHolder, KeyRing
-from gateway.ingress.middleware import MODEL, OPERATION, REQUEST_ID
+from gateway.ingress.caller import MODEL, OPERATION, REQUEST_ID, Caller, Reply, WebCaller
 from gateway.ingress.relay import Relay
 from gateway.ingress.wishes import Wishes, wishes_of
 from gateway.metrics import Metrics
@@ -57,13 +57,13 @@ class Endpoints:
 
     def routes(self) -> list[web.RouteDef]:
         table = [
-            web.post("/v1/chat/completions", self.chat),
+            web.post("/v1/chat/completions", self.web_chat),
             web.get("/v1/models", self.models),
             web.get("/v1/models/{model:.+}", self.model),
-            web.post("/openai/v1/chat/completions", self.chat),
+            web.post("/openai/v1/chat/completions", self.web_chat),
             web.get("/openai/v1/models", self.models),
             web.get("/openai/v1/models/{model:.+}", self.model),
-            web.post("/openai/deployments/{deployment}/chat/completions", self.chat),
+            web.post("/openai/deployments/{deployment}/chat/completions", self.web_chat),
             web.post("/openai/deployments/{deployment}/{operation:.+}", self.deployment_relay),
             web.get("/openai/models", self.models),
             web.get("/openai/models/{model:.+}", self.model),
@@ -72,29 +72,39 @@ class Endpoints:
             table += [web.route(method, prefix + "{path:.+}", self.other) for method in RELAYED_METHODS]
         return table
 
-    async def chat(self, http_request: web.Request) -> web.StreamResponse:
-        """One chat completion: through the pipeline if anything there can better it, else as bytes."""
+    async def web_chat(self, http_request: web.Request) -> web.StreamResponse:
+        caller = WebCaller(http_request, self._surface.body_s)
+        return caller.response(await self.chat(caller, http_request.match_info.get("deployment")))
+
+    async def chat(self, caller: Caller, path_model: str | None) -> Reply | None:
+        """One chat completion: through the pipeline if anything there can better it, else as bytes.
+
+        ``path_model``: the model that an Azure path names. None: the answer went out in pieces.
+        """
         began = time.monotonic()
-        holder = self._enter(http_request, "chat")
-        raw = await self._body(http_request)
+        caller.operation = "chat"
+        holder = self._keys.holder(caller.headers)
+        raw = await caller.body()
         body = openai.parse_object(raw)
-        path_model = http_request.match_info.get("deployment")
         had_wishes = "ocho" in body
-        wishes = wishes_of(http_request.headers, body)
+        wishes = wishes_of(caller.headers, body)
         request = openai.parse_chat(body, path_model)
-        http_request[MODEL] = request.requested_model
+        caller.model = request.requested_model
         promise_s = self._pipeline.promise_s(request.requested_model)
-        ctx = self._context(http_request, holder.tenant, wishes, promise_s)
+        ctx = self._context(caller.id, caller.headers, holder.tenant, wishes, promise_s)
         if not self._pipeline.improves(ctx, request.requested_model):
             untouched = raw if not had_wishes and path_model is None else orjson.dumps(request.body)
             sent = Outgoing(
                 "POST", "chat/completions", "", request.requested_model, untouched, request.body, "application/json",
                 request.stream,
             )  # fmt: skip
-            return await self._relay.pass_on(http_request, sent, ctx, began)
-        answering = Answering(self._surface.showing, self._metrics, http_request, request, ctx, began)
+            return await self._relay.pass_on(caller, sent, ctx, began)
+        answering = Answering(self._surface.showing, self._metrics, caller, request, ctx, began)
         async with self._pipeline.answer(ctx, request, holder.key_id) as joined:
-            return await (answering.stream(joined) if request.stream else answering.whole(joined))
+            if request.stream:
+                await answering.stream(joined)
+                return None
+            return await answering.whole(joined)
 
     async def deployment_relay(self, http_request: web.Request) -> web.StreamResponse:
         """Azure's ``/openai/deployments/{deployment}/{operation}``: the path names the model."""
@@ -135,7 +145,7 @@ class Endpoints:
             http_request[MODEL] = openai.model_of({}, path_model)
         if not http_request.can_read_body and path not in POST_ONLY:
             return await self._forward(http_request, holder, path, path_model or "", None, None)
-        raw = await self._body(http_request)
+        raw = await WebCaller(http_request, self._surface.body_s).body()
         body: dict[str, Any] | None = None
         if path in POST_ONLY or _content_type(http_request).lower().startswith("application/json"):
             body = openai.parse_object(raw)
@@ -162,27 +172,17 @@ class Endpoints:
             content_type="application/json" if path in POST_ONLY else _content_type(http_request),
             streamed=bool((body or {}).get("stream")),
         )
-        ctx = self._context(http_request, holder.tenant, wishes_of(http_request.headers, {}))
-        return await self._relay.pass_on(http_request, sent, ctx, time.monotonic())
+        headers = http_request.headers
+        ctx = self._context(http_request[REQUEST_ID], headers, holder.tenant, wishes_of(headers, {}))
+        caller = WebCaller(http_request, self._surface.body_s)
+        return caller.response(await self._relay.pass_on(caller, sent, ctx, time.monotonic()))
 
     def _enter(self, http_request: web.Request, operation: str) -> KeyHolder:
         http_request[OPERATION] = operation
         return self._keys.holder(http_request.headers)
 
-    async def _body(self, http_request: web.Request) -> bytes:
-        """The whole body. The server itself never times out on a slowly sent one, so this does."""
-        if (http_request.content_length or 0) > http_request.client_max_size:
-            raise BodyTooLarge("the body is larger than this gateway accepts (server.max_body_mb)")
-        try:
-            async with asyncio.timeout(self._surface.body_s):
-                return await http_request.read()
-        except TimeoutError:
-            error = InvalidRequest("the body did not arrive in time", code="request_timeout")
-            error.status = 408
-            raise error from None
-
     def _context(
-        self, http_request: web.Request, tenant: Tenant, wishes: Wishes, promise_s: float | None = None
+        self, id: str, headers: Mapping[str, str], tenant: Tenant, wishes: Wishes, promise_s: float | None = None
     ) -> RequestContext:
         """``promise_s``: what the model promises. A caller's deadline then moves the promise, not the end of all work:
         an answer that is not ready by then is replaced, not cut off."""
@@ -190,7 +190,7 @@ class Endpoints:
         if promise_s is None:
             total_s = min(wishes.deadline_s or total_s, total_s)
         return RequestContext(
-            id=http_request[REQUEST_ID],
+            id=id,
             tenant=tenant,
             deadline=Deadline.after(total_s),
             promise=Deadline.after(wishes.deadline_s or promise_s) if promise_s is not None else None,
@@ -198,8 +198,8 @@ class Endpoints:
             wishes=wishes.cache,
             timings=Timings(),
             trace_headers={
-                "x-request-id": http_request[REQUEST_ID],
-                **{n: v for n in HANDED_ON if _HARMLESS.fullmatch(v := http_request.headers.get(n, ""))},
+                "x-request-id": id,
+                **{n: v for n in HANDED_ON if (v := headers.get(n)) and _HARMLESS.fullmatch(v)},
             },
         )
 

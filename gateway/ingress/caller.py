@@ -1,0 +1,136 @@
+"""Who asked, whichever server took the request: what they sent, and the way the answer goes to them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from aiohttp import web
+
+from gateway.errors import BodyTooLarge, InvalidRequest
+
+_SAFE_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer that goes out in one piece."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
+
+
+class Caller(Protocol):
+    """One request. Either a handler returns a ``Reply``, or it begins one here and sends it piece by piece."""
+
+    operation: str  # what was asked for, as a bounded word
+    model: str
+
+    @property
+    def id(self) -> str:
+        """For logs, headers and upstream."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Asked with lower-case names."""
+
+    async def body(self) -> bytes:
+        """Raises BodyTooLarge, InvalidRequest."""
+
+    async def begin(self, status: int, headers: Mapping[str, str]) -> None: ...
+
+    async def write(self, data: bytes | bytearray) -> None:
+        """Raises ConnectionError when the caller has gone."""
+
+    async def end(self) -> None: ...
+
+    def cut(self) -> None:
+        """Break off, so that nobody takes what was sent for the whole."""
+
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """The caller's ``x-request-id`` if it is harmless in a log and a header, else a fresh one."""
+    given = headers.get("x-request-id")
+    if given is not None and _SAFE_ID.fullmatch(given):
+        return given
+    return f"req_{random.getrandbits(128):032x}"
+
+
+REQUEST_ID = web.RequestKey("request_id", str)
+OPERATION = web.RequestKey("operation", str)  # set by handlers: what was asked for, as a bounded word
+MODEL = web.RequestKey("model", str)
+
+
+class WebCaller:
+    """``Caller`` over aiohttp's server."""
+
+    def __init__(self, http_request: web.Request, body_s: float) -> None:
+        self._request = http_request
+        self._body_s = body_s
+        self._response: web.StreamResponse | None = None
+
+    @property
+    def id(self) -> str:
+        return self._request[REQUEST_ID]
+
+    @property
+    def operation(self) -> str:
+        return str(self._request.get(OPERATION, "other"))
+
+    @operation.setter
+    def operation(self, operation: str) -> None:
+        self._request[OPERATION] = operation
+
+    @property
+    def model(self) -> str:
+        return str(self._request.get(MODEL, ""))
+
+    @model.setter
+    def model(self, model: str) -> None:
+        self._request[MODEL] = model
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._request.headers
+
+    async def body(self) -> bytes:
+        """The server itself never times out on a slowly sent body, so this does."""
+        if (self._request.content_length or 0) > self._request.client_max_size:
+            raise BodyTooLarge("the body is larger than this gateway accepts (server.max_body_mb)")
+        try:
+            async with asyncio.timeout(self._body_s):
+                return await self._request.read()
+        except TimeoutError:
+            error = InvalidRequest("the body did not arrive in time", code="request_timeout")
+            error.status = 408
+            raise error from None
+
+    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        self._response = web.StreamResponse(status=status, headers=headers)
+        await self._response.prepare(self._request)
+
+    async def write(self, data: bytes | bytearray) -> None:
+        await self._begun().write(data)
+
+    async def end(self) -> None:
+        await self._begun().write_eof()
+
+    def cut(self) -> None:
+        self._begun().force_close()
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+    def response(self, reply: Reply | None) -> web.StreamResponse:
+        """What aiohttp wants back from a handler: ``reply``, or the one that was begun."""
+        if reply is None:
+            return self._begun()
+        return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
+
+    def _begun(self) -> web.StreamResponse:
+        assert self._response is not None  # begin() comes before write(), end() and cut()
+        return self._response
