@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import combinations
 
 from gateway.facts.quantities import Quantity, comparable, equal
 from gateway.facts.signature import Facts, FactSignature, signature
 from gateway.facts.words import overlap, unshared
 
-SHARED_WITH_FACTS = 0.34  # words of the shorter answer found in the longer one, where a quantity or a code agrees too
+SHARED_WITH_FACTS = 0.2  # words of the shorter answer found in the longer one, where a quantity or a code agrees too
+_DURATIONS = frozenset({"minute", "day", "workday", "month"})
 SHARED_ALONE = 0.65  # … where nothing else does
 
 
@@ -53,11 +55,13 @@ def _contradictions(one: FactSignature, other: FactSignature) -> list[str]:
     found = []
     mine, theirs = missing(one.lead, other.whole), missing(other.lead, one.whole)
     if (
-        any(comparable(a, b) for a in mine for b in theirs)
+        any(comparable(a, b) or {a.kind, b.kind} <= _DURATIONS for a in mine for b in theirs)
         or _answered_otherwise(mine, one, other)
         or _answered_otherwise(theirs, other, one)
     ):
         found.append("numbers")
+    if _swapped(one.lead, other.lead):
+        found.append("what the numbers are of")
     if _apart(one.lead.codes - other.whole.codes, other.lead.codes - one.whole.codes):
         found.append("codes")
     if _exclusive(one, other):
@@ -94,6 +98,22 @@ def _answered_otherwise(lost: list[Quantity], one: FactSignature, other: FactSig
         and len(lost) == len(one.lead.quantities)
         and any(a.kind == b.kind and a.kind for a in lost for b in other.lead.quantities)
     )
+
+
+def _swapped(one: Facts, other: Facts) -> bool:
+    """Two quantities of one kind stand for each other's things: lodging 120 and meals 30, or the other way round."""
+    for i, j in combinations(range(len(one.quantities)), 2):
+        if one.quantities[i].kind != one.quantities[j].kind or equal(one.quantities[i], one.quantities[j]):
+            continue
+        at = [[k for k, q in enumerate(other.quantities) if equal(one.quantities[n], q)] for n in (i, j)]
+        if [len(found) for found in at] != [1, 1]:
+            continue
+        mine, theirs = (one.about[i], one.about[j]), (other.about[at[0][0]], other.about[at[1][0]])
+        straight = len(mine[0] & theirs[0]) + len(mine[1] & theirs[1])
+        crossed = len(mine[0] & theirs[1]) + len(mine[1] & theirs[0])
+        if crossed > straight:
+            return True
+    return False
 
 
 def _apart(mine: frozenset[str], theirs: frozenset[str]) -> bool:
@@ -144,12 +164,15 @@ def _doubts(one: FactSignature, other: FactSignature) -> list[str]:
         found.append("polarity")
     if found:
         return found
-    agreed = bool(one.lead.quantities and other.lead.quantities) or bool(one.lead.codes & other.lead.codes)
+    shared = sum(any(equal(q, other_q) for other_q in other.lead.quantities) for q in one.lead.quantities)
+    agreed = shared > 0 or bool(one.lead.codes & other.lead.codes)
     if one.korean != other.korean:
         return [] if agreed or _shared_concepts(one, other) else ["language"]
+    if shared > 1 or _shared_concepts(one, other) > 1 or (one.steps and len(one.steps) == len(other.steps)):
+        return []
     if agreed:
-        return [] if overlap(one.lead.words, other.whole.words) >= SHARED_WITH_FACTS or (
-            overlap(other.lead.words, one.whole.words) >= SHARED_WITH_FACTS) else ["words"]  # fmt: skip
+        kept = max(_kept(a.lead.words, unshared(a.lead.words, b.whole.words)) for a, b in ((one, other), (other, one)))
+        return [] if kept >= SHARED_WITH_FACTS else ["words"]
     lost, gained = unshared(one.lead.words, other.whole.words), unshared(other.lead.words, one.whole.words)
     if lost and gained:
         enough = min(_kept(one.lead.words, lost), _kept(other.lead.words, gained)) >= SHARED_ALONE
@@ -159,7 +182,7 @@ def _doubts(one: FactSignature, other: FactSignature) -> list[str]:
 
 
 def _kept(words: frozenset[str], lost: frozenset[str]) -> float:
-    return 1 - len(lost) / len(words) if words else 0.0
+    return 1 - len(lost) / len(words) if words else 1.0
 
 
 _TELLING = frozenset(
@@ -180,5 +203,6 @@ def _named_by_one(one: FactSignature, other: FactSignature) -> bool:
     return False
 
 
-def _shared_concepts(one: FactSignature, other: FactSignature) -> bool:
-    return any(mine & other.lead.concepts.get(group, frozenset()) for group, mine in one.lead.concepts.items())
+def _shared_concepts(one: FactSignature, other: FactSignature) -> int:
+    """Groups in which both answering sentences name the same."""
+    return sum(bool(mine & other.lead.concepts.get(group, frozenset())) for group, mine in one.lead.concepts.items())

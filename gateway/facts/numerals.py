@@ -41,48 +41,9 @@ _OTHER_WORDS = {"반년": (6, "month"), "반나절": (0.5, "day"), "반일": (0.
 _UNDER_TWENTY = """
     zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
     eighteen nineteen"""
-_UNDER_TWENTY = """
-    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-    eighteen nineteen"""
 _ONES = {name: number for number, name in enumerate(_UNDER_TWENTY.split())}
-_TENS = {"열": 10, "스물": 20, "스무": 20, "서른": 30, "마흔": 40, "쉰": 50, "예순": 60}
-_DAYS = {
-    "하루": 1,
-    "이틀": 2,
-    "사흘": 3,
-    "나흘": 4,
-    "닷새": 5,
-    "엿새": 6,
-    "이레": 7,
-    "여드레": 8,
-    "아흐레": 9,
-    "열흘": 10,
-    "보름": 15,
-}
-_OTHER_WORDS = {"반년": (6, "month"), "반나절": (0.5, "day"), "반일": (0.5, "day"), "무제한": (1e12, "")}
-_UNDER_TWENTY = """
-    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-    eighteen nineteen"""
-_ONES = {name: number for number, name in enumerate(_UNDER_TWENTY.split())}
-_TENS = {"열": 10, "스물": 20, "스무": 20, "서른": 30, "마흔": 40, "쉰": 50, "예순": 60}
-_DAYS = {
-    "하루": 1,
-    "이틀": 2,
-    "사흘": 3,
-    "나흘": 4,
-    "닷새": 5,
-    "엿새": 6,
-    "이레": 7,
-    "여드레": 8,
-    "아흐레": 9,
-    "열흘": 10,
-    "보름": 15,
-}
-_OTHER_WORDS = {"반년": (6, "month"), "반나절": (0.5, "day"), "반일": (0.5, "day"), "무제한": (1e12, "")}
-_ONES = {name: number for number, name in enumerate(
-    ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"])}  # fmt: skip
-_TENS = {name: number * 10 for number, name in enumerate(
-    "twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)}  # noqa: SIM905  # fmt: skip
+_FROM_TWENTY = "twenty thirty forty fifty sixty seventy eighty ninety"
+_TENS = {name: 10 * number for number, name in enumerate(_FROM_TWENTY.split(), start=2)}
 _ORDINALS = {
     "first": 1,
     "second": 2,
@@ -97,9 +58,9 @@ _ORDINALS = {
 _BIG = {"hundred": 100, "thousand": 1_000, "million": 1_000_000, "billion": 1_000_000_000}
 _ENGLISH_TIMES = {"once": 1, "twice": 2, "thrice": 3}
 
-_DIGITS = re.compile(
-    r"(?<![\d.])(?<![a-z]-)(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?(?:\s?(k|thousand|million|billion)\b|((?:\s?\d{0,3}(?:,?\d{3})*\s?[십백천만억조])*))"
-)
+_WORDED = r"k|thousand|million|billion"
+_LIFTED = r"(?:\s?\d{0,3}(?:,?\d{3})*\s?[십백천만억조])*(?:(?<=[만억])\s?\d{1,4}(?=\s?원))?"
+_DIGITS = re.compile(rf"(?<![\d.])(?<![a-z]-)(\d{{1,3}}(?:,\d{{3}})+|\d+)(\.\d+)?(?:\s?({_WORDED})\b|({_LIFTED}))")
 _SCALED = re.compile(r"([\d,]*)\s?([십백천만억조])")
 _TAIL = re.compile(r"\d{1,4}$")
 _NATIVE_RE = re.compile(
@@ -112,7 +73,7 @@ _SINO_RE = re.compile(
 )
 _SMALL = "|".join([*_ONES, *_TENS])
 _ENGLISH_RE = re.compile(
-    rf"\b(?:(?:{_SMALL})(?:[ -](?:{_SMALL}|{'|'.join(_BIG)}|and (?:{_SMALL})))*"
+    rf"\b(?:(?:{_SMALL})(?:[ -](?:{_SMALL}|{'|'.join(_BIG)}|(?<=hundred )and (?:{_SMALL})))*"
     rf"|(?:a|one) (?:{'|'.join(_BIG)}|dozen|couple(?: of)?)|dozen|{'|'.join(_ENGLISH_TIMES)})\b"
     r"|\b(?:a|an)(?= (?:day|week|month|year|hour|minute)\b)|\bhalf(?: an?)?(?=[ -](?:day|hour|year|month))"
     rf"|\b(?:{'|'.join(_ORDINALS)})\b(?= (?:time|day|floor|month|year|of\b))"

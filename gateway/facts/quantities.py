@@ -62,7 +62,8 @@ _MIN_BEFORE = pattern("min_before", after=r"(?: (?:the|a|an))?\s*$")
 _BEFORE = pattern("before", r"\s?")
 _AFTER = pattern("after", r"\s?")
 _RANGE = re.compile(r"\s?(?:~|-|–|—|∼|에서|부터|내지|to|and|or|또는)\s?")
-_AND_HALF = re.compile(r"\s?반(?![가-힣])|\s?반(?=[이을의])| and a half")
+_AND_HALF = re.compile(r"\s?반(?![가-힣])|\s?반(?=[이을의입])| and a half")
+_ONCE = re.compile(r"(\d\s?(?:일|주|개월|달|년|시간)에 )((?:한|1) ?(?:번|회))")  # every 90 days, said as once in 90
 _HALF = re.compile(r"(?<![가-힣])절반|\bhalf (?:of|the|their|its|your)|\bone half\b")
 
 
@@ -73,15 +74,21 @@ def rates(text: str) -> frozenset[str]:
 
 def quantities(text: str) -> tuple[Quantity, ...]:
     """In the order of the text, which is folded (NFKC, lower case)."""
+    return tuple(quantity for _, quantity in located(text))
+
+
+def located(text: str) -> list[tuple[int, Quantity]]:
+    """(position, quantity) in the order of the text."""
     found: list[tuple[int, Quantity]] = []
     text = _mask(text, _dates(text, found))
     text = _mask(text, _clocks(text, found))
+    text = _ONCE.sub(lambda m: m[1] + " " * len(m[2]), text)
     for _, rate in _RATE_RES:
         text = rate.sub(lambda m: " " * len(m[0]), text)
     for match in _HALF.finditer(text):
         found.append((match.start(), Quantity("percent", 50)))
     found += _numbers(text)
-    return tuple(quantity for _, quantity in sorted(found, key=lambda pair: pair[0]))
+    return sorted(found, key=lambda pair: pair[0])
 
 
 @dataclass(slots=True)

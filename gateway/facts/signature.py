@@ -7,16 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from itertools import pairwise
 
 from gateway.facts.polarity import denies, yes_no
-from gateway.facts.quantities import Quantity, quantities, rates
+from gateway.facts.quantities import Quantity, located, rates
 from gateway.facts.tables import listed
 from gateway.facts.text import read
 from gateway.facts.words import words
 
 _HANGUL = re.compile(r"[가-힣]")
 _LINK = re.compile(
-    r"[\w.+-]+@[\w-]+\.[\w.]+|https?://\S+|\b[\w-]+(?:\.[\w-]+)*\.(?:com|net|org|kr|io|co|example|internal)\b(?:/\S*)?"
+    r"[\w.+-]+@[\w-]+\.[\w.]+|https?://[^\s가-힣]+"
+    r"|\b[\w-]+(?:\.[\w-]+)*\.(?:com|net|org|kr|io|co|example|internal)\b(?:/[^\s가-힣]*)?",
+    re.ASCII,
 )
 _CODE = re.compile(r"\b(?=[a-z\d_-]*[a-z])(?=[a-z\d_-]*\d)[a-z\d]+(?:[-_][a-z\d]+)*\b")
 _UNIT_CODE = re.compile(r"^\d+(?:st|nd|rd|th|k|gb|mb|tb|kg|km|cm|m|h|hr|hrs|am|pm|d|p)$|^(?:doc|fy)\d+$")
@@ -38,6 +41,7 @@ class Facts:
     codes: frozenset[str]  # addresses, identifiers, product names, acronyms
     concepts: Mapping[str, frozenset[str]]  # group → those of its concepts that are named
     words: frozenset[str]  # content stems: of one language
+    about: tuple[frozenset[str], ...] = ()  # per quantity, the words since the one before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,16 @@ def _facts(text: str, names: frozenset[str], korean: bool) -> Facts:
     rest = _LINK.sub(" ", text)
     codes = {code for code in _CODE.findall(rest) if not _UNIT_CODE.match(code)}
     named = {name for name in names if re.search(rf"(?<![a-z]){re.escape(name)}(?![a-z])", rest)}
-    return Facts(quantities(rest), rates(rest), frozenset(links | codes | named), _concepts(text), words(rest))
+    found = located(rest)
+    ends = [0, *(at for at, _ in found)]
+    return Facts(
+        quantities=tuple(quantity for _, quantity in found),
+        rates=rates(rest),
+        codes=frozenset(links | codes | named),
+        concepts=_concepts(text),
+        words=words(rest),
+        about=tuple(words(rest[start:end]) for start, end in pairwise(ends)),
+    )
 
 
 def _names(text: str, korean: bool) -> frozenset[str]:

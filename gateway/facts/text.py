@@ -11,9 +11,7 @@ from gateway.facts.tables import pattern
 
 _CITATION = re.compile(r"\s*\[doc\d+\]|\s*【[^】]*】|\s*\[\d{1,2}\](?!\()", re.IGNORECASE)
 _MARKUP = re.compile(r"\*\*|__|`|^#{1,6}\s+|^>\s?", re.MULTILINE)
-_SENTENCE_END = re.compile(
-    r"(?<=[.!?。])(?<!\b[a-z]\.)(?<!\d\.)(?<!no\.)(?<!vs\.)\s+|(?<=다\.)(?=[가-힣])|\n+", re.IGNORECASE
-)
+_SENTENCE_END = re.compile(r"(?<=[.!?。])(?<!\b[a-z]\.)(?<!no\.)(?<!vs\.)\s+|(?<=다\.)(?=[가-힣])|\n+", re.IGNORECASE)
 _ITEM = re.compile(r"^\s*(?:(\d{1,2})[.)]|[①②③④⑤⑥⑦⑧⑨]|[-*•·])\s+")
 _FILLER = pattern("filler", "^")
 REFUSAL = pattern("refusals")
@@ -35,13 +33,18 @@ def read(text: str) -> Read:
     lines = [line for line in plain.splitlines() if line.strip()]
     numbered = [line[m.end() :].strip() for line in lines if (m := _ITEM.match(line)) and m[0].strip()[0] not in "-*•·"]
     sentences = [s for line in lines for s in _sentences(line)]
-    lead = _lead(sentences)
+    listed = [line for line in lines if _ITEM.match(line)]
+    lead = _lead([", ".join(map(_bare, listed))] if lines and lines[0] in listed else sentences)
     refuses = bool(REFUSAL.search(lead)) or bool(sentences and REFUSAL.search(sentences[0]))
     return Read(" ".join(sentences).casefold(), lead.casefold(), tuple(i.casefold() for i in numbered), refuses)
 
 
+def _bare(line: str) -> str:
+    return _ITEM.sub("", line).strip()
+
+
 def _sentences(line: str) -> list[str]:
-    line = _ITEM.sub("", line)
+    line = _bare(line)
     return [part.strip() for part in _SENTENCE_END.split(line) if part and part.strip()]
 
 
