@@ -127,7 +127,19 @@ class Metrics:
             (), (-30, -10, -5, -2, -1, -0.5, 0, 0.5, 1, 2, 3, 4, 5),
         )  # fmt: skip
         self._deployment_state = gauge(
-            "ocho_deployment_state", "0 healthy, 1 probing, 2 set aside after failures.", ("deployment",)
+            "ocho_deployment_state",
+            "0 healthy, 1 worth one probe, 2 set aside; as it is at the scrape.",
+            ("deployment",),
+        )
+        self._deployment_calls = gauge(
+            "ocho_deployment_calls", "Calls under way at a deployment; as it is at the scrape.", ("deployment",)
+        )
+        self._deployment_limit = gauge(
+            "ocho_deployment_limit", "Calls that a deployment is given at once; +Inf until it was congested.",
+            ("deployment",),
+        )  # fmt: skip
+        self._overloaded = counter(
+            "ocho_overload_refusals", "Requests refused because no deployment had room for them in time.", ("model",)
         )
         self._sources = histogram(
             "ocho_retrieval_source_duration_seconds", "Document sources.", ("source", "outcome"), STAGE_BUCKETS
@@ -229,8 +241,16 @@ class Metrics:
         self._deadlines.labels("met" if margin_s >= 0 else "missed", degraded_to).inc()
         self._deadline_margin.observe(margin_s)
 
-    def deployment_state(self, deployment: str, state: int) -> None:
-        self._deployment_state.labels(deployment).set(state)
+    def watch_deployment(
+        self, deployment: str, state: Callable[[], float], calls: Callable[[], float], limit: Callable[[], float]
+    ) -> None:
+        """The three are asked at every scrape."""
+        self._deployment_state.labels(deployment).set_function(state)
+        self._deployment_calls.labels(deployment).set_function(calls)
+        self._deployment_limit.labels(deployment).set_function(limit)
+
+    def overloaded(self, model: str) -> None:
+        self._overloaded.labels(self.model_label(model)).inc()
 
     # documents
 

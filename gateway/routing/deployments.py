@@ -1,13 +1,15 @@
-"""What is known of each deployment: how fast it is now, and whether it works."""
+"""What is known of each deployment: how fast it is now, whether it works, and how much it takes at once."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from gateway.chat import Deployment
 from gateway.clock import Clock
+from gateway.routing.limit import Limit
 
 HALF_LIFE_S = 10.0  # of the first-token average: old news about a provider's speed is no news
 PACE_SHARE = 0.2  # of a new measurement in the average pace: the last five or so answers count
@@ -15,8 +17,12 @@ USUAL_FIRST_TOKEN_S = 1.0  # until a deployment has answered once
 USUAL_TOKENS_PER_S = 25.0
 RECENT = 100  # first-token times kept
 FEWEST_RECENT = 20  # below that a high quantile is a guess
-FAILURES_TO_SET_ASIDE = 3
-SET_ASIDE_S = 10.0
+FAILURES_TO_SET_ASIDE = 3  # in a row
+OUTCOMES = 20  # latest calls, of which half may fail before the deployment is set aside
+SET_ASIDE_S, LONGEST_ASIDE_S = 10.0, 60.0  # doubled by each probe that fails
+PROBE_S = 30.0  # a probe that has not ended by then keeps nobody else from probing
+FORGIVEN_S = 10.0  # after a failure, until a deployment is as good as the others again
+FIRST_TOKEN = "first token"  # kind of answer time; others are whole answers, by operation
 
 
 @dataclass(slots=True)
@@ -25,6 +31,7 @@ class Pace:
 
     first_token_s: float = USUAL_FIRST_TOKEN_S
     tokens_per_s: float = USUAL_TOKENS_PER_S
+    whole_s: float = 0.0  # of a call from start to end; 0 while nothing is known
     known: bool = False
 
     def measured(self, first_token_s: float, tokens: int, decode_s: float) -> None:
@@ -35,6 +42,10 @@ class Pace:
         if tokens > 3 and decode_s > 0:
             self.tokens_per_s += share * (tokens / decode_s - self.tokens_per_s)
 
+    def ended(self, seconds: float) -> None:
+        """One call that came to its end."""
+        self.whole_s = seconds if not self.whole_s else self.whole_s + PACE_SHARE / 2 * (seconds - self.whole_s)
+
 
 @dataclass(slots=True)
 class Health:
@@ -44,28 +55,105 @@ class Health:
     first_token_s: float = 0.0  # peak-sensitive moving average; 0 while nothing is known
     in_flight: int = 0
     failures: int = 0  # in a row
+    failed_at: float = -math.inf
     aside_until: float = 0.0  # instant on the clock
+    told_until: float = 0.0  # the same, where the provider itself named it
+    aside_s: float = SET_ASIDE_S  # how long the next time
+    probing_until: float = 0.0
     measured_at: float = 0.0
     pace: Pace = field(default_factory=Pace)
+    limit: Limit = field(default_factory=Limit)
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))  # first-token seconds, latest last
+    outcomes: deque[bool] = field(default_factory=lambda: deque(maxlen=OUTCOMES))  # True: succeeded
+    waiting: dict[int, float] = field(default_factory=dict)  # calls with nothing to show yet: when they began
+    _last: int = 0
 
-    def started(self) -> None:
+    def started(self, now: float) -> int:
+        """A call begins. The number it is known by to ``answered`` and ``ended``."""
         self.in_flight += 1
+        self.limit.started(self.in_flight)
+        if self.state(now) == 1:
+            self.probing_until = now + PROBE_S
+        self._last += 1
+        self.waiting[self._last] = now
+        return self._last
 
-    def ended(self) -> None:
+    def shows_nothing(self, call: int) -> None:
+        """The call's answer comes as a whole, so its age says nothing."""
+        self.waiting.pop(call, None)
+
+    def answered(self, call: int, now: float) -> None:
+        """The first content token of a call came."""
+        began = self.waiting.pop(call, None)
+        if began is not None:
+            self._talks()
+            self._fade_in(now - began, now)
+            self.recent.append(now - began)
+            self.limit.measured(FIRST_TOKEN, now - began, self.in_flight, (now - at for at in self.waiting.values()))
+
+    def replied(self, operation: str, seconds: float, now: float) -> None:
+        """A whole answer came at once."""
+        self._talks()
+        if not self.recent:  # else it is first tokens that deployments are compared by
+            self._fade_in(seconds, now)
+        self.limit.measured(operation, seconds, self.in_flight, ())
+
+    def ended(self, call: int) -> None:
         self.in_flight -= 1
+        self.waiting.pop(call, None)
 
-    def succeeded(self, first_token_s: float, now: float) -> None:
-        """A peak counts at once, a better time fades in (Finagle's peak EWMA)."""
-        if first_token_s >= self.first_token_s:
-            self.first_token_s = first_token_s
-        else:
-            kept = math.exp(-(now - self.measured_at) / HALF_LIFE_S)
-            self.first_token_s = self.first_token_s * kept + first_token_s * (1 - kept)
-        self.recent.append(first_token_s)
-        self.measured_at = now
+    def succeeded(self) -> None:
+        """A call came to a good end."""
+        self.outcomes.append(True)
         self.failures = 0
-        self.aside_until = 0.0
+        self.probing_until = 0.0
+        self.aside_until = self.told_until
+        self.aside_s = SET_ASIDE_S
+
+    def failed(self, now: float, retry_after_s: float | None = None) -> None:
+        """A call failed; ``retry_after_s``: when the provider wants to be asked again."""
+        half_open = self.state(now) == 1
+        self.outcomes.append(False)
+        self.failures += 1
+        self.failed_at = now
+        self.probing_until = 0.0
+        if retry_after_s is not None:
+            self.leave_alone(now + retry_after_s, now)
+        elif self.failures >= FAILURES_TO_SET_ASIDE or self._half_fail():
+            self.failures = max(self.failures, FAILURES_TO_SET_ASIDE)  # it takes a probe to come back
+            self.aside_s = min(2 * self.aside_s, LONGEST_ASIDE_S) if half_open else self.aside_s
+            self.aside_until = max(self.aside_until, now + self.aside_s)
+            self.outcomes.clear()
+
+    def leave_alone(self, until: float, now: float) -> None:
+        """The provider takes no more before ``until``, by its own word (believed for ``LONGEST_ASIDE_S``)."""
+        until = min(until, now + LONGEST_ASIDE_S)
+        self.told_until = max(self.told_until, until)
+        self.aside_until = max(self.aside_until, until)
+
+    def state(self, now: float) -> int:
+        """0 healthy, 1 worth one probe, 2 set aside."""
+        if self.aside_until > now:
+            return 2
+        return 1 if self.failures >= FAILURES_TO_SET_ASIDE else 0
+
+    def has_room(self, now: float) -> bool:
+        """Whether one more call may start: under the limit, not set aside, and no second one beside a probe."""
+        if self.aside_until > now:
+            return False
+        if self.failures >= FAILURES_TO_SET_ASIDE:
+            return self.probing_until <= now
+        return self.in_flight < self.limit.value
+
+    def expected_s(self, now: float) -> float:
+        """Seconds to the first token that a call should reckon with now: what was measured, fading while nobody tries
+        it, and no less than the oldest call is waiting already."""
+        if self.waiting:
+            return max(self.first_token_s, now - next(iter(self.waiting.values())))
+        return self.first_token_s * math.exp((self.measured_at - now) / HALF_LIFE_S)
+
+    def doubtful(self, now: float) -> bool:
+        return self.failures > 0 and now - self.failed_at < FORGIVEN_S
 
     def first_token_quantile(self, q: float) -> float | None:
         """Seconds; None while too little is known."""
@@ -73,18 +161,23 @@ class Health:
             return None
         return sorted(self.recent)[min(len(self.recent) - 1, int(q * len(self.recent)))]
 
-    def failed(self, now: float, retry_after_s: float | None) -> None:
-        self.failures += 1
-        if retry_after_s is not None:
-            self.aside_until = max(self.aside_until, now + retry_after_s)
-        elif self.failures >= FAILURES_TO_SET_ASIDE:
-            self.aside_until = now + SET_ASIDE_S
+    def _talks(self) -> None:
+        """A probe is answered: others may come, and one failure sends them away again."""
+        if self.failures >= FAILURES_TO_SET_ASIDE:
+            self.failures = FAILURES_TO_SET_ASIDE - 1
+            self.probing_until = 0.0
 
-    def state(self, now: float) -> int:
-        """0 healthy, 1 worth one probe, 2 set aside."""
-        if self.aside_until > now:
-            return 2
-        return 1 if self.failures >= FAILURES_TO_SET_ASIDE else 0
+    def _fade_in(self, seconds: float, now: float) -> None:
+        """A peak counts at once, a better time fades in (Finagle's peak EWMA)."""
+        if seconds >= self.first_token_s:
+            self.first_token_s = seconds
+        else:
+            kept = math.exp(-(now - self.measured_at) / HALF_LIFE_S)
+            self.first_token_s = self.first_token_s * kept + seconds * (1 - kept)
+        self.measured_at = now
+
+    def _half_fail(self) -> bool:
+        return len(self.outcomes) == OUTCOMES and 2 * sum(self.outcomes) <= OUTCOMES
 
 
 class Deployments:
@@ -96,3 +189,6 @@ class Deployments:
 
     def __getitem__(self, name: str) -> Health:
         return self._health[name]
+
+    def __iter__(self) -> Iterator[Health]:
+        return iter(self._health.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import orjson
 
 from gateway.chat import Deployment, Json
@@ -41,6 +43,6 @@ def retry_after(headers: Json) -> float | None:
             seconds = float(headers[name]) * unit
         except ValueError:
             continue
-        if seconds >= 0:
+        if 0 <= seconds < math.inf:
             return min(seconds, MAX_RETRY_AFTER_S)
     return None

@@ -1,0 +1,143 @@
+"""The deployments that one request is tried at: each of its model once, then fallback models, then again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from gateway.chat import RequestContext
+from gateway.errors import ELSEWHERE_STATUS, TRANSIENT_STATUS, GatewayError, Overloaded, UpstreamError
+from gateway.ports import Timeouts
+from gateway.routing.admission import Line, Slot
+from gateway.routing.deployments import Health
+from gateway.routing.policy import rank
+from gateway.routing.retries import RetryBudget
+from gateway.routing.route import Route
+
+MAX_WAIT_S = 10.0  # for a deployment to take requests again; a caller knows better what to do with longer waits
+BACKOFF_S = 0.2  # before asking a deployment again; doubles, with full jitter (AWS builders' library)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    slot: Slot
+    line: Line
+    model: str  # whose deployment this is: another one than was asked for after a fallback
+    kind: str  # primary, retry, fallback, hedge, resume
+    timeouts: Timeouts
+    number: int
+
+    @property
+    def health(self) -> Health:
+        return self.slot.health
+
+    @property
+    def name(self) -> str:
+        return self.slot.health.deployment.name
+
+
+@dataclass(slots=True)
+class Target:
+    """One model whose deployments may take the request."""
+
+    model: str
+    route: Route
+    line: Line
+    untried: list[Health]
+
+
+@dataclass(slots=True)
+class Attempts:
+    """``next`` gives one after the other; who gets one must leave its slot again."""
+
+    targets: list[Target]  # the model's own first, then its fallbacks
+    budget: RetryBudget
+    ctx: RequestContext
+    clock: Callable[[], float]
+    prefix: bytes | None = None  # of the prompt: which deployment may have it in its cache
+    number: int = 0
+    _refusal: Overloaded | None = field(default=None)
+
+    async def next(self, failure: UpstreamError | None) -> Attempt:
+        """The next attempt after ``failure`` (None: the first). Raises what the caller is told if there is none."""
+        if self.number == 0:
+            self.budget.request()
+        elif failure is not None and (not failure.retryable or not self.budget.take(self.clock())):
+            raise failure
+        self.number += 1
+        for target in self.targets:
+            if not any(h.state(self.clock()) < 2 for h in target.untried):
+                continue
+            try:
+                slot = await target.line.enter(partial(self._best, target.untried), self.ctx.tenant.id, self._left_s())
+            except Overloaded as refusal:
+                self._refusal = self._refusal or refusal
+                continue
+            target.untried.remove(slot.health)
+            return self._attempt(target, slot)
+        return await self._against_hope(failure)
+
+    def more(self, error_status: int) -> bool:
+        """Whether a reply with this status may be made good by another attempt."""
+        now = self.clock()
+        if error_status not in TRANSIENT_STATUS and error_status not in ELSEWHERE_STATUS:
+            return False
+        elsewhere = any(h.state(now) < 2 for target in self.targets for h in target.untried)
+        return elsewhere or (error_status in TRANSIENT_STATUS and self.number <= self.targets[0].route.retries)
+
+    def spare(self, attempt: Attempt) -> Attempt | None:
+        """A healthy deployment of the same model with room now, other than that of ``attempt``."""
+        now = self.clock()
+        others = [h for h in attempt.line.pool if h is not attempt.health and h.state(now) == 0]
+        slot = attempt.line.take(lambda: self._best(others), self.ctx.tenant.id)
+        if slot is None:
+            return None
+        self.number += 1
+        return Attempt(slot, attempt.line, attempt.model, "hedge", attempt.timeouts, self.number)
+
+    def _best(self, candidates: list[Health]) -> Health | None:
+        now = self.clock()
+        ranked = rank(candidates, now, random.randrange, self.prefix)
+        return next((h for h in ranked if h.has_room(now)), None)
+
+    async def _against_hope(self, failure: UpstreamError | None) -> Attempt:
+        """Every deployment has failed for this request, is set aside or is busy."""
+        own = self.targets[0]
+        told: GatewayError | None = failure or self._refusal
+        if failure is not None and (not failure.transient or self.number > own.route.retries + 1):
+            raise failure
+        if failure is None and told is not None:
+            raise told
+        health = rank(own.line.pool, self.clock(), random.randrange)[0]
+        wait_s = self._pause_s(health, failure)
+        if wait_s >= min(self._left_s(), MAX_WAIT_S):
+            raise told or Overloaded(
+                f"the provider of model {own.model!r} takes no requests for {wait_s:.0f} s; try again then",
+                retry_after_s=wait_s,
+            )
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        return self._attempt(own, own.line.force(health, self.ctx.tenant.id))
+
+    def _pause_s(self, health: Health, failure: UpstreamError | None) -> float:
+        """How long to leave a deployment alone. One that failed too often is asked at once by a request that has tried
+        nothing yet: better a slim chance than none."""
+        now = self.clock()
+        if failure is None:
+            told_s = max(0.0, health.told_until - now)
+            return told_s * random.uniform(1.0, 1.1)  # not all who wait at the same instant
+        backoff_s = random.uniform(0, BACKOFF_S * 2.0 ** (self.number - 2)) if health.failures else 0.0
+        return max(health.aside_until - now, backoff_s, 0.0)
+
+    def _left_s(self) -> float:
+        promise = self.ctx.promise
+        if promise is not None and (left_s := promise.remaining_s()) > 0:
+            return left_s
+        return self.ctx.deadline.remaining_s()
+
+    def _attempt(self, target: Target, slot: Slot) -> Attempt:
+        kind = "fallback" if target is not self.targets[0] else "primary" if self.number == 1 else "retry"
+        return Attempt(slot, target.line, target.model, kind, target.route.timeouts, self.number)

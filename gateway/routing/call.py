@@ -1,0 +1,97 @@
+"""One upstream answer on its way to the listeners. Holds back what proves nothing until the first content token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from gateway.chat import Closed, Delta, Opened, RequestContext, Send, ServedBy, has_content
+from gateway.clock import Clock
+from gateway.errors import UpstreamError
+from gateway.routing.attempts import Attempt
+from gateway.routing.hedge import Claim, Lost
+
+
+class BeforeContent(Exception):
+    """A failure that the caller has seen nothing of."""
+
+    def __init__(self, error: UpstreamError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Midway(Exception):
+    """A failure after ``text`` went to the listeners."""
+
+    def __init__(self, error: UpstreamError, call: Call) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.call = call
+
+
+@dataclass(slots=True)
+class Call:
+    attempt: Attempt
+    ctx: RequestContext
+    opened: Opened
+    send: Send
+    clock: Clock
+    claim: Claim
+    keeps: bool = False  # the text, for going on elsewhere
+    began: float = 0.0
+    first_token_s: float | None = None  # seconds from sending; None: nothing sent to listeners yet
+    pieces: int = 0
+    texts: list[str] = field(default_factory=list)
+    plain: bool = True  # nothing but text has come
+    _held: list[Delta] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.began = self.clock()
+
+    def delta(self, event: Delta) -> None:
+        self.pieces += 1
+        if self.keeps:
+            self._keep(event)
+        if self.first_token_s is not None:
+            self.send(event)
+            return
+        self._held.append(event)
+        if event.text or has_content(event.chunk):
+            self._open(str(event.chunk.get("model") or ""))
+
+    def closed(self, event: Closed) -> None:
+        if self.first_token_s is None:
+            self._open(event.answer.model)
+        seconds = self.clock() - self.began
+        if self.first_token_s is not None and event.answer.usage is not None:
+            tokens = event.answer.usage.completion_tokens
+            self.attempt.health.pace.measured(self.first_token_s, tokens, seconds - self.first_token_s)
+        self.ctx.timings.record("upstream", seconds)
+        self.send(Closed(event.answer, dict(self.ctx.timings.stages)))
+
+    def _open(self, model: str) -> None:
+        if not self.claim():
+            raise Lost
+        now = self.clock()
+        self.first_token_s = now - self.began
+        self.attempt.health.answered(self.attempt.slot.call, now)
+        self.ctx.timings.record("upstream_ttft", self.first_token_s)
+        self.send(
+            replace(
+                self.opened,
+                served_by=ServedBy.HEDGE if self.attempt.kind == "hedge" else self.opened.served_by,
+                deployment=self.attempt.name,
+                attempts=self.attempt.number,
+                model=model or self.opened.model,
+                stages=dict(self.ctx.timings.stages),
+            )
+        )
+        for event in self._held:
+            self.send(event)
+
+    def _keep(self, event: Delta) -> None:
+        self.texts.append(event.text)
+        for choice in event.chunk.get("choices") or ():
+            delta = choice.get("delta") or {}
+            said = {name for name, value in delta.items() if value} - {"role", "content"}
+            if said or choice.get("index") or choice.get("finish_reason"):
+                self.plain = False

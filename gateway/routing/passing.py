@@ -1,0 +1,131 @@
+"""One call whose reply is passed on as bytes: what it tells of its deployment on the way."""
+
+from __future__ import annotations
+
+import orjson
+
+from gateway.chat import Json
+from gateway.clock import Clock
+from gateway.errors import UpstreamError, UpstreamRejected
+from gateway.metrics import Metrics
+from gateway.ports import Forwarded, Outgoing
+from gateway.routing.attempts import Attempt
+
+MAX_REJECTION_BYTES = 64 * 1024
+
+
+class Passing:
+    """A call to a deployment and its reply: load while it runs, outcome and seconds at its end."""
+
+    __slots__ = ("_began", "_clock", "_metrics", "_outcome", "_sent", "attempt", "reply")
+
+    def __init__(self, attempt: Attempt, sent: Outgoing, metrics: Metrics, clock: Clock) -> None:
+        self.attempt = attempt
+        self.reply: Forwarded
+        self._sent = sent
+        self._metrics = metrics
+        self._clock = clock
+        self._outcome = "cancelled"
+        self._began = clock()
+        if not sent.streamed:
+            attempt.health.shows_nothing(attempt.slot.call)
+
+    def answered(self, reply: Forwarded) -> None:
+        """The headers are here."""
+        health = self.attempt.health
+        self.reply = reply
+        if reply.status >= 400:
+            self._outcome = str(reply.status)
+            return
+        self._outcome = "ok"
+        if self._sent.streamed:
+            self.reply = _Watched(reply, self)
+            return
+        now = self._clock()
+        if self._sent.operation != "other":
+            health.replied(self._sent.operation, now - self._began, now)
+        health.succeeded()
+
+    def failed(self, error: UpstreamError) -> None:
+        self._outcome = error.code or "upstream_error"
+
+    def broke(self, error: UpstreamError) -> None:
+        """The reply stopped on its way."""
+        self.failed(error)
+        self.attempt.health.failed(self._clock())
+
+    def close(self) -> None:
+        """End the call, once."""
+        if hasattr(self, "reply"):
+            self.reply.close()
+        seconds = self._clock() - self._began
+        if self._outcome == "ok":
+            self.attempt.health.pace.ended(seconds)
+        self.attempt.line.leave(self.attempt.slot)
+        count_call(self._metrics, self.attempt, self._sent.operation, self._outcome, seconds)
+
+
+class _Watched:
+    """A streamed reply: its first content token, its end and its failures are news of the deployment."""
+
+    __slots__ = ("_passing", "_reply", "_silent")
+
+    def __init__(self, reply: Forwarded, passing: Passing) -> None:
+        self._reply = reply
+        self._passing = passing
+        self._silent = True
+
+    @property
+    def status(self) -> int:
+        return self._reply.status
+
+    @property
+    def headers(self) -> Json:
+        return self._reply.headers
+
+    @property
+    def retry_after_s(self) -> float | None:
+        return self._reply.retry_after_s
+
+    @property
+    def content_seen(self) -> bool:
+        return self._reply.content_seen
+
+    async def read(self) -> bytes:
+        try:
+            piece = await self._reply.read()
+        except UpstreamError as error:
+            self._passing.broke(error)
+            raise
+        if self._silent and self._reply.content_seen:
+            self._silent = False
+            attempt = self._passing.attempt
+            attempt.health.answered(attempt.slot.call, self._passing._clock())
+        elif not piece:
+            self._passing.attempt.health.succeeded()
+        return piece
+
+    def close(self) -> None:
+        self._reply.close()
+
+
+def count_call(metrics: Metrics, attempt: Attempt, operation: str, result: str, seconds: float) -> None:
+    """``result``: ok, cancelled, or what went wrong."""
+    deployment = attempt.health.deployment
+    metrics.upstream_attempt(deployment.name, attempt.kind, result if result in ("ok", "cancelled") else "failed")
+    metrics.upstream_ended(operation, deployment.kind, attempt.model, "" if result == "ok" else result, seconds)
+
+
+async def rejection(name: str, reply: Forwarded) -> UpstreamRejected:
+    """A reply that nobody is shown unless all others fail too."""
+    body = bytearray()
+    while len(body) < MAX_REJECTION_BYTES and (piece := await reply.read()):
+        body += piece
+    try:
+        payload = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        payload = None
+    if not isinstance(payload, dict) or "error" not in payload:
+        payload = None
+    message = f"deployment {name} answered {reply.status}"
+    return UpstreamRejected(message, status=reply.status, payload=payload, retry_after_s=reply.retry_after_s)
