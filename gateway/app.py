@@ -27,6 +27,7 @@ from gateway.routing.deployments import Deployments
 from gateway.routing.router import ANY_MODEL, Router
 from gateway.settings import Settings
 from gateway.wiring.chat import opened_pipeline
+from gateway.wiring.uploads import opened_uploads
 from gateway.wiring.upstreams import deployments_of, opened_upstream, prices_of, routes_of
 
 log = structlog.get_logger()
@@ -66,6 +67,9 @@ async def assembled(settings: Settings) -> AsyncIterator[Gateway]:
         relay = Relay(router, metrics, timing=settings.telemetry.server_timing)
         gateway.app.add_routes(Health(keys, metrics, lambda: gateway.draining).routes())
         gateway.app.add_routes(behind(keys, []))
+        uploads = await opened_uploads(settings, keys, pipeline.shelves, pipeline.embedder, stack)
+        for pages in uploads or ():  # before the relay, which takes every path that is left
+            gateway.app.add_routes(pages.routes())
         gateway.endpoints = Endpoints(surface_of(settings), keys, pipeline, relay, metrics)
         gateway.app.add_routes(gateway.endpoints.routes())
         yield gateway

@@ -89,6 +89,15 @@ class CacheWishes:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedDocuments:
+    """Documents that a request names for itself, instead of those of its model."""
+
+    names: tuple[str, ...]  # configured collections or ids of vector stores
+    param: str  # where in the body they were named
+    top_k: int | None = None  # passages wanted
+
+
+@dataclass(frozen=True, slots=True)
 class RequestContext:
     """What travels with a request besides the question."""
 
@@ -100,6 +109,7 @@ class RequestContext:
     trace_headers: Json = field(default_factory=dict)  # traceparent, tracestate: passed on as they came
     promise: Deadline | None = None  # when the caller is to have an answer; ``deadline`` stays the end of all work
     draft: bool = True  # False: the caller wants the model that was configured to answer, and no other
+    documents: NamedDocuments | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,8 +42,9 @@ from gateway.in_time import Asked, InTime, Promise
 from gateway.metrics import Metrics
 from gateway.ports import DocumentRecord, Embedder, Vector
 from gateway.retrieval.gather import Gatherer
-from gateway.retrieval.grounding import ground
+from gateway.retrieval.grounding import PROMPT_VERSION, ground
 from gateway.retrieval.question import search_text
+from gateway.retrieval.shelves import Shelves
 from gateway.routing.router import ANY_MODEL, Router
 from gateway.stages import Stages, beside
 
@@ -114,6 +115,7 @@ class Pipeline:
             or plan.gatherer is not None
             or bool(plan.answers_with)
             or plan.promise is not None
+            or ctx.documents is not None
             or self._asked(ctx)
         )
 
@@ -251,7 +253,7 @@ class Pipeline:
         return request
 
     def _job(self, ctx: RequestContext, request: ChatRequest, key_id: str) -> Job:
-        plan = self._plan(request.requested_model)
+        plan = self._with_documents(self._plan(request.requested_model), ctx)
         sharing = replace(plan.sharing, key_id=key_id, groups=ctx.tenant.groups, namespace=ctx.wishes.namespace)
         caches = plan.caches or self._asked(ctx)
         return Job(
@@ -262,6 +264,17 @@ class Pipeline:
             reads=caches and ctx.wishes.read,
             writes=caches and ctx.wishes.write,
         )
+
+    def _with_documents(self, plan: Plan, ctx: RequestContext) -> Plan:
+        """The plan with the documents that the request names for itself, if any."""
+        named = ctx.documents
+        if named is None or self.shelves is None:
+            return plan
+        collections = self.shelves.collections(named, ctx.tenant)
+        gatherer = self.shelves.gatherer(collections, named.top_k)
+        prompt = f"{plan.sharing.prompt_version or PROMPT_VERSION}:{named.top_k}"
+        sharing = replace(plan.sharing, collections=collections, prompt_version=prompt)
+        return replace(plan, collections=collections, gatherer=gatherer, sharing=sharing)
 
     def _plan(self, model: str) -> Plan:
         plan = self.plans.get(model) or self.plans.get(ANY_MODEL)

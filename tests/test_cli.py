@@ -155,6 +155,17 @@ async def test_a_port_in_use_and_a_port_that_is_none_are_told(tmp_path: Path) ->
     assert "Invalid value for '--port'" in none[2]
 
 
+async def test_check_warns_of_tenants_that_share_the_providers_files(tmp_path: Path) -> None:
+    keys = "auth: {keys: [{key: key-of-app-1, tenant: a}, {key: key-of-app-2, tenant: b}]}\n"
+    (tmp_path / "ocho.yaml").write_text(keys, encoding="utf-8")
+    _, shared, _ = await ocho(tmp_path, "check", OPENAI_API_KEY="k")
+    assert "2 tenants" in shared
+    (tmp_path / "ocho.yaml").write_text(keys + "files: {api: ocho}\n", encoding="utf-8")
+    _, apart, _ = await ocho(tmp_path, "check", OPENAI_API_KEY="k")
+    assert "served here" in apart
+    assert "tenants" not in apart
+
+
 async def test_a_damaged_document_record_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "ocho.yaml").write_text("documents: [{name: hr}]\n", encoding="utf-8")
     (tmp_path / "ocho-data").mkdir()

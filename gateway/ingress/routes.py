@@ -12,12 +12,13 @@ from urllib.parse import unquote
 import orjson
 from aiohttp import web
 
-from gateway.chat import Json, RequestContext, Tenant
+from gateway.chat import Json, NamedDocuments, RequestContext, Tenant
 from gateway.clock import Deadline, Timings
 from gateway.errors import NotFound, UnknownModel
 from gateway.ingress import openai
 from gateway.ingress.answering import Answering, Showing
 from gateway.ingress.auth import KeyHolder, KeyRing
+from gateway.ingress.data_sources import named_documents
 from gateway.ingress.caller import MODEL, OPERATION, REQUEST_ID, Caller, Reply, WebCaller
 from gateway.ingress.relay import Relay
 from gateway.ingress.wishes import Wishes, wishes_of
@@ -88,10 +89,11 @@ class Endpoints:
         body = openai.parse_object(raw)
         had_wishes = "ocho" in body
         wishes = wishes_of(caller.headers, body)
+        documents = named_documents(body) if self._pipeline.shelves is not None else None
         request = openai.parse_chat(body, path_model)
         caller.model = request.requested_model
         promise_s = self._pipeline.promise_s(request.requested_model)
-        ctx = self._context(caller.id, caller.headers, holder.tenant, wishes, promise_s)
+        ctx = self._context(caller.id, caller.headers, holder.tenant, wishes, promise_s, documents)
         if not self._pipeline.improves(ctx, request.requested_model):
             untouched = raw if not had_wishes and path_model is None else orjson.dumps(request.body)
             sent = Outgoing(
@@ -182,7 +184,13 @@ class Endpoints:
         return self._keys.holder(http_request.headers)
 
     def _context(
-        self, id: str, headers: Mapping[str, str], tenant: Tenant, wishes: Wishes, promise_s: float | None = None
+        self,
+        id: str,
+        headers: Mapping[str, str],
+        tenant: Tenant,
+        wishes: Wishes,
+        promise_s: float | None = None,
+        documents: NamedDocuments | None = None,
     ) -> RequestContext:
         """``promise_s``: what the model promises. A caller's deadline then moves the promise, not the end of all work:
         an answer that is not ready by then is replaced, not cut off."""
@@ -195,6 +203,7 @@ class Endpoints:
             deadline=Deadline.after(total_s),
             promise=Deadline.after(wishes.deadline_s or promise_s) if promise_s is not None else None,
             draft=wishes.draft,
+            documents=documents,
             wishes=wishes.cache,
             timings=Timings(),
             trace_headers={

@@ -20,6 +20,7 @@ class _Collection(Section):
 class EmbeddedCollection(_Collection):
     kind: Literal["embedded"] = "embedded"
     path: str | None = None  # folder to ingest at start, if any
+    uploads: tuple[str, ...] = ()  # tenants that may add files over /v1/vector_stores; "*" = all
 
 
 class FieldSettings(Section):

@@ -7,6 +7,7 @@ from pydantic import model_validator
 from gateway.settings.base import Place, Section
 from gateway.settings.cache import CacheSettings
 from gateway.settings.collections import CollectionSettings
+from gateway.settings.files import FilesSettings
 from gateway.settings.models import ModelSettings
 from gateway.settings.server import AuthSettings, ServerSettings, TelemetrySettings
 
@@ -25,6 +26,7 @@ class Settings(Section):
     models: tuple[ModelSettings, ...] = ()
     cache: CacheSettings = CacheSettings()
     documents: tuple[CollectionSettings, ...] = ()
+    files: FilesSettings = FilesSettings()
     data_dir: str = "ocho-data"
     telemetry: TelemetrySettings = TelemetrySettings()
 
@@ -37,6 +39,13 @@ class Settings(Section):
     @property
     def collections(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.documents)
+
+    @property
+    def serves_files(self) -> bool:
+        """Whether ``/v1/files`` and ``/v1/vector_stores`` are answered here, not by the provider."""
+        if self.files.api == "auto":
+            return any(c.kind == "embedded" for c in self.documents)
+        return self.files.api == "ocho"
 
     @property
     def host(self) -> str:

@@ -27,6 +27,7 @@ from gateway.stages import Stages
 from gateway.wiring.cache import chosen_stores, secret_of
 from gateway.wiring.documents import freshness, opened_record, opened_sources
 from gateway.wiring.embedding import chosen_embedder
+from gateway.wiring.uploads import opened_shelves
 
 
 def promise_of(model: ModelSettings) -> Promise | None:
@@ -59,6 +60,7 @@ async def opened_pipeline(settings: Settings, router: Router, metrics: Metrics, 
     inflight = Inflight()
     stack.push_async_callback(inflight.close)
     sources = await opened_sources(settings, record, embedder.model if embedder is not None else None, stack)
+    shelves = opened_shelves(settings, record, sources, embedder, metrics, stack)
     semantic = SemanticCache(store, index, record=state, on_reject=metrics.cache_rejected)
     return Pipeline(
         plans={m.name: plan_of(m, settings, embedder, state, sources, metrics) for m in settings.models},
@@ -74,6 +76,7 @@ async def opened_pipeline(settings: Settings, router: Router, metrics: Metrics, 
         writer=writer,
         stages=Stages(metrics),
         metrics=metrics,
+        shelves=shelves,
     )
 
 

@@ -29,7 +29,9 @@ from gateway.settings.collections import (
 
 
 def opened_record(settings: Settings) -> Record | None:
-    return Record.open(Path(settings.data_dir) / "documents.db") if settings.documents else None
+    if not settings.documents and not settings.serves_files:
+        return None
+    return Record.open(Path(settings.data_dir) / "documents.db")
 
 
 def freshness(settings: Settings, record: Record | None) -> PartialRecord | None:

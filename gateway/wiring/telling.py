@@ -39,6 +39,7 @@ async def describe(settings: Settings) -> list[tuple[str, str, bool]]:
     else:
         rows.append(("cache", f"in this process, up to {settings.cache.max_mb:g} MB", True))
     rows.append(_describe_embedder(settings))
+    rows.append(_describe_files(settings))
     for collection in settings.documents:
         if collection.kind != "embedded":
             rows.append((f"collection {collection.name}", f"searched in {collection.kind}, outside; not tried", True))
@@ -52,6 +53,16 @@ async def describe(settings: Settings) -> list[tuple[str, str, bool]]:
         )
         rows.append((f"collection {collection.name}", text, bool(count)))
     return rows
+
+
+def _describe_files(settings: Settings) -> tuple[str, str, bool]:
+    tenants = {key.tenant for key in settings.auth.keys}
+    if settings.serves_files:
+        return ("files", "/v1/files and /v1/vector_stores are served here", True)
+    if len(tenants) > 1:
+        return ("files", f"/v1/files goes to the provider, whose one account {len(tenants)} tenants then share: each "
+                "can list, read and delete the others' files; keep them here with files.api: ocho", False)  # fmt: skip
+    return ("files", "/v1/files and /v1/vector_stores go to the provider", True)
 
 
 def _describe_embedder(settings: Settings) -> tuple[str, str, bool]:

@@ -9,6 +9,7 @@ Interrupted at any moment it can simply be run again: what was stored is recogni
 from __future__ import annotations
 
 import asyncio
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from gateway.retrieval.ingest import parse, passages
 from gateway.retrieval.record import Document, Piece, Record, content_hash
 
 RECIPE = f"{parse.RECIPE}/{passages.RECIPE}"
+UPLOADED = re.compile(r"(file-[0-9a-f]{24})/")  # begins ids of documents that came over /v1/files, not from a folder
 EMBED_BATCH = 16  # passages a call: what an interrupted run may lose
 
 
@@ -72,7 +74,7 @@ async def ingest(
     files = await asyncio.to_thread(_find, paths, include, exclude, report, folders_only=prune)
     await asyncio.to_thread(record.create, collection)
     known = {info.document: info for info in await asyncio.to_thread(record.documents, collection)}
-    gone = sorted(set(known) - set(files)) if prune else []
+    gone = sorted(name for name in set(known) - set(files) if not UPLOADED.match(name)) if prune else []
     total = len(files) + len(gone) + len(report.failed)
     done = 0
 

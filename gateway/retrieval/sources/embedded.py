@@ -39,10 +39,19 @@ class Legs:
 class EmbeddedSource:
     """Searches collection ``name`` of ``record``.
 
-    ``model`` names the embedder whose vectors are used; None searches by words only.
+    ``model`` names the embedder whose vectors are used; None searches by words only. ``threads`` are shared with
+    other sources and stay open when this one closes; None: two of its own.
     """
 
-    def __init__(self, name: str, record: Record, *, model: str | None = None, candidates: int = CANDIDATES) -> None:
+    def __init__(
+        self,
+        name: str,
+        record: Record,
+        *,
+        model: str | None = None,
+        candidates: int = CANDIDATES,
+        threads: ThreadPoolExecutor | None = None,
+    ) -> None:
         self.name = name
         self._record = record
         self._model = model
@@ -50,7 +59,8 @@ class EmbeddedSource:
         self._index = Index()
         self._syncing: asyncio.Task[None] | None = None
         self._compacting: asyncio.Task[None] | None = None
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix=f"search-{name}")
+        self._shared = threads is not None
+        self._threads = threads or ThreadPoolExecutor(2, thread_name_prefix=f"search-{name}")
 
     async def warm(self) -> None:
         """Load the index, so that the first question does not wait for it."""
@@ -62,7 +72,8 @@ class EmbeddedSource:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        if not self._shared:
+            self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def search(self, search: Search, deadline: Deadline) -> list[Passage]:
         """At most ``search.k`` passages the caller may see, best first; by words alone where the vector is late."""
