@@ -143,7 +143,8 @@ class FrontConnection(asyncio.Protocol):
         buffer = self._buffer
         end = buffer.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) + 4
         if end < 4:
-            if len(buffer) > MAX_HEAD_BYTES or not (buffer.startswith(b"POST /") or b"POST /".startswith(buffer)):
+            begins_well = _LINE.match(buffer) if b"\n" in buffer else buffer[:6] == b"POST /"[: len(buffer)]
+            if len(buffer) > MAX_HEAD_BYTES or not begins_well:
                 self._hand_over()
             return
         line = _LINE.match(buffer)

@@ -155,7 +155,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._status:  # else a trailer
-            self._headers[name.decode("ascii").lower()] = value.decode("utf-8", "surrogateescape")
+            self._headers[name.decode("ascii").lower()] = value.decode("utf-8", "surrogateescape").strip(" \t")
 
     def on_headers_complete(self) -> None:
         if self._complete:
