@@ -6,9 +6,14 @@ OpenTelemetry GenAI names where a convention exists (semantic-conventions-genai,
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, disable_created_metrics
+from prometheus_client import Counter as _Counter
+from prometheus_client import Gauge as _Gauge
+from prometheus_client import Histogram as _Histogram
 from prometheus_client.exposition import generate_latest
 
 from gateway.chat import CacheOutcome, ServedBy
@@ -26,6 +31,34 @@ SIMILARITY_BUCKETS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.875, 0.9, 0.92, 0.94, 0.
 AGE_BUCKETS = (1, 10, 60, 300, 1800, 3600, 21600, 86400, 604800)
 OTHER = "other"  # label for model names that are not configured
 PROMISE_S = 5.0
+
+
+class _Children:
+    """Finds the child of each set of label values by one dictionary lookup; the library's own way takes ten times as
+    long. Label values are bounded (see above), so what is remembered is too."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._known: dict[tuple[str, ...], Any] = {}
+
+    def labels(self, *values: str) -> Any:
+        child = self._known.get(values)
+        if child is None:
+            child = self._known[values] = super().labels(*values)  # type: ignore[misc]
+        return child
+
+
+class Counter(_Children, _Counter): ...  # type: ignore[misc]
+
+
+class Gauge(_Children, _Gauge): ...  # type: ignore[misc]
+
+
+class Histogram(_Children, _Histogram):  # type: ignore[misc]
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
+        """The bucket found by bisection. Exemplars are not kept."""
+        self._sum.inc(amount)
+        self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
 
 
 class Metrics:

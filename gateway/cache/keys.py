@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b, sha256
 from typing import Any, Literal
 
@@ -135,8 +136,9 @@ def canonical(value: Any) -> bytes:
 
 
 def _digest(secret: bytes, purpose: bytes, value: Any) -> str:
-    key = sha256(secret).digest()  # blake2b takes at most 64 bytes of key
-    return blake2b(canonical(value), key=key, digest_size=DIGEST_BYTES, person=b"ocho-" + purpose).hexdigest()
+    return blake2b(
+        canonical(value), key=_short(secret), digest_size=DIGEST_BYTES, person=b"ocho-" + purpose
+    ).hexdigest()
 
 
 def _fields(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,6 +213,12 @@ def _why_not_by_fields(body: Mapping[str, Any]) -> str:
     return ""
 
 
+@lru_cache(maxsize=8)
+def _short(secret: bytes) -> bytes:
+    """blake2b takes at most 64 bytes of key."""
+    return sha256(secret).digest()
+
+
 def framed(*parts: str | bytes) -> bytes:
     """Parts joined so that no other parts give the same bytes: each carries its length."""
     return b"".join(len(data).to_bytes(4, "big") + data for data in map(_bytes, parts))
@@ -222,5 +230,4 @@ def _bytes(part: str | bytes) -> bytes:
 
 def mac(secret: bytes, purpose: bytes, parts: Sequence[str | bytes]) -> bytes:
     """16 bytes that only a holder of ``secret`` can make for exactly these parts."""
-    key = sha256(secret).digest()
-    return blake2b(framed(*parts), key=key, digest_size=16, person=b"ocho-" + purpose).digest()
+    return blake2b(framed(*parts), key=_short(secret), digest_size=16, person=b"ocho-" + purpose).digest()

@@ -15,6 +15,7 @@ from gateway.errors import InvalidRequest
 
 PREFIX = "x-ocho-"
 KNOWN = frozenset({"deadline-ms", "cache", "cache-ttl", "cache-namespace", "tags", "cache-control", "draft"})
+HEADERS = tuple((name, name if name == "cache-control" else PREFIX + name) for name in sorted(KNOWN))
 MAX_DEADLINE_MS = 3_600_000
 MAX_TAGS = 16
 CACHE_MODES = {"on": (True, True), "read": (True, False), "write": (False, True), "off": (False, False)}
@@ -27,12 +28,17 @@ class Wishes:
     draft: bool = True
 
 
+NONE = Wishes(CacheWishes(), None)
+
+
 def wishes_of(headers: Mapping[str, str], body: dict[str, Any]) -> Wishes:
     """Read the wishes and take ``ocho`` out of ``body``. Raises InvalidRequest."""
-    given = _from_body(body.pop("ocho", None))
-    for name in KNOWN:
-        if (value := headers.get(name if name == "cache-control" else PREFIX + name)) is not None:
-            given[name] = value
+    given = _from_body(body.pop("ocho", None)) if "ocho" in body else {}
+    for name, header in HEADERS:
+        if header in headers:
+            given[name] = headers[header]
+    if not given:
+        return NONE
     read, write, asked = True, True, False
     if mode := given.get("cache"):
         if mode.lower() not in CACHE_MODES:

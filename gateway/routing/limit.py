@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 TOLERANCE = 2.0  # times the usual first token: congested; below that waiting costs less than an idle provider
 FLOOR = 4.0
+QUICK_S = 0.1  # no provider is congested below it; differences there are those of this machine's own scheduling
 SAMPLES = 8  # per decision: the median of so many log-normal times (sigma 0.5) is within a factor 1.5 in 98 of 100
 STEEPEST = 0.7  # at most so much is kept of the limit in one decision
 FADE_DOWN, FADE_UP, DRIFT = 0.3, 0.05, 0.01  # share of a new median in the usual one: better, as usual, congested
@@ -68,7 +69,7 @@ class Limit:
         level = self.levels.get(kind)
         if level is None:
             level = self.levels[kind] = Level()
-        level.samples.append(seconds)
+        level.samples.append(max(seconds, QUICK_S))
         if len(level.samples) >= SAMPLES // 2 and (judged := level.judged(waiting_s)) is not None:
             self._decide(level, *judged)
             self.peak = in_flight
