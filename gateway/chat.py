@@ -265,6 +265,11 @@ class CacheKey:
     scope: Scope
     digest: str  # hex
 
+    @property
+    def handle(self) -> str:
+        """Names the entry to its administrator, and gives nothing away."""
+        return f"{self.scope.digest}.{self.digest}"
+
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
@@ -282,6 +287,8 @@ class CacheEntry:
     epoch: str = ""  # collections' state when the evidence was frozen
     tags: tuple[str, ...] = ()
     namespace: str = ""
+    generation: int = 0  # of the store when the request began; a purge since then voids the entry
+    took_s: float = 0.0  # seconds to make the answer: what every hit saves
 
     def age_s(self, now: float) -> float:
         return max(0.0, now - self.created_at)

@@ -15,6 +15,7 @@ from prometheus_client import Counter as _Counter
 from prometheus_client import Gauge as _Gauge
 from prometheus_client import Histogram as _Histogram
 from prometheus_client.exposition import generate_latest
+from prometheus_client.samples import Sample
 
 from gateway.chat import CacheOutcome, ServedBy
 
@@ -138,6 +139,16 @@ class Metrics:
         )
         self._cache_age = histogram("ocho_cache_entry_age_seconds", "Age of served entries.", ("tier",), AGE_BUCKETS)
         self._cache_writes = counter("ocho_cache_writes", "Finished answers offered to the cache.", ("result",))
+        self._cache_saved = counter(
+            "ocho_cache_saved_seconds",
+            "Seconds that hits saved: what their answers once took to make.",
+            ("tenant", "model", "tier"),
+        )
+        self._cache_hits = counter("ocho_cache_hits", "Answers given from the cache.", ("tenant", "model", "tier"))
+        self._cache_evictions = counter(
+            "ocho_cache_evictions", "Answers that left the in-process cache: room, tenant (over its limit), ended.",
+            ("reason",),
+        )  # fmt: skip
         self._attempts = counter("ocho_upstream_attempts", "Calls to deployments.", ("deployment", "kind", "result"))
         self._spend = counter(
             "ocho_spend", "Money spent upstream, in the currency of the configured prices.", ("model", "reason")
@@ -236,6 +247,22 @@ class Metrics:
     def cache_written(self, result: str) -> None:
         self._cache_writes.labels(result).inc()
 
+    def cache_saved(self, tier: str, tenant: str, model: str, seconds: float) -> None:
+        """``tenant`` comes from the configuration."""
+        labels = (tenant, self.model_label(model), tier)
+        self._cache_hits.labels(*labels).inc()
+        self._cache_saved.labels(*labels).inc(seconds)
+
+    def cache_hits(self) -> list[dict[str, str | float]]:
+        """Rows of tenant, model, tier, hits and saved seconds, since the process began."""
+        saved = {tuple(s.labels.values()): s.value for s in _totals(self._cache_saved)}
+        return [
+            {**s.labels, "hits": s.value, "saved_s": saved[tuple(s.labels.values())]} for s in _totals(self._cache_hits)
+        ]
+
+    def cache_evicted(self, reason: str) -> None:
+        self._cache_evictions.labels(reason).inc()
+
     def watch_redis(self, up: Callable[[], bool]) -> None:
         """``up`` is asked at every scrape."""
         self._redis_up.set_function(lambda: float(up()))
@@ -296,3 +323,7 @@ class Metrics:
     def exposition(self) -> bytes:
         """The text format that Prometheus scrapes."""
         return generate_latest(self.registry)
+
+
+def _totals(counter: Counter) -> list[Sample]:
+    return [sample for family in counter.collect() for sample in family.samples if sample.name.endswith("_total")]

@@ -130,6 +130,7 @@ class Pipeline:
         job = self._job(ctx, request, key_id)
         hit = await self._exact(job) if job.reads else None
         if hit is not None:
+            self._saved(hit)
             yield _replayed(hit, request)
             return
         async with self.inflight.join(self._flight(job), partial(self._produce, job)) as joined:
@@ -141,12 +142,13 @@ class Pipeline:
             return None
         ctx = job.ctx
         promised_s = ctx.promise.remaining_s() if ctx.promise is not None else 0.0
-        return f"{job.keys.exact.digest}:{ctx.deadline.remaining_s():.0f}:{promised_s:.1f}:{ctx.draft}"
+        return f"{job.keys.exact.digest}:{ctx.deadline.remaining_s():.0f}:{promised_s:.1f}:{ctx.draft}:{self.exact.generation}"
 
     async def _produce(self, job: Job, send: Send) -> None:
         """Lead the flight: find or make the answer and send it to all who listen."""
         ctx, request, plan = job.ctx, job.request, job.plan
         deadline, attempt = ctx.deadline, self.stages.attempt
+        began = deadline.clock()
         text = search_text(request)
         async with beside() as start:
             embedding = start(self._embed(job, text))
@@ -163,6 +165,7 @@ class Pipeline:
                 )
             )  # fmt: skip
             if (hit := await lookup) is not None:
+                self._saved(hit)
                 replay(hit, send)
                 return
             if ctx.wishes.only_if_cached:
@@ -180,7 +183,8 @@ class Pipeline:
         def keep(answer: Answer, ttl_s: float | None) -> None:
             limits = plan.limits if ttl_s is None else replace(plan.limits, ttl_s=min(ttl_s, plan.limits.ttl_s))
             if job.writes:
-                self.writer.offer(job.keys, request, answer, evidence, vector, ctx.wishes, limits)
+                took_s = deadline.clock() - began
+                self.writer.offer(job.keys, request, answer, evidence, vector, ctx.wishes, limits, took_s)
 
         def send_and_keep(event: AnswerEvent) -> None:
             if isinstance(event, Closed):  # before the last listener can leave and end this flight
@@ -260,7 +264,7 @@ class Pipeline:
             ctx=ctx,
             request=request,
             plan=plan,
-            keys=cache_keys(self.secret, ctx.tenant, request, sharing),
+            keys=replace(cache_keys(self.secret, ctx.tenant, request, sharing), generation=self.exact.generation),
             reads=caches and ctx.wishes.read,
             writes=caches and ctx.wishes.write,
         )
@@ -285,6 +289,11 @@ class Pipeline:
 
     def _asked(self, ctx: RequestContext) -> bool:
         return ctx.wishes.asked or ctx.wishes.only_if_cached
+
+    def _saved(self, hit: CacheHit) -> None:
+        self.metrics.cache_saved(
+            hit.outcome, hit.entry.key.scope.tenant_id, hit.entry.requested_model, hit.entry.took_s
+        )
 
     def _count(self, tier: str, hit: CacheHit | None) -> None:
         self.metrics.cache_lookup(tier, "hit" if hit is not None else "miss")

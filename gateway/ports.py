@@ -43,6 +43,10 @@ class Embedder(Protocol):
 class AnswerStore(Protocol):
     """Keeps cache entries. Raises ``StoreUnavailable`` only; callers treat that as a miss."""
 
+    @property
+    def generation(self) -> int:
+        """Of the latest purge that is known here; every entry carries the one its request began in."""
+
     async def get(self, key: CacheKey) -> CacheEntry | None:
         """The live entry under ``key``; expired, foreign or damaged values are ``None``."""
 

@@ -63,6 +63,8 @@ def dump(entry: CacheEntry) -> bytes:
         "epoch": entry.epoch,
         "tags": entry.tags,
         "namespace": entry.namespace,
+        "generation": entry.generation,
+        "took_s": entry.took_s,
     }
     return orjson.dumps(fields, default=dict)
 
@@ -91,4 +93,6 @@ def _load(key: CacheKey, fields: dict[str, Any]) -> CacheEntry:
         epoch=str(fields["epoch"]),
         tags=tuple(fields["tags"]),
         namespace=str(fields["namespace"]),
+        generation=int(fields.get("generation", 0)),
+        took_s=float(fields.get("took_s", 0.0)),
     )

@@ -20,6 +20,10 @@ class ExactCache:
         self._store = store
         self._now = wall_clock
 
+    @property
+    def generation(self) -> int:
+        return self._store.generation
+
     async def lookup(
         self, keys: Keys, wishes: CacheWishes, record: DocumentRecord | None = None, collections: Sequence[str] = ()
     ) -> CacheHit | None:

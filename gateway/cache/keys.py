@@ -91,6 +91,7 @@ class Keys:
     exact: CacheKey
     semantic: bool
     reason: str = ""  # why meaning must not be used; "" where it may
+    generation: int = 0  # of the store when the request began
 
     @property
     def scope(self) -> Scope:

@@ -1,16 +1,21 @@
-"""The in-process cache: answers in an LRU bounded by bytes, questions as rows of one matrix per scope."""
+"""The in-process cache: answers on shelves bounded by bytes, questions as rows of one matrix per scope."""
 
 from __future__ import annotations
 
+import asyncio
+import heapq
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gateway.cache.entry_codec import dump
+from gateway.cache.purging import Ledger, Selection
+from gateway.cache.shelf import Shelf
 from gateway.chat import CachedQuestion, CacheEntry, CacheKey, Neighbor, Scope
 from gateway.clock import WallClock
 from gateway.ports import Vector, Vectors
@@ -19,51 +24,135 @@ OBJECT_OVERHEAD = 2.0  # parsed JSON in memory against its bytes, roughly; keeps
 
 
 class MemoryStore:
-    """AnswerStore in this process: the least recently used entries go when ``max_bytes`` is reached."""
+    """AnswerStore in this process. Out of room, the tenant that holds most gives up what is worth least.
 
-    def __init__(self, max_bytes: int = 256 << 20, wall_clock: WallClock = time.time) -> None:
+    ``tenant_bytes`` is what one tenant may hold at most, also while there is room; 0: no such limit.
+    ``on_evict`` hears why an entry went: "room", "tenant" (over its limit) or "ended" (its time was up).
+    """
+
+    def __init__(
+        self,
+        max_bytes: int = 256 << 20,
+        wall_clock: WallClock = time.time,
+        *,
+        tenant_bytes: int = 0,
+        on_evict: Callable[[str], None] = lambda reason: None,
+    ) -> None:
         self._max_bytes = max_bytes
+        self._tenant_bytes = min(tenant_bytes or max_bytes, max_bytes)
         self._now = wall_clock
-        self._entries: OrderedDict[CacheKey, tuple[CacheEntry, int]] = OrderedDict()
+        self._on_evict = on_evict
+        self._ledger = Ledger()
+        self._shelves: dict[str, Shelf] = {}  # by tenant
+        self._endings: list[tuple[float, int, CacheKey]] = []  # (wall seconds, ticket, key); may name what is gone
+        self._tickets = count()
         self._bytes = 0
+        self._evicted = 0
+
+    @property
+    def generation(self) -> int:
+        return self._ledger.generation
 
     async def get(self, key: CacheKey) -> CacheEntry | None:
-        found = self._entries.get(key)
-        if found is None:
-            return None
-        entry, _ = found
-        if entry.age_s(self._now()) >= entry.ttl_s:
-            self._drop(key)
-            return None
-        self._entries.move_to_end(key)
+        entry = self._live(key)
+        if entry is not None:
+            self._shelves[key.scope.tenant_id].use(key)
         return entry
 
     async def put(self, entry: CacheEntry) -> None:
-        size = int(len(dump(entry)) * OBJECT_OVERHEAD)
-        self._drop(entry.key)
-        if size > self._max_bytes:
+        if self._ledger.voids(entry):
             return
-        self._entries[entry.key] = (entry, size)
-        self._bytes += size
+        size = int(len(dump(entry)) * OBJECT_OVERHEAD)
+        if size > self._tenant_bytes:
+            self._drop(entry.key)
+            return
+        tenant = entry.key.scope.tenant_id
+        shelf = self._shelves.setdefault(tenant, Shelf())
+        self._bytes -= shelf.bytes
+        shelf.put(entry, size)
+        self._bytes += shelf.bytes
+        heapq.heappush(self._endings, (entry.created_at + entry.ttl_s, next(self._tickets), entry.key))
+        if self._bytes > self._max_bytes or len(self._endings) > 2 * self._count() + 64:
+            self._drop_ended()
+        while shelf.bytes > self._tenant_bytes:
+            self._evict(tenant, "tenant")
         while self._bytes > self._max_bytes:
-            self._drop(next(iter(self._entries)))
+            self._evict(max(self._shelves, key=lambda name: self._shelves[name].bytes), "room")
 
     async def delete(self, key: CacheKey) -> bool:
         return self._drop(key)
 
-    async def purge(self, matches: Callable[[CacheEntry], bool]) -> int:
-        """Delete every entry that ``matches``; how many there were."""
-        doomed = [key for key, (entry, _) in self._entries.items() if matches(entry)]
-        return sum(self._drop(key) for key in doomed)
+    async def find(self, handle: str) -> CacheEntry | None:
+        for shelf in self._shelves.values():
+            for entry in shelf:
+                if entry.key.handle == handle:
+                    return self._live(entry.key)
+        return None
+
+    async def purge(self, selection: Selection) -> AsyncIterator[Sequence[CacheEntry]]:
+        self._ledger.cut(self._ledger.generation + 1, selection)
+        doomed = [entry for shelf in self._shelves.values() for entry in shelf if selection.selects(entry)]
+        for entry in doomed:
+            self._drop(entry.key)
+        yield doomed
+
+    async def entries(self) -> AsyncIterator[CacheEntry]:
+        for number, key in enumerate([entry.key for shelf in self._shelves.values() for entry in shelf]):
+            if number % 1000 == 999:
+                await asyncio.sleep(0)
+            if (entry := self._live(key)) is not None:
+                yield entry
 
     async def stats(self) -> dict[str, float]:
-        return {"entries": len(self._entries), "bytes": self._bytes}
+        return {
+            "entries": self._count(), "bytes": self._bytes, "max_bytes": self._max_bytes, "evictions": self._evicted
+        }  # fmt: skip
+
+    def _count(self) -> int:
+        return sum(len(shelf) for shelf in self._shelves.values())
+
+    def _live(self, key: CacheKey) -> CacheEntry | None:
+        shelf = self._shelves.get(key.scope.tenant_id)
+        entry = shelf.peek(key) if shelf is not None else None
+        if entry is not None and entry.age_s(self._now()) >= entry.ttl_s:
+            self._drop(key)
+            return None
+        return entry
+
+    def _drop_ended(self) -> None:
+        now = self._now()
+        while self._endings and self._endings[0][0] <= now:
+            key = heapq.heappop(self._endings)[2]
+            shelf = self._shelves.get(key.scope.tenant_id)
+            if shelf is not None and shelf.peek(key) is not None and self._live(key) is None:
+                self._on_evict("ended")
+        if len(self._endings) > 2 * self._count() + 64:  # mostly of what is gone
+            self._endings = [
+                (entry.created_at + entry.ttl_s, next(self._tickets), entry.key)
+                for shelf in self._shelves.values()
+                for entry in shelf
+            ]
+            heapq.heapify(self._endings)
+
+    def _evict(self, tenant: str, reason: str) -> None:
+        shelf = self._shelves[tenant]
+        before = shelf.bytes
+        shelf.evict()
+        self._bytes -= before - shelf.bytes
+        self._evicted += 1
+        self._on_evict(reason)
+        if not shelf:
+            del self._shelves[tenant]
 
     def _drop(self, key: CacheKey) -> bool:
-        found = self._entries.pop(key, None)
-        if found is None:
+        shelf = self._shelves.get(key.scope.tenant_id)
+        if shelf is None or shelf.peek(key) is None:
             return False
-        self._bytes -= found[1]
+        before = shelf.bytes
+        shelf.drop(key)
+        self._bytes -= before - shelf.bytes
+        if not shelf:
+            del self._shelves[key.scope.tenant_id]
         return True
 
 
@@ -85,6 +174,18 @@ class MemoryIndex:
         rows.add(question, vector, self._now() + ttl_s)
         if len(self._scopes) > self._max_scopes:
             self._scopes.popitem(last=False)
+
+    async def forget(self, entries: Sequence[CacheEntry]) -> None:
+        """No question leads to ``entries`` any more."""
+        doomed = frozenset(entry.key for entry in entries)
+        for scope in {key.scope for key in doomed}:
+            if (rows := self._scopes.get(scope)) is not None:
+                rows.forget(doomed)
+
+    async def clear(self, tenant: str = "") -> None:
+        """Forget every question, or those of one tenant."""
+        for scope in [scope for scope in self._scopes if tenant in ("", scope.tenant_id)]:
+            del self._scopes[scope]
 
     async def search(self, scope: Scope, vector: Vector, k: int) -> list[Neighbor]:
         rows = self._scopes.get(scope)
@@ -128,6 +229,15 @@ class _Rows:
             if similarity[row] > -1.5:
                 yield Neighbor(self.questions[row], float(similarity[row]))
 
+    def forget(self, keys: frozenset[CacheKey]) -> None:
+        """Empty the rows of ``keys``: nothing of their questions stays in memory, and the rows find nothing."""
+        for row, question in enumerate(self.questions):
+            if question.key in keys:
+                self.row_of.pop(question.text, None)
+                self.questions[row] = CachedQuestion("", question.key)
+                self.vectors[row] = 0.0
+                self.expires[row] = 0.0
+
     def _take_row(self, question: CachedQuestion) -> int:
         if len(self.questions) < self.limit:
             self.questions.append(question)
@@ -138,5 +248,5 @@ class _Rows:
                 self.expires = np.concatenate([self.expires, np.zeros(grown - row)])
             return row
         row, self.next_row = self.next_row, (self.next_row + 1) % self.limit
-        self.row_of.pop(self.questions[row].text, None)
+        self.row_of.pop(self.questions[row].text, None)  # "" where it was forgotten
         return row

@@ -25,7 +25,7 @@ def replay(hit: CacheHit, send: Send, *, pieces: bool = True, wall_clock: WallCl
             model=entry.answer.model,
             age_s=entry.age_s(now),
             similarity=hit.similarity,
-            entry=f"{entry.key.scope.digest}.{entry.key.digest}",
+            entry=entry.key.handle,
             citations=entry.citations,
         )
     )

@@ -62,6 +62,7 @@ class CacheWriter:
         vector: Vector | None,
         wishes: CacheWishes,
         limits: Limits = Limits(),  # noqa: B008  frozen
+        took_s: float = 0.0,
     ) -> Verdict:
         """Take an answer for keeping if it is admissible. Returns at once; never raises for what happens later."""
         verdict = admissible(request, answer, evidence, wishes, limits)
@@ -81,6 +82,8 @@ class CacheWriter:
             epoch=evidence.epoch,
             tags=wishes.tags,
             namespace=wishes.namespace,
+            generation=keys.generation,
+            took_s=took_s,
         )
         findable = keys.semantic and verdict.semantic
         try:

@@ -27,6 +27,7 @@ class CacheSettings(Section):
     redis: RedisSettings = RedisSettings()
     ttl_s: Seconds = 86400.0
     max_mb: float = Field(256.0, gt=0)  # of the in-process store
+    tenant_mb: float = Field(0.0, ge=0)  # of it at most for one tenant; 0: no limit while there is room
     semantic: SemanticSettings = SemanticSettings()
     coalesce: bool = True
     secret: SecretStr = SecretStr("")  # keys and signs what is kept; needed by several gateways on one Redis

@@ -17,6 +17,7 @@ from gateway.ports import AnswerStore, QuestionIndex
 from gateway.settings import Settings
 
 log = structlog.get_logger()
+MB = 1024 * 1024
 
 
 def secret_of(settings: Settings) -> bytes:
@@ -40,7 +41,10 @@ def chosen_stores(
     settings: Settings, secret: bytes, metrics: Metrics, stack: AsyncExitStack
 ) -> tuple[AnswerStore, QuestionIndex]:
     if not uses_redis(settings):
-        return MemoryStore(int(settings.cache.max_mb * 1024 * 1024)), MemoryIndex()
+        cache = settings.cache
+        return MemoryStore(
+            int(cache.max_mb * MB), tenant_bytes=int(cache.tenant_mb * MB), on_evict=metrics.cache_evicted
+        ), MemoryIndex()
     link = redis_link(settings)
     metrics.watch_redis(lambda: link.up)
     stack.push_async_callback(link.client.aclose)

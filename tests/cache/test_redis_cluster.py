@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import pytest
 import redis as sync_redis
 
+from gateway.cache.purging import Selection, purge
 from gateway.cache.redis_link import RedisLink, redis_client
 from gateway.cache.redis_store import RedisIndex, RedisStore
 from gateway.chat import CachedQuestion
@@ -57,6 +58,14 @@ async def test_store_and_index_work_on_a_cluster(cluster_url: str) -> None:
         await index.add(CachedQuestion("연차는 며칠?", place), unit(1, 0), 60)
         assert await store.get(place) == kept
         assert len(await index.search(place.scope, unit(1, 0), 8)) == 1
-    assert await store.purge(lambda found: found.tags == ("t",)) == 30
+    other = key("k", scope=f"{29:040x}")
+    assert (await store.stats())["bytes"] > 0
+    assert await purge(store, index, Selection(entry=other.handle)) == 1
+    assert await purge(store, index, Selection(tag="t")) == 29
+    assert [await store.get(key("k", scope=f"{number:040x}")) for number in range(30)] == [None] * 30
+    await store.put(entry(other, created_at=time.time(), generation=store.generation))
+    assert await store.get(other) is not None
+    assert await purge(store, index, Selection()) == 1
+    assert await index.search(other.scope, unit(1, 0), 8) == []
     assert "vector sets" in await index.probe()
     await link.close()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.cache.memory import MemoryStore
+from gateway.cache.purging import Selection
 from gateway.cache.redis_link import RedisLink, redis_client
 from gateway.cache.redis_store import RedisStore
 from tests.cache.makers import SECRET, Wall, answer, entry, key, passage
@@ -75,9 +76,60 @@ async def test_a_deleted_entry_is_gone(store: Store) -> None:
     assert await store.get(key()) is None
 
 
-async def test_purge_takes_what_matches_and_nothing_else(store: Store) -> None:
-    for number in range(20):
-        await store.put(entry(key(f"k{number}"), tags=("old",) if number % 2 else ()))
-    assert await store.purge(lambda kept: "old" in kept.tags) == 10
-    stats: dict[str, Any] = await store.stats()
-    assert stats["entries"] == 10
+SELECTED: dict[str, tuple[dict[str, Any], Selection]] = {
+    "model": ({"requested_model": "other"}, Selection(model="handbook")),
+    "namespace": ({"namespace": "beta"}, Selection(namespace="alpha")),
+    "tag": ({"tags": ("faq2",)}, Selection(tag="faq")),
+    "document": ({"dependencies": {"hr/leave.md2": "v1"}}, Selection(document="hr/leave.md")),
+    "collection": ({"dependencies": {"hr2/leave.md": "v1"}}, Selection(document="hr/")),
+    "tenant": ({"under": key("k", "6d", "globex")}, Selection(tenant="acme")),
+    "entry": ({"under": key("k2")}, Selection(entry=key("k").handle)),
+    "all of them": ({"under": key("k", "6d", "globex")}, Selection(model="handbook", tag="faq", tenant="acme")),
+}
+FULL: dict[str, Any] = {
+    "namespace": "alpha",
+    "tags": ("faq", "hr"),
+    "citations": (passage(),),
+    "dependencies": {"hr/leave.md": "v1"},
+}
+
+
+async def purged(store: Store, selection: Selection) -> int:
+    return sum([len(batch) async for batch in store.purge(selection)])
+
+
+@pytest.mark.parametrize("name", SELECTED)
+async def test_purge_takes_what_is_selected_and_nothing_else(store: Store, name: str) -> None:
+    other, selection = SELECTED[name]
+    wanted = entry(key("k"), **FULL)
+    near = entry(**{"under": key("k3"), **FULL, "citations": (), **other})
+    await store.put(wanted)
+    await store.put(near)
+    assert await purged(store, selection) == 1
+    assert await store.get(wanted.key) is None
+    assert await store.find(wanted.key.handle) is None
+    assert await store.get(near.key) == near
+    assert await purged(store, selection) == 0
+
+
+async def test_what_was_being_made_during_a_purge_is_void_and_what_began_after_it_is_not(store: Store) -> None:
+    begun = store.generation
+    await purged(store, Selection(tag="faq"))
+    await store.put(entry(key("late"), **FULL, generation=begun))
+    assert await store.get(key("late")) is None
+    await store.put(entry(key("other"), generation=begun))  # not selected
+    assert await store.get(key("other")) is not None
+    await store.put(entry(key("late"), **FULL, generation=store.generation))
+    assert await store.get(key("late")) is not None
+
+
+async def test_an_administrator_finds_lists_and_counts_entries(store: Store, wall: Wall) -> None:
+    kept = [entry(key(f"k{number}"), ttl_s=10.0 if number else 100.0) for number in range(3)]
+    for one in kept:
+        await store.put(one)
+    assert await store.find(kept[0].key.handle) == kept[0]
+    assert await store.find("nonsense") is None
+    assert sorted(e.key.digest for e in [e async for e in store.entries()]) == ["k0", "k1", "k2"]
+    assert (await store.stats())["bytes"] > 0
+    wall.now += 50
+    assert [e.key.digest for e in [e async for e in store.entries()]] == ["k0"]
