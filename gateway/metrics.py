@@ -6,16 +6,22 @@ OpenTelemetry GenAI names where a convention exists (semantic-conventions-genai,
 
 from __future__ import annotations
 
+import asyncio
+import os
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client import Counter as _Counter
 from prometheus_client import Gauge as _Gauge
 from prometheus_client import Histogram as _Histogram
 from prometheus_client.exposition import generate_latest
+<<<<<<< ours
 from prometheus_client.samples import Sample
+=======
+from prometheus_client.multiprocess import MultiProcessCollector
+>>>>>>> theirs
 
 from gateway.chat import CacheOutcome, ServedBy
 
@@ -32,6 +38,10 @@ SIMILARITY_BUCKETS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.875, 0.9, 0.92, 0.94, 0.
 AGE_BUCKETS = (1, 10, 60, 300, 1800, 3600, 21600, 86400, 604800)
 OTHER = "other"  # label for model names that are not configured
 PROMISE_S = 5.0
+
+
+SHARED = "PROMETHEUS_MULTIPROC_DIR" in os.environ  # several workers, one exposition: see gateway/cli/workers.py
+REFRESH_S = 1.0
 
 
 class _Children:
@@ -52,7 +62,16 @@ class _Children:
 class Counter(_Children, _Counter): ...  # type: ignore[misc]
 
 
-class Gauge(_Children, _Gauge): ...  # type: ignore[misc]
+class Gauge(_Children, _Gauge):  # type: ignore[misc]
+    """With several workers a gauge is their sum, unless its ``multiprocess_mode`` says otherwise."""
+
+    functions: ClassVar[list[tuple[_Gauge, Callable[[], float]]]] = []
+
+    def set_function(self, f: Callable[[], float]) -> None:
+        """``f`` is asked at every scrape; where another worker may be the one that is scraped, every second."""
+        if SHARED:
+            self.functions.append((self, f))
+        super().set_function(f)
 
 
 class Histogram(_Children, _Histogram):  # type: ignore[misc]
@@ -75,8 +94,8 @@ class Metrics:
         def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
             return Counter(name, text, labels, registry=self.registry)
 
-        def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
-            return Gauge(name, text, labels, registry=self.registry)
+        def gauge(name: str, text: str, labels: tuple[str, ...] = (), *, of_workers: str = "livesum") -> Gauge:
+            return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=of_workers)
 
         self._server_duration = histogram(
             "gen_ai_server_request_duration_seconds",
@@ -174,6 +193,7 @@ class Metrics:
             "ocho_deployment_state",
             "0 healthy, 1 worth one probe, 2 set aside; as it is at the scrape.",
             ("deployment",),
+            of_workers="livemax",
         )
         self._deployment_calls = gauge(
             "ocho_deployment_calls", "Calls under way at a deployment; as it is at the scrape.", ("deployment",)
@@ -194,8 +214,9 @@ class Metrics:
         self._in_flight = gauge("ocho_in_flight_requests", "Requests being served.")
         self._disconnects = counter("ocho_client_disconnects", "Callers that left before their answer ended.")
         self._redis_up = gauge(
-            "ocho_redis_up", "1 while Redis answers or none is configured, 0 while its breaker is open."
-        )
+            "ocho_redis_up", "1 while Redis answers or none is configured, 0 while its breaker is open.",
+            of_workers="livemin",
+        )  # fmt: skip
         self._redis_up.set(1)
 
     def model_label(self, model: str) -> str:
@@ -321,9 +342,29 @@ class Metrics:
         self._passages.observe(passages)
 
     def exposition(self) -> bytes:
+<<<<<<< ours
         """The text format that Prometheus scrapes."""
         return generate_latest(self.registry)
 
 
 def _totals(counter: Counter) -> list[Sample]:
     return [sample for family in counter.collect() for sample in family.samples if sample.name.endswith("_total")]
+=======
+        """The text format that Prometheus scrapes; with several workers that of all of them together."""
+        if not SHARED:
+            return generate_latest(self.registry)
+        self._refresh()
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)
+
+    async def refresh_for_others(self) -> None:
+        """Keep what is asked at scrapes up to date for scrapes of other workers."""
+        while SHARED:
+            self._refresh()
+            await asyncio.sleep(REFRESH_S)
+
+    def _refresh(self) -> None:
+        for gauge, ask in Gauge.functions:
+            gauge.set(ask())
+>>>>>>> theirs

@@ -22,10 +22,14 @@ ConfigOption = Annotated[
 ]
 
 
+def loaded(config: Path | None, *, needs_models: bool = True) -> Settings:
+    """Raises SettingsError."""
+    return load(config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None), needs_models=needs_models)
+
+
 def settings_of(config: Path | None, *, needs_models: bool = True) -> Settings:
-    path = config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
     try:
-        return load(path, needs_models=needs_models)
+        return loaded(config, needs_models=needs_models)
     except SettingsError as error:
         fail(str(error))
 

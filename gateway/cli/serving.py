@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from gateway.cli.common import ConfigOption, err, fail, out, run, settings_of
+from gateway.cli.common import ConfigOption, err, fail, loaded, out, run, settings_of
 from gateway.logs import configure_logs
 
 
@@ -21,17 +21,22 @@ def serve(
 ) -> None:
     """Serve until SIGTERM."""
     from gateway.app import serve as serve_forever
+    from gateway.cli.workers import Supervisor, is_worker, tell_ready
     from gateway.wiring.telling import LOOPBACK
 
     settings = settings_of(config)
     given = {k: v for k, v in {"host": host, "port": port}.items() if v is not None}
     settings = settings.model_copy(update={"server": settings.server.model_copy(update=given)})
     configure_logs(settings.telemetry.log_level, settings.telemetry.log_format)
-    if settings.host not in LOOPBACK and not settings.auth.keys:
+    if settings.host not in LOOPBACK and not settings.auth.keys and not is_worker():
         err.print(f"[yellow]warning:[/] listening on {settings.host} without API keys: anybody who reaches it spends "
                   "your provider's money; set auth.keys")  # fmt: skip
     try:
-        run(serve_forever(settings))
+        if settings.server.workers > 1 and not is_worker():
+            chosen = [] if config is None else ["--config", str(config)]
+            run(Supervisor(settings, chosen, lambda: loaded(config)).run())
+        else:
+            run(serve_forever(settings, tell_ready))
     except sqlite3.Error as error:
         fail(f"the data folder {settings.data_dir!r} cannot be used: {error}")
     except OSError as error:

@@ -18,8 +18,8 @@ from gateway.errors import NotFound, UnknownModel
 from gateway.ingress import openai
 from gateway.ingress.answering import Answering, Showing
 from gateway.ingress.auth import KeyHolder, KeyRing
-from gateway.ingress.data_sources import named_documents
 from gateway.ingress.caller import MODEL, OPERATION, REQUEST_ID, Caller, Reply, WebCaller
+from gateway.ingress.data_sources import named_documents
 from gateway.ingress.relay import Relay
 from gateway.ingress.wishes import Wishes, wishes_of
 from gateway.metrics import Metrics

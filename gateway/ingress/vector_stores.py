@@ -15,8 +15,8 @@ from gateway.chat import Passage, Tenant
 from gateway.clock import Deadline
 from gateway.errors import Forbidden, InvalidRequest
 from gateway.ingress.auth import KeyRing
-from gateway.ingress.filters import attributes_of, filter_of, matches
 from gateway.ingress.caller import OPERATION
+from gateway.ingress.filters import attributes_of, filter_of, matches
 from gateway.ingress.uploads import PREFIXES, body_of, listed, one_more, page_of, reply, text_of
 from gateway.ports import Search, Vector
 from gateway.retrieval.fusion import K, fuse

@@ -12,6 +12,7 @@ from gateway.settings.base import Name, Seconds, Section
 class ServerSettings(Section):
     host: str | None = None  # default: 127.0.0.1 without API keys, 0.0.0.0 with them
     port: int = Field(8080, ge=0, le=65535)
+    workers: int = Field(1, ge=1, le=256)  # processes on that port; about one per core
     drain_s: float = Field(30.0, ge=0)
     max_body_mb: float = Field(10.0, gt=0)
     body_s: Seconds = 30.0  # for a request's body to arrive

@@ -15,6 +15,11 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 async def describe(settings: Settings) -> list[tuple[str, str, bool]]:
     """What will run: (part, text, fine) rows. Looks at Redis, never at providers, which cost money."""
     rows = [("address", f"http://{settings.host}:{settings.server.port}", True)]
+    workers = settings.server.workers
+    if workers > 1:
+        share = "they share the cache in Redis" if uses_redis(settings) else (
+            "each with its own cache in memory: set cache.store: redis to share one")  # fmt: skip
+        rows.append(("workers", f"{workers} processes on that port; {share}", uses_redis(settings)))
     keys = len(settings.auth.keys)
     open_to = "this machine" if settings.host in LOOPBACK else "everybody who reaches it"
     rows.append(
