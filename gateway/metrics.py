@@ -17,11 +17,8 @@ from prometheus_client import Counter as _Counter
 from prometheus_client import Gauge as _Gauge
 from prometheus_client import Histogram as _Histogram
 from prometheus_client.exposition import generate_latest
-<<<<<<< ours
-from prometheus_client.samples import Sample
-=======
 from prometheus_client.multiprocess import MultiProcessCollector
->>>>>>> theirs
+from prometheus_client.samples import Sample
 
 from gateway.chat import CacheOutcome, ServedBy
 
@@ -342,14 +339,6 @@ class Metrics:
         self._passages.observe(passages)
 
     def exposition(self) -> bytes:
-<<<<<<< ours
-        """The text format that Prometheus scrapes."""
-        return generate_latest(self.registry)
-
-
-def _totals(counter: Counter) -> list[Sample]:
-    return [sample for family in counter.collect() for sample in family.samples if sample.name.endswith("_total")]
-=======
         """The text format that Prometheus scrapes; with several workers that of all of them together."""
         if not SHARED:
             return generate_latest(self.registry)
@@ -367,4 +356,7 @@ def _totals(counter: Counter) -> list[Sample]:
     def _refresh(self) -> None:
         for gauge, ask in Gauge.functions:
             gauge.set(ask())
->>>>>>> theirs
+
+
+def _totals(counter: Counter) -> list[Sample]:
+    return [sample for family in counter.collect() for sample in family.samples if sample.name.endswith("_total")]
