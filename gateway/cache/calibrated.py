@@ -1,83 +1,189 @@
-"""The calibrated rule: vetoes first, then small monotone trees over ``features``, then a bar for the allowed error.
+"""The calibrated rule: vetoes, then a probability that every scope's own answers correct, then a bar for the error.
 
-A calibration file belongs to one embedder. It holds the trees and, per share of wrong hits that may be allowed, the
-bar that a score must reach, by language: similarity means something else in each.
+No fixed similarity is right: the one that is wrong once in 400 hits on one traffic is wrong every second time on the
+next, and nobody knows beforehand which traffic they have. So a scope starts from what many sources of questions had in
+common, with its doubt (``Calibration``), and serves next to nothing; each miss then says whether the nearest kept
+answer would have been right (``belief``). A calibration belongs to one embedder: similarity means something else in
+each. Without one the strict preset rules.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
+from typing import Any
 
+import numpy as np
 import orjson
 
-from gateway.cache.decision import Decision, Rule, StrictRule, plain
-from gateway.cache.facets import facets, veto
-from gateway.cache.features import CANDIDATES, features
-from gateway.chat import Neighbor
+from gateway.cache.belief import FORGET, Bar, Belief, Matrix, Vector
+from gateway.cache.bounds import clopper_pearson_upper
+from gateway.cache.decision import GREY_SIMILARITY, Decision, Rule, StrictRule, plain
+from gateway.cache.features import CANDIDATES, NAMES, look
+from gateway.chat import CacheKey, Neighbor, Scope
 
-Node = tuple[float, ...]  # (-1, value) or (feature, threshold, left, right, missing goes left)
+MAX_SCOPES = 2_000  # about 4 kB each; the longest unused is forgotten and starts again from the calibration
+AUDITED = 0.03  # share of hits that are answered afresh instead, and compared
 
 
-@dataclass(frozen=True, slots=True)
-class Trees:
-    """A sum of decision trees, in log-odds."""
-
-    base: float
-    trees: tuple[tuple[Node, ...], ...]
-
-    def score(self, row: Sequence[float]) -> float:
-        total = self.base
-        for nodes in self.trees:
-            node = nodes[0]
-            while node[0] >= 0:
-                value = row[int(node[0])]
-                left = node[4] if math.isnan(value) else value <= node[1]
-                node = nodes[int(node[2] if left else node[3])]
-            total += node[1]
-        return total
+class BadCalibration(ValueError):
+    """A calibration file that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
-class CalibratedRule:
-    trees: Trees
-    bars: Mapping[str, float]  # by language, in log-odds; "" for all others
-    candidates: int = CANDIDATES
+class Calibration:
+    """Where a scope's belief starts: the mean of what sources of questions taught, and how far apart they lie."""
+
+    embedder: str
+    mean: Vector
+    covariance: Matrix
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def dump(self) -> bytes:
+        fields = {
+            "embedder": self.embedder, "features": list(NAMES), "mean": self.mean.round(4).tolist(),
+            "covariance": self.covariance.round(4).tolist(), "provenance": dict(self.provenance),
+        }  # fmt: skip
+        return orjson.dumps(fields, option=orjson.OPT_INDENT_2)
+
+    @classmethod
+    def load(cls, data: bytes) -> Calibration:
+        """Raises BadCalibration."""
+        try:
+            fields = orjson.loads(data)
+            names, embedder = fields["features"], str(fields["embedder"])
+            mean = np.asarray(fields["mean"], np.float64)
+            covariance = np.asarray(fields["covariance"], np.float64)
+        except (ValueError, TypeError, KeyError) as error:
+            raise BadCalibration("not a calibration file; write one with: ocho cache calibrate FILE") from error
+        size = len(NAMES)
+        if names != list(NAMES) or mean.shape != (size,) or covariance.shape != (size, size):
+            raise BadCalibration("this calibration was made by another version; run ocho cache calibrate again")
+        return cls(embedder, mean, covariance, fields.get("provenance", {}))
+
+
+@dataclass(slots=True)
+class _Scope:
+    belief: Belief
+    bar: Bar
+    serving: bool = False  # anything could pass at the last lookup
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the rule stands over all scopes in memory, for metrics."""
+
+    learning: int  # scopes that serve nothing by score yet
+    serving: int
+    off: int  # switched off: too many audited hits were wrong
+    audited: int  # hits that were compared with a fresh answer, since the start
+    audited_wrong: int
+
+    @property
+    def upper95(self) -> float:
+        """Upper bound of the share of hits that are wrong; 1 while nothing is known."""
+        return clopper_pearson_upper(self.audited_wrong, self.audited)
+
+
+class AdaptiveRule:
+    """One belief and one bar per scope. Not a pure function: ``learn`` changes what ``decide`` says.
+
+    Used from one event loop; nothing here waits, so no two calls interleave.
+    """
+
+    def __init__(
+        self,
+        calibration: Calibration,
+        max_wrong: float = 0.01,
+        *,
+        audited: float = AUDITED,
+        max_scopes: int = MAX_SCOPES,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.calibration = calibration
+        self.max_wrong = max_wrong
+        self.candidates = CANDIDATES
+        self._audited_share = audited
+        self._max_scopes = max_scopes
+        self._chance = chance
+        self._scopes: OrderedDict[Scope, _Scope] = OrderedDict()
+        self._audited = self._audited_wrong = 0
 
     def decide(self, asked: str, neighbors: Sequence[Neighbor]) -> Decision:
         if not neighbors:
             return Decision(None, "nothing near")
-        best = neighbors[0]
-        if plain(best.question.text) == plain(asked):
-            return Decision(best, "", 1.0)
-        wanted = facets(asked)
-        if difference := veto(wanted, facets(best.question.text)):
-            return Decision(None, difference)
-        score = self.trees.score(features(asked, neighbors).tolist())
-        probability = 1 / (1 + math.exp(-score))
-        if score < self.bars.get(wanted.language, self.bars[""]):
-            return Decision(None, "uncertain", probability, grey=best)
-        return Decision(best, "", probability)
+        if plain(neighbors[0].question.text) == plain(asked):
+            return Decision(neighbors[0], "", 1.0)
+        found = look(asked, neighbors)
+        if found.best is None or found.row is None:
+            return Decision(None, found.refused)
+        scope = self._of(found.best)
+        score = scope.belief.cautious(found.row)
+        scope.bar.see(score)
+        right = 1 - float(scope.bar.doubt(score))
+        if self._passes(scope, score, found.same_words):
+            if self._chance() < self._audited_share:
+                return Decision(None, "audit", right)
+            return Decision(found.best, "", right)
+        grey = found.best if found.best.similarity >= GREY_SIMILARITY else None
+        return Decision(None, found.refused or "uncertain", right, grey)
+
+    def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> None:
+        """A miss was answered: ``same`` tells for kept answers whether the fresh one states the same facts."""
+        found = look(asked, neighbors)
+        if found.best is None or found.row is None or found.best.question.key not in same:
+            return
+        right = same[found.best.question.key]
+        scope = self._of(found.best)
+        score = scope.belief.cautious(found.row)
+        hit = self._passes(scope, score, found.same_words)
+        if hit:
+            self._audited += 1
+            self._audited_wrong += not right
+        scope.bar.learn(score, right, hit=hit or (scope.bar.broken and score > 0))
+        scope.belief.learn(found.row, right)
+
+    def standing(self) -> Standing:
+        off = sum(scope.bar.broken for scope in self._scopes.values())
+        serving = sum(scope.serving and not scope.bar.broken for scope in self._scopes.values())
+        return Standing(len(self._scopes) - off - serving, serving, off, self._audited, self._audited_wrong)
+
+    def _passes(self, scope: _Scope, score: float, same_words: bool) -> bool:
+        height = scope.bar.height()
+        scope.serving = not math.isinf(height)
+        return not scope.bar.broken and (same_words or score >= height)
+
+    def _of(self, neighbor: Neighbor) -> _Scope:
+        key = neighbor.question.key.scope
+        scope = self._scopes.get(key)
+        if scope is None:
+            start = self.calibration
+            belief = Belief(start.mean, start.covariance, start.covariance * FORGET)
+            scope = self._scopes[key] = _Scope(belief, Bar(self.max_wrong))
+            if len(self._scopes) > self._max_scopes:
+                self._scopes.popitem(last=False)
+        self._scopes.move_to_end(key)
+        return scope
 
 
-def rule_for(embedder: str, max_wrong: float = 0.01) -> Rule:
-    """The shipped rule for an embedder model; the strict preset where there is none.
-
-    ``max_wrong`` is the share of hits that may be wrong; the file's next stricter bar is used.
-    """
+def shipped(embedder: str) -> Calibration | None:
+    """The calibration that comes with the package for an embedder model."""
     file = files("gateway.cache") / "calibration" / f"{embedder}.json"
-    if "/" in embedder or not file.is_file():
+    return None if "/" in embedder or not file.is_file() else Calibration.load(file.read_bytes())
+
+
+def rule_for(embedder: str, max_wrong: float = 0.01, *, data: bytes | None = None) -> Rule:
+    """The rule for an embedder model: from calibration ``data``, else the shipped one, else the strict preset.
+
+    ``max_wrong`` is the share of hits that may be wrong. Raises BadCalibration where ``data`` is not for ``embedder``.
+    """
+    calibration = Calibration.load(data) if data is not None else shipped(embedder)
+    if calibration is None:
         return StrictRule()
-    return load(file.read_bytes(), max_wrong)
-
-
-def load(data: bytes, max_wrong: float) -> Rule:
-    """A rule from a calibration file. An allowance stricter than all its bars gives the strict preset."""
-    calibration = orjson.loads(data)
-    allowed = [float(share) for share in calibration["bars"] if float(share) <= max_wrong]
-    if not allowed:
-        return StrictRule(min_similarity=0.985)
-    trees = tuple(tuple(tuple(node) for node in nodes) for nodes in calibration["trees"])
-    return CalibratedRule(Trees(calibration["base"], trees), calibration["bars"][str(max(allowed))])
+    if calibration.embedder != embedder:
+        raise BadCalibration(f"this calibration is for {calibration.embedder!r}, the embedder is {embedder!r}")
+    return AdaptiveRule(calibration, max_wrong)

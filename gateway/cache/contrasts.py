@@ -44,3 +44,19 @@ QUESTION_WORDS: tuple[tuple[str, str], ...] = (
         r"|\b(?:can|may|could|am i allowed|is it (?:possible|ok|okay|allowed))\b",
     ),
 )
+
+# What a question wants, beyond the question words: two with the same content words may still want different things.
+FRAMES: tuple[tuple[str, str], ...] = (
+    ("what", r"무엇|뭐|뭘|뭔|무슨|\bwhat\b(?! (?:time|date|day|do|steps?|should)\b)"),
+    ("how", r"\bwhat (?:do|should|must) i (?:need to )?do\b"),
+    (
+        "must",
+        r"해야|되어야|돼야|필수|의무|필요|\b(?:must|have to|has to|need to|needs? a|required|mandatory|necessary)\b",
+    ),
+    ("want", r"싶|\b(?:i want|i'd like|i would like|i wish)\b"),
+    (
+        "whether",
+        r"는지|인지|한지|\b(?:is|are|do|does|did|was|were|will|has|have)\b(?= (?:it|there|the|my|a|an|this|you|i)\b)",
+    ),
+)
+DIRECTION = r"에서|으로|로\s|보다|에게|한테|\b(?:from|to|into|than|versus|vs|over|instead of)\b"

@@ -1,14 +1,14 @@
-"""May a question that was asked before answer this one? Pure: neighbours in, one of them or a reason out."""
+"""May a question that was asked before answer this one? Neighbours in, one of them or a reason out."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.cache.facets import facets, veto
-from gateway.chat import Neighbor
+from gateway.chat import CacheKey, Neighbor
 
 GREY_SIMILARITY = 0.85  # cosine under which asking a judge is not worth its tokens
 STRICT_SIMILARITY = 0.975  # measured: half the wrong hits of 0.96 on bank and FAQ questions, for half the hits
@@ -29,6 +29,9 @@ class Rule(Protocol):
     def candidates(self) -> int: ...
 
     def decide(self, asked: str, neighbors: Sequence[Neighbor]) -> Decision: ...
+
+    def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> None:
+        """A miss was answered: ``same`` tells for kept answers whether the fresh one states the same facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,9 @@ class StrictRule:
             if neighbor.similarity >= self.min_similarity:
                 reason = difference
         return Decision(None, reason, grey=grey)
+
+    def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> None:
+        """Learns nothing."""
 
 
 def decide(asked: str, neighbors: Sequence[Neighbor], rule: Rule | None = None) -> Decision:

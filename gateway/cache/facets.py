@@ -10,12 +10,15 @@ from functools import lru_cache
 
 from gateway.cache import contrasts, numbers
 from gateway.cache.language import language
+from gateway.cache.lexical import stems
 
 HANGUL = re.compile(r"[가-힣]")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_.][A-Za-z0-9]+)*")
 _MIXED = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[A-Za-z0-9][A-Za-z0-9_.-]+")
 _NEGATION = re.compile(f"{contrasts.NEGATIONS_KO}|{contrasts.NEGATIONS_EN}", re.IGNORECASE)
 _QUESTION = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in contrasts.QUESTION_WORDS)
+_FRAME = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in contrasts.FRAMES)
+_DIRECTION = re.compile(contrasts.DIRECTION, re.IGNORECASE)
 _ORDINARY_LATIN = frozenset(
     [
         "a",
@@ -53,6 +56,7 @@ class Facets:
     soft: tuple[frozenset[int], ...]
     asks: frozenset[str]  # question words
     language: str
+    order: tuple[str, ...]  # content words in sequence, where a direction is named: A to B is not B to A
 
 
 @lru_cache(maxsize=50_000)
@@ -69,7 +73,15 @@ def facets(text: str) -> Facets:
         soft=_sides(folded, _SOFT),
         asks=frozenset(name for name, pattern in _QUESTION if pattern.search(folded)),
         language=spoken,
+        order=stems(text) if _DIRECTION.search(folded) else (),
     )
+
+
+@lru_cache(maxsize=50_000)
+def frame(text: str) -> frozenset[str]:
+    """What a question wants to hear: its question words, and obligation, wish, yes or no."""
+    folded = " ".join(unicodedata.normalize("NFKC", text).split()).casefold()
+    return facets(text).asks | {name for name, pattern in _FRAME if pattern.search(folded)}
 
 
 def veto(one: Facets, other: Facets) -> str:
@@ -88,6 +100,8 @@ def veto(one: Facets, other: Facets) -> str:
         return "polarity"
     if _who_asks(one) and _who_asks(other) and not one.asks & other.asks:
         return "question word"
+    if one.order != other.order and sorted(one.order) == sorted(other.order):
+        return "direction"
     return ""
 
 

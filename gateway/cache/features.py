@@ -1,86 +1,105 @@
-"""What the calibrated rule looks at: one row of numbers for a question and its neighbours. Pure.
+"""What the calibrated rule looks at: a row of numbers for a question and the kept one that might answer it. Pure.
 
-Neighbours with the same answer speak together: ``key`` tells which. Nearest first, at most ``CANDIDATES``.
+Neighbours with the same answer speak together: ``key`` tells which. A neighbour that a veto refuses is no candidate
+and no rival either: it is plainly another question.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.cache.facets import facets, soft_conflict
+from gateway.cache.facets import facets, frame, veto
 from gateway.cache.lexical import overlap, surface
-from gateway.cache.numbers import agree
 from gateway.chat import Neighbor
 
 CANDIDATES = 8
-# name, direction in which the chance to be right may move with it (1 up, -1 down, 0 either)
-FEATURES: tuple[tuple[str, int], ...] = (
-    ("cosine", 1),
-    ("margin", 1),  # to the nearest question with another answer; NaN where there is none in sight
-    ("answer_share", 1),  # similarity-weighted share of the neighbours that have this answer
-    ("supporters", 1),  # other questions with this answer among the neighbours
-    ("cluster_cosine", 1),  # mean of this answer's neighbours
-    ("spread", 0),  # nearest minus farthest neighbour: how crowded it is here
-    ("grams", 1),
-    ("gram_margin", 1),
-    ("words", 1),
-    ("asked_uncovered", -1),  # content words of the question in none of this answer's questions
-    ("kept_uncovered", -1),  # content words of the nearest one that the question has not
-    ("one_word_swapped", -1),
-    ("length_ratio", 1),
-    ("length", 0),
-    ("numbers", 1),
-    ("codes", 1),
-    ("negation", 1),
-    ("hard", -1),  # contrasts where the sides named differ
-    ("soft", -1),
-    ("asks", 1),
+SAME_WORDS_SIMILARITY = 0.95  # cosine under which even the same content words are not taken for the same question
+NAMES = (
+    "one",
+    "cosine",
+    "margin",  # of the cosine over the nearest question with another answer
+    "supporters",  # log2 of the neighbours that have this answer
+    "asked_uncovered",  # share of the asked content words that no question with this answer has
+    "kept_uncovered",
+    "one_word_swapped",  # one content word in the place of another: what traps look like, and some paraphrases
+    "grams",
+    "gram_margin",
+    "vetoed",  # nearer questions that a veto refused
+    "margin_x_supporters",
+    "cosine_x_margin",
+    "asks",  # agreement of the question words
 )
-NAMES = tuple(name for name, _ in FEATURES)
-DIRECTIONS = tuple(direction for _, direction in FEATURES)
+Row = NDArray[np.float64]  # (len(NAMES),), each about -3 to 3
 
 
-def features(asked: str, neighbors: Sequence[Neighbor]) -> NDArray[np.float64]:
-    """The row for serving the nearest neighbour's answer. ``neighbors`` is not empty."""
-    best = neighbors[0]
-    answer = best.question.key
-    same = [n for n in neighbors if n.question.key == answer]
-    others = [n for n in neighbors if n.question.key != answer]
-    cosines = np.array([n.similarity for n in neighbors])
-    weights = np.exp((cosines - cosines[0]) * 40.0)
-    ours = np.array([n.question.key == answer for n in neighbors])
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A question beside what was asked before."""
+
+    best: Neighbor | None  # the nearest that no veto refuses
+    refused: str  # why the nearest was refused; "" where it was not
+    row: Row | None = None
+    same_words: bool = False  # nothing but small words, endings and politeness differ
+
+
+def look(asked: str, neighbors: Sequence[Neighbor]) -> Look:
+    """``neighbors``: most similar first, at most ``CANDIDATES`` count."""
+    near = neighbors[:CANDIDATES]
+    wanted = facets(asked)
+    vetoes = [veto(wanted, facets(neighbor.question.text)) for neighbor in near]
+    able = [neighbor for neighbor, reason in zip(near, vetoes, strict=True) if not reason]
+    if not able:
+        return Look(None, vetoes[0] if vetoes else "")
+    best = able[0]
+    return Look(best, vetoes[0], _row(asked, able, near), _same_words(asked, best))
+
+
+def _row(asked: str, able: Sequence[Neighbor], near: Sequence[Neighbor]) -> Row:
+    best = able[0]
+    same = [n for n in able if n.question.key == best.question.key]
+    rivals = [n for n in able if n.question.key != best.question.key]
+    # No rival in a full view: the farthest neighbour stands for it. In a view that is not full nothing is known.
+    rival = rivals[0].similarity if rivals else near[-1].similarity if len(near) == CANDIDATES else best.similarity
     mine = surface(asked)
-    theirs = surface(best.question.text)
-    grams = [overlap(mine.grams, surface(n.question.text).grams) for n in neighbors]
-    other_grams = [g for g, own in zip(grams, ours, strict=True) if not own]
-    own_grams = max(g for g, own in zip(grams, ours, strict=True) if own)
-    known = frozenset().union(*(surface(n.question.text).words for n in same))
-    lost, gained = mine.words - known, theirs.words - mine.words
-    one, other = facets(asked), facets(best.question.text)
+    kept = [surface(n.question.text).words for n in same]
+    grams = max(overlap(mine.grams, surface(n.question.text).grams) for n in same)
+    rival_grams = max((overlap(mine.grams, surface(n.question.text).grams) for n in rivals), default=0.0)
+    cosine = _clip((best.similarity - 0.95) / 0.02, -5, 3)
+    margin = _clip((best.similarity - rival) / 0.03, -0.67, 2)
+    supporters = min(float(np.log2(len(same))), 2.0)
+    one, other = facets(asked).asks, facets(best.question.text).asks
     return np.array(
         [
-            best.similarity,
-            best.similarity - others[0].similarity if others else np.nan,
-            float(weights[ours].sum() / weights.sum()),
-            len(same) - 1,
-            float(cosines[ours].mean()),
-            float(cosines[0] - cosines[-1]) if len(neighbors) > 1 else np.nan,
-            own_grams,
-            own_grams - max(other_grams) if other_grams else np.nan,
-            overlap(mine.words, theirs.words),
-            len(lost) / (len(mine.words) or 1),
-            len(gained) / (len(theirs.words) or 1),
-            float(len(mine.words - theirs.words) == 1 and len(gained) == 1 and len(mine.words) > 1),
-            min(mine.length, theirs.length) / (max(mine.length, theirs.length) or 1),
-            mine.length,
-            float(agree(one.numbers, other.numbers)),
-            float(one.codes == other.codes),
-            float(one.negations % 2 == other.negations % 2),
-            sum(a != b for a, b in zip(one.hard, other.hard, strict=True)),
-            float(soft_conflict(one, other)),
-            len(one.asks & other.asks) / (len(one.asks | other.asks) or 1) if one.asks or other.asks else 1.0,
+            1.0,
+            cosine,
+            margin,
+            supporters,
+            2 * len(mine.words - frozenset().union(*kept)) / (len(mine.words) or 1),
+            2 * min(len(words - mine.words) / (len(words) or 1) for words in kept),
+            float(all(len(mine.words - words) == len(words - mine.words) == 1 for words in kept)),
+            2 * (grams - 0.5),
+            2 * _clip(grams - rival_grams, -0.2, 0.5),
+            min(near.index(best), 2),
+            margin * supporters / 2,
+            cosine * margin / 4,
+            (len(one & other) / len(one | other) if one | other else 1.0) - 0.7,
         ]
     )
+
+
+def _same_words(asked: str, best: Neighbor) -> bool:
+    mine, theirs = surface(asked).words, surface(best.question.text).words
+    return (
+        best.similarity >= SAME_WORDS_SIMILARITY
+        and len(mine) > 1
+        and mine == theirs
+        and frame(asked) == frame(best.question.text)
+    )
+
+
+def _clip(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)

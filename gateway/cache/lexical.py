@@ -41,6 +41,12 @@ def surface(text: str) -> Surface:
     return Surface(frozenset(grams), frozenset(stem for word in words if (stem := _stem(word))), len(squeezed))
 
 
+def stems(text: str) -> tuple[str, ...]:
+    """The content words in the order of the text, as compared."""
+    words = _WORD.findall(unicodedata.normalize("NFC", text).casefold())
+    return tuple(stem for word in words if (stem := _stem(word)))
+
+
 def overlap(one: frozenset[str], other: frozenset[str]) -> float:
     """Cosine of two sets, 0 to 1."""
     if not one or not other:

@@ -12,14 +12,16 @@ import structlog
 
 from gateway.cache import freshness
 from gateway.cache.admission import Limits, Verdict, admissible
+from gateway.cache.decision import Rule
 from gateway.cache.keys import Keys
 from gateway.cache.learning import LINK_FLOOR, same_answer
-from gateway.chat import Answer, CachedQuestion, CacheEntry, CacheWishes, ChatRequest, Evidence
+from gateway.chat import Answer, CachedQuestion, CacheEntry, CacheKey, CacheWishes, ChatRequest, Evidence
 from gateway.clock import WallClock
 from gateway.errors import StoreUnavailable
 from gateway.ports import AnswerStore, DocumentRecord, QuestionIndex, Vector
 
 log = structlog.get_logger()
+COMPARED = 4  # near answers that a fresh one is compared with
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class CacheWriter:
         store: AnswerStore,
         index: QuestionIndex | None = None,
         *,
+        rule: Rule | None = None,
         record: DocumentRecord | None = None,
         on_outcome: Callable[[str], None] = lambda outcome: None,
         wall_clock: WallClock = time.time,
@@ -47,6 +50,7 @@ class CacheWriter:
     ) -> None:
         self._store = store
         self._index = index
+        self._rule = rule
         self._record = record
         self._tell = on_outcome
         self._now = wall_clock
@@ -130,24 +134,33 @@ class CacheWriter:
             return "document changed"  # between the search and now: the answer may rest on the old text
         await self._store.put(entry)
         if offer.vector is not None and self._index is not None:
-            return await index_question(self._store, self._index, entry, offer.vector)
+            return await index_question(self._store, self._index, entry, offer.vector, self._rule)
         return "kept"
 
 
-async def index_question(store: AnswerStore, index: QuestionIndex, entry: CacheEntry, vector: Vector) -> str:
-    """Make a kept answer findable by meaning: "kept", or "linked" where the nearest question has the same answer.
+async def index_question(
+    store: AnswerStore, index: QuestionIndex, entry: CacheEntry, vector: Vector, rule: Rule | None = None
+) -> str:
+    """Make a kept answer findable by meaning: "kept", or "linked" where a near question has the same answer.
 
     A linked question points to the earlier answer, so that all wordings get the same bytes, and vouch for each other.
+    ``rule`` hears which of the near answers the fresh one agrees with.
     """
     text = unicodedata.normalize("NFC", entry.question)
-    for near in await index.search(entry.key.scope, vector, 2):
-        if near.similarity < LINK_FLOOR or near.question.key == entry.key:
-            continue  # itself, where the entry is being renewed
-        kept = await store.get(near.question.key)
-        if kept is not None and same_answer(kept, entry):
-            ttl_s = min(entry.ttl_s, max(0.0, kept.ttl_s - kept.age_s(entry.created_at)))
-            await index.add(CachedQuestion(text, kept.key), vector, ttl_s)
-            return "linked"
-        break
-    await index.add(CachedQuestion(text, entry.key), vector, entry.ttl_s)
-    return "kept"
+    near = await index.search(entry.key.scope, vector, rule.candidates if rule is not None else COMPARED)
+    others = [n for n in near if n.question.key != entry.key and n.question.text != text]  # itself, being renewed
+    same: dict[CacheKey, bool] = {}
+    linked: CacheEntry | None = None
+    for key in dict.fromkeys(n.question.key for n in others if n.similarity >= LINK_FLOOR):
+        kept = await store.get(key) if len(same) < COMPARED else None
+        if kept is not None:
+            same[key] = same_answer(kept, entry)
+            linked = kept if linked is None and same[key] else linked
+    if rule is not None and len(others) == len(near):
+        rule.learn(text, others, same)
+    if linked is None:
+        await index.add(CachedQuestion(text, entry.key), vector, entry.ttl_s)
+        return "kept"
+    ttl_s = min(entry.ttl_s, max(0.0, linked.ttl_s - linked.age_s(entry.created_at)))
+    await index.add(CachedQuestion(text, linked.key), vector, ttl_s)
+    return "linked"

@@ -20,6 +20,8 @@ class SemanticSettings(Section):
     embedder: str = "auto"  # auto | local | off | the name of a model in this file that serves /embeddings
     dimensions: int = Field(1536, ge=8, le=8192)  # of the vectors of a named embedding model
     share: Literal["key", "tenant", "all"] = "tenant"
+    max_wrong: float = Field(0.01, gt=0, le=0.2)  # share of semantic hits that may be wrong
+    calibration: str = ""  # file of `ocho cache calibrate`; empty: the one that comes with the local embedder
 
 
 class CacheSettings(Section):

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import structlog
 
+from gateway.cache.calibrated import BadCalibration, rule_for
+from gateway.cache.decision import Rule, StrictRule
 from gateway.cache.memory import MemoryIndex, MemoryStore
 from gateway.cache.redis_link import RedisLink, redis_client
 from gateway.cache.redis_store import RedisIndex, RedisStore
 from gateway.metrics import Metrics
-from gateway.ports import AnswerStore, QuestionIndex
+from gateway.ports import AnswerStore, Embedder, QuestionIndex
 from gateway.settings import Settings
 
 log = structlog.get_logger()
@@ -49,6 +51,18 @@ def chosen_stores(
     metrics.watch_redis(lambda: link.up)
     stack.push_async_callback(link.client.aclose)
     return RedisStore(link, secret), RedisIndex(link, secret, max_ttl_s=settings.cache.ttl_s)
+
+
+def chosen_rule(settings: Settings, embedder: Embedder | None) -> Rule:
+    """How a semantic hit is decided. Raises BadCalibration."""
+    semantic = settings.cache.semantic
+    if embedder is None:
+        return StrictRule()
+    try:
+        data = Path(semantic.calibration).read_bytes() if semantic.calibration else None
+    except OSError as error:
+        raise BadCalibration(f"cache.semantic.calibration: {semantic.calibration} cannot be read: {error}") from error
+    return rule_for(embedder.model, semantic.max_wrong, data=data)
 
 
 def uses_redis(settings: Settings) -> bool:

@@ -24,7 +24,7 @@ from gateway.routing.spend import Allowance
 from gateway.settings import Settings
 from gateway.settings.models import ModelSettings
 from gateway.stages import Stages
-from gateway.wiring.cache import chosen_stores, secret_of
+from gateway.wiring.cache import chosen_rule, chosen_stores, secret_of
 from gateway.wiring.documents import freshness, opened_record, opened_sources
 from gateway.wiring.embedding import chosen_embedder
 from gateway.wiring.uploads import opened_shelves
@@ -53,7 +53,8 @@ async def opened_pipeline(settings: Settings, router: Router, metrics: Metrics, 
         stack.callback(record.close)
     state = freshness(settings, record)
     store, index = chosen_stores(settings, secret, metrics, stack)
-    writer = CacheWriter(store, index, record=state, on_outcome=metrics.cache_written)
+    rule = chosen_rule(settings, embedder)
+    writer = CacheWriter(store, index, rule=rule, record=state, on_outcome=metrics.cache_written)
     stack.push_async_callback(writer.close)
     background = Background()
     stack.push_async_callback(background.close)
@@ -61,7 +62,7 @@ async def opened_pipeline(settings: Settings, router: Router, metrics: Metrics, 
     stack.push_async_callback(inflight.close)
     sources = await opened_sources(settings, record, embedder.model if embedder is not None else None, stack)
     shelves = opened_shelves(settings, record, sources, embedder, metrics, stack)
-    semantic = SemanticCache(store, index, record=state, on_reject=metrics.cache_rejected)
+    semantic = SemanticCache(store, index, rule=rule, record=state, on_reject=metrics.cache_rejected)
     return Pipeline(
         plans={m.name: plan_of(m, settings, embedder, state, sources, metrics) for m in settings.models},
         secret=secret,

@@ -8,10 +8,12 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
-from gateway.cache.calibrated import CalibratedRule, Trees
+from gateway.cache.calibrated import AdaptiveRule, Calibration
 from gateway.cache.decision import Rule, StrictRule
+from gateway.cache.features import NAMES
 from gateway.cache.memory import MemoryIndex, MemoryStore
 from gateway.cache.semantic import SemanticCache
 from gateway.cache.writer import CacheWriter
@@ -21,10 +23,11 @@ from gateway.ports import Vector
 from tests.cache.makers import Record, answer, ask, evidence, key, keys_of, message, passage
 
 WISHES = CacheWishes()
+ANYTHING = Calibration("e", np.eye(1, len(NAMES))[0] * 99, np.zeros((len(NAMES), len(NAMES))))
 # Rules with their similarity bar taken away: the vetoes stand alone.
 RULES: dict[str, Callable[[], Rule]] = {
     "strict": lambda: StrictRule(min_similarity=-1.0),
-    "calibrated": lambda: CalibratedRule(Trees(99.0, ()), {"": 0.0}),
+    "calibrated": lambda: AdaptiveRule(ANYTHING, audited=0.0),
 }
 KO = {
     "number": ("{}일 넘게 쓰면 어떻게 되나요?", [str(n) for n in range(1, 60)]),

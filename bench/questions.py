@@ -1,0 +1,84 @@
+"""Labelled questions for benches: files of groups, pairs and conversations, and their vectors."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gateway.cache.decision import plain
+from gateway.embedding.cached import normalised
+from gateway.ports import Embedder, Vector
+
+_TENANT = re.compile(r"(h3-[a-z0-9]+)-")  # HINT3 holds the traffic of three companies; its labels name them
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file; lines of several tenants get the field ``tenant``, identical questions one group."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    for row in rows:
+        if "g" in row and (found := _TENANT.match(str(row["g"]))):
+            row.setdefault("tenant", found[1])
+    return _merged(rows) if rows and "g" in rows[0] else rows
+
+
+def kind(rows: Sequence[dict[str, Any]]) -> str:
+    """``groups``, ``pairs``, ``conversations`` or ``other``."""
+    first = rows[0] if rows else {}
+    if "q" in first and "g" in first:
+        return "groups"
+    if "a" in first and "b" in first and ("same" in first or "same_answer" in first):
+        return "pairs" if isinstance(first["a"], str) else "conversations"
+    return "other"
+
+
+def source(path: Path) -> str:
+    """Files of one source share the name: ``ko_hard_groups`` and ``ko_hard_pairs`` are ``ko_hard``."""
+    return re.sub(r"_(groups|pairs|conversations)$", "", path.stem)
+
+
+def texts(rows: Sequence[dict[str, Any]]) -> list[str]:
+    return [text for row in rows for text in ([row["q"]] if "q" in row else [row["a"], row["b"]])]
+
+
+def _merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Groups that hold an identical question are one: no cache could tell them apart, nor should it."""
+    parent: dict[str, str] = {}
+
+    def root(group: str) -> str:
+        while parent.setdefault(group, group) != group:
+            group = parent[group]
+        return group
+
+    first: dict[tuple[str, str], str] = {}
+    for row in rows:
+        place = (str(row.get("tenant", "")), plain(row["q"]))
+        parent[root(str(row["g"]))] = root(first.setdefault(place, str(row["g"])))
+    return [{**row, "g": root(str(row["g"]))} for row in rows]
+
+
+class Vectors:
+    """Each text embedded once for all rules, before the clock runs."""
+
+    def __init__(self, embedder: Embedder, file: Path | None = None) -> None:
+        """``file`` keeps the vectors between runs."""
+        self._embedder = embedder
+        self._file = file
+        self._kept: dict[str, Vector] = {}
+        if file is not None and file.is_file():
+            with np.load(file) as saved:
+                self._kept = dict(zip(saved["texts"].tolist(), saved["rows"], strict=True))
+
+    async def load(self, texts: Sequence[str]) -> None:
+        missing = sorted({normalised(text) for text in texts} - self._kept.keys())
+        for text in missing:
+            self._kept[text] = (await self._embedder.embed([text], query=True))[0]
+        if missing and self._file is not None:
+            np.savez(self._file, texts=np.array(list(self._kept)), rows=np.stack(list(self._kept.values())))
+
+    async def of(self, text: str) -> Vector:
+        return self._kept[normalised(text)]

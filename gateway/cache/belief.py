@@ -1,0 +1,121 @@
+"""What a scope's own answers have taught about when two of its questions are one. Bounded, no lock needed, no I/O.
+
+A Bayesian logistic regression whose prior comes from calibration on many sources of questions. Every miss is a label:
+its fresh answer agreed with the nearest kept one or did not. Each label moves the mean and narrows the covariance by
+one step of an extended Kalman filter (assumed density filtering), some tens of microseconds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.cache.bounds import wilson_lower
+from gateway.cache.features import Row
+
+Vector = NDArray[np.float64]  # (features,)
+Matrix = NDArray[np.float64]  # (features, features)
+
+CAUTION = 1.0  # standard deviations of the log-odds that a score stays below their mean
+LABEL_NOISE = 0.005  # share of labels taken to be wrong: no single one may turn a belief over
+FORGET = 1e-4  # of the prior's covariance, added back per label: questions change
+
+BIN = 0.25  # log-odds
+BINS = 40  # from 0 to 10
+RECENT_LOOKUPS = 400.0
+RECENT_LABELS = 500.0
+MOST_DOUBTFUL = 0.08  # chance to be wrong that no single hit may have, however sure the others are
+NEAR_BAR = 0.1  # chance to be wrong below which labels correct the belief
+SURE = 0.01  # … and below which they tell what no score can: indistinguishable questions, careless labels
+PRIOR_ERRORS = 2.0  # expected errors after which experience weighs as much as the belief
+PRIOR_FLOOR = (0.003, 80.0)  # share of wrong among the surest, and the labels that this guess weighs
+BROKEN = 3  # wrong ones among recent audited hits before a scope can be switched off
+
+
+@dataclass(slots=True)
+class Belief:
+    mean: Vector
+    covariance: Matrix
+    drift: Matrix  # added per label
+
+    def cautious(self, row: Row) -> float:
+        """Log-odds to be right, lowered by how little is known yet."""
+        return float(self.mean @ row - CAUTION * math.sqrt(max(float(row @ self.covariance @ row), 0.0)))
+
+    def learn(self, row: Row, right: bool) -> None:
+        spread = self.covariance @ row
+        variance = float(row @ spread)
+        chance = _sigmoid(float(self.mean @ row) / math.sqrt(1 + math.pi * variance / 8))
+        seen = LABEL_NOISE + (1 - 2 * LABEL_NOISE) * chance
+        slope = (1 - 2 * LABEL_NOISE) * chance * (1 - chance)
+        pull = slope * (float(right) - seen) / (seen * (1 - seen))
+        weight = max(slope * slope / (seen * (1 - seen)), 0.005)  # information in this label about the log-odds
+        self.mean = self.mean + spread * (pull / (1 + weight * variance))
+        self.covariance = self.covariance - np.outer(spread, spread) * (weight / (1 + weight * variance)) + self.drift
+
+
+@dataclass(slots=True)
+class Bar:
+    """The score that a hit must reach: the lowest at which hits, taken together, keep to ``max_wrong``.
+
+    The belief's chances are corrected by experience twice: ``scale`` by labels near the bar, ``floor`` by labels of
+    which the belief was sure.
+    """
+
+    max_wrong: float
+    seen: Vector = field(default_factory=lambda: np.zeros(BINS + 1))  # recent lookups by score, below 0 first
+    wrong: float = 0.0
+    expected: float = 0.0
+    sure_wrong: float = 0.0
+    sure: float = 0.0
+    audited: float = 0.0  # recent labels of what would have been, or was, a hit
+    audited_wrong: float = 0.0
+
+    def see(self, score: float) -> None:
+        self.seen *= 1 - 1 / RECENT_LOOKUPS
+        self.seen[min(max(int(score // BIN) + 1, 0), BINS)] += 1
+
+    def learn(self, score: float, right: bool, *, hit: bool) -> None:
+        """A label for what scored ``score``; ``hit``: it reached the bar."""
+        keep, error, doubt = 1 - 1 / RECENT_LABELS, float(not right), _sigmoid(-score)
+        if hit:
+            self.audited = self.audited * keep + 1
+            self.audited_wrong = self.audited_wrong * keep + error
+        if doubt < SURE:
+            self.sure, self.sure_wrong = self.sure * keep + 1, self.sure_wrong * keep + error
+        elif doubt < NEAR_BAR:
+            self.expected, self.wrong = self.expected * keep + doubt, self.wrong * keep + error
+
+    @property
+    def broken(self) -> bool:
+        """Audited hits were wrong more often than allowed, beyond doubt: nothing is served by score until they heal."""
+        return self.audited_wrong > BROKEN - 0.5 and wilson_lower(self.audited_wrong, self.audited) > self.max_wrong
+
+    def doubt(self, score: float | Vector) -> Vector:
+        """Chance that a hit with this score is wrong."""
+        share, weight = PRIOR_FLOOR
+        floor = (self.sure_wrong + share * weight) / (self.sure + weight)
+        scale = max(0.25, (self.wrong + PRIOR_ERRORS) / (self.expected + PRIOR_ERRORS))
+        return np.minimum(1.0, scale / (1 + np.exp(np.asarray(score, np.float64))) + floor)
+
+    def height(self) -> float:
+        """``inf`` where nothing may be served."""
+        if self.broken:
+            return math.inf
+        doubts = self.doubt(_MIDDLES)
+        hits = np.cumsum(self.seen[:0:-1])[::-1]
+        wrong = np.cumsum((self.seen[1:] * doubts)[::-1])[::-1]
+        fine = (wrong <= self.max_wrong * hits) & (doubts <= MOST_DOUBTFUL) & ((hits > 0) | (doubts <= self.max_wrong))
+        bad = np.flatnonzero(~fine)
+        lowest = int(bad[-1]) + 1 if len(bad) else 0
+        return lowest * BIN if lowest < BINS else math.inf
+
+
+_MIDDLES = np.asarray((np.arange(BINS) + 0.5) * BIN, np.float64)
+
+
+def _sigmoid(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-min(max(log_odds, -30.0), 30.0)))
