@@ -16,7 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"ports", "metrics", "settings", "logs", "turns"}),
     frozenset({"stages"}),
     frozenset({"cache", "embedding", "retrieval", "routing", "upstream"}),
-    frozenset({"in_time", "follow_ups", "meaning", "verify", "audit"}),
+    frozenset({"in_time", "follow_ups"}),
     frozenset({"pipeline"}),
     frozenset({"ingress"}),
     frozenset({"wiring"}),

@@ -181,7 +181,8 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
 
 
 def test_secrets_show_up_in_no_representation_and_no_complaint(tmp_path: Path) -> None:
-    text = MODEL + "auth: {keys: [{key: ${APP_KEY}, tenant: a}], admin_key: ${APP_KEY}-2}\ncache: {secret: ${APP_KEY}}\n"
+    keys = "auth: {keys: [{key: ${APP_KEY}, tenant: a}], admin_key: ${APP_KEY}-2}\n"
+    text = MODEL + keys + "cache: {secret: ${APP_KEY}}\n"
     made = load(written(tmp_path, text), ENV | {"REDIS_URL": "redis://:pass-of-redis@r/0"})
     for shown in (repr(made), str(made), made.model_dump_json()):
         assert not any(secret in shown for secret in ("sk-very-secret", "ocho-app-key", "pass-of-redis"))
