@@ -65,7 +65,7 @@ class Attempts:
         """The next attempt after ``failure`` (None: the first). Raises what the caller is told if there is none."""
         if self.number == 0:
             self.budget.request()
-        elif failure is not None and (not failure.retryable or not self.budget.take(self.clock())):
+        elif failure is not None and not self._worth_it(failure):
             raise failure
         self.number += 1
         for target in self.targets:
@@ -79,6 +79,9 @@ class Attempts:
             target.untried.remove(slot.health)
             return self._attempt(target, slot)
         return await self._against_hope(failure)
+
+    def _worth_it(self, failure: UpstreamError) -> bool:
+        return failure.retryable and self.ctx.deadline.remaining_s() > 0 and self.budget.take(self.clock())
 
     def more(self, error_status: int) -> bool:
         """Whether a reply with this status may be made good by another attempt."""

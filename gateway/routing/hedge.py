@@ -1,7 +1,8 @@
 """A second deployment when the first is late with its first content token. First content wins, the other is hung up on.
 
-The trigger is live: the 95th percentile of the deployment's own recent first tokens (Dean and Barroso, "The tail at
-scale", 2013). When everything is slow so is the percentile, and the allowance bounds what is spent in vain.
+The trigger is live: the 95th percentile of recent first tokens (Dean and Barroso, "The tail at scale", 2013). When
+everything is slow so is the percentile, and the budget bounds what is spent in vain. Once half of it is gone only calls
+that are twice as late are hedged: the rest is for a deployment that turns slow, not for everyday stragglers.
 """
 
 from __future__ import annotations
@@ -17,6 +18,34 @@ Claim = Callable[[], bool]  # "my first content token is here": True for the fir
 
 class Lost(Exception):
     """The other one spoke first."""
+
+
+@dataclass(slots=True)
+class HedgeBudget:
+    """Tokens for hedges: every request earns ``share`` of its own. Saved up for ``burst`` average requests at most."""
+
+    share: float
+    burst: float = 20.0
+    balance: float = 0.0
+    usual: float = 0.0  # tokens of a request
+
+    @property
+    def plenty(self) -> bool:
+        return 2 * self.balance > self.burst * self.usual
+
+    def earn(self, tokens: float) -> None:
+        self.usual = tokens if not self.usual else self.usual + 0.1 * (tokens - self.usual)
+        self.balance = min(self.balance + self.share * tokens, self.burst * self.usual)
+
+    def take(self, tokens: float) -> bool:
+        """Set ``tokens`` aside if they are there."""
+        if self.balance < tokens:
+            return False
+        self.balance -= tokens
+        return True
+
+    def give_back(self, tokens: float) -> None:
+        self.balance += tokens
 
 
 @dataclass(slots=True)

@@ -11,11 +11,14 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-TOLERANCE = 2.0  # times the usual first token: congested; below that waiting costs less than an idle provider
+TOLERANCE = 1.5  # times the usual first token: congested; below that waiting costs less than an idle provider
 FLOOR = 4.0
+FIRST_TOLERANCE, FIRST_PEAK = 2.0, 8  # for the first fall: a few stragglers on a quiet deployment are no congestion
 QUICK_S = 0.1  # no provider is congested below it; differences there are those of this machine's own scheduling
-SAMPLES = 8  # per decision: the median of so many log-normal times (sigma 0.5) is within a factor 1.5 in 98 of 100
-STEEPEST = 0.7  # at most so much is kept of the limit in one decision
+SAMPLES = (
+    8  # per decision: the median of so many log-normal times (sigma 0.5) is below 1.5 times the usual in 96 of 100
+)
+STEEPEST = 0.5  # at most so much is kept of the limit in one decision
 FADE_DOWN, FADE_UP, DRIFT = 0.3, 0.05, 0.01  # share of a new median in the usual one: better, as usual, congested
 IN_VAIN = 4  # falls in a row that made nothing faster: then it is not our load that makes it slow
 
@@ -71,15 +74,20 @@ class Limit:
             level = self.levels[kind] = Level()
         level.samples.append(max(seconds, QUICK_S))
         if len(level.samples) >= SAMPLES // 2 and (judged := level.judged(waiting_s)) is not None:
-            self._decide(level, *judged)
+            self._decide(level, *judged, in_flight)
             self.peak = in_flight
 
     def refused(self, in_flight: int) -> None:
         """The provider itself said that this is too much (429 or 503 without a time to come back)."""
         self._fall_to(STEEPEST * min(self.learned, float(in_flight)))
 
-    def _decide(self, level: Level, median: float, usual: float) -> None:
+    def _decide(self, level: Level, median: float, usual: float, in_flight: int) -> None:
         if median > TOLERANCE * usual:
+            level.learn(median)
+            if in_flight > self.learned:
+                return  # the last fall has yet to take effect
+            if self.learned == math.inf and (median <= FIRST_TOLERANCE * usual or self.peak < FIRST_PEAK):
+                return
             self._falls = self._falls + 1 if median > 0.9 * self._before else 1
             if self._falls == 1:
                 self._before = median
@@ -91,7 +99,7 @@ class Limit:
             self._falls, self._before = 0, 0.0
             if self.peak >= 0.8 * self.learned:
                 self.learned += max(1.0, math.sqrt(self.learned) / 4)
-        level.learn(median)
+            level.learn(median)
 
     def _fall_to(self, value: float) -> None:
         self.learned = max(FLOOR, value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.errors import UnknownModel
 from gateway.ports import Timeouts
-from gateway.routing.spend import Allowance
+from gateway.routing.hedge import HedgeBudget
 
 ANY_MODEL = "*"
 
@@ -18,7 +18,7 @@ class Hedge:
 
     quantile: float  # of recent first-token times
     min_s: float
-    allowance: Allowance  # share of tokens that may go in vain
+    budget: HedgeBudget  # of tokens that may go in vain
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,14 +129,14 @@ class Router:
         if hedge is None or late_s is None:
             return await self._stream_once(call(attempt, _alone), request, purpose)
         tokens = prompt_tokens(request.body)
-        hedge.allowance.earn(tokens)
+        hedge.budget.earn(tokens)
         spares: list[Attempt] = []
 
         def may_start() -> bool:
-            if not hedge.allowance.take(tokens):
+            if not hedge.budget.take(tokens):
                 return False
             if (spare := attempts.spare(attempt)) is None:
-                hedge.allowance.give_back(tokens)
+                hedge.budget.give_back(tokens)
                 return False
             spares.append(spare)
             return True
@@ -252,7 +252,8 @@ def _late_s(attempt: Attempt, hedge: Hedge) -> float | None:
         return None
     pool = (h.first_token_quantile(hedge.quantile) for h in attempt.line.pool)
     known = sorted(seconds for seconds in pool if seconds is not None)
-    return min(own, known[(len(known) - 1) // 2])
+    late_s = min(own, known[(len(known) - 1) // 2])
+    return late_s if hedge.budget.plenty else 2 * late_s
 
 
 def _prefix(request: ChatRequest) -> bytes:

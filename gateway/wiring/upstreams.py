@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 
 from gateway.chat import Deployment
 from gateway.ports import Timeouts
+from gateway.routing.hedge import HedgeBudget
 from gateway.routing.router import Hedge, Route
-from gateway.routing.spend import Allowance, Price
+from gateway.routing.spend import Price
 from gateway.settings import Settings
 from gateway.settings.models import HedgeSettings
 from gateway.upstream.client import UpstreamClient
@@ -66,7 +67,7 @@ def routes_of(settings: Settings) -> dict[str, Route]:
 def _hedge(hedge: HedgeSettings | None) -> Hedge | None:
     if hedge is None:
         return None
-    return Hedge(int(hedge.after[1:]) / 100, hedge.min_s, Allowance(hedge.max_extra_tokens))
+    return Hedge(int(hedge.after[1:]) / 100, hedge.min_s, HedgeBudget(hedge.max_extra_tokens))
 
 
 def prices_of(settings: Settings) -> dict[str, Price]:
