@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "bench.semantic_cache",
         "hits and wrong hits of the semantic cache on labelled questions",
     ),
+    "calibrate": ("bench.calibrate", "make the semantic cache's calibration from labelled questions"),
     "retrieval": ("bench.retrieval", "recall, latency and consistency of document search"),
     "overhead": ("bench.overhead.main", "what the gateway costs, against a bare proxy, in one run"),
     "five-seconds": ("bench.five_seconds", "useful answers within 5 s, directly and through Ocho"),
