@@ -137,13 +137,40 @@ def _compile(side: str) -> re.Pattern[str]:
     return re.compile("|".join(choices))
 
 
-def _compiled(rows: Sequence[Sequence[str]]) -> tuple[tuple[re.Pattern[str], ...], ...]:
-    return tuple(tuple(_compile(side) for side in row) for row in rows)
+@dataclass(frozen=True, slots=True)
+class _Contrast:
+    sides: tuple[re.Pattern[str], ...]
+    beginnings: tuple[str, ...]  # of every word of every side: without one of them no side is named, and that is quick
+
+    def sides_in(self, text: str) -> frozenset[int]:
+        if not any(map(text.__contains__, self.beginnings)):
+            return _NO_SIDE
+        return frozenset(i for i, side in enumerate(self.sides) if side.search(text))
+
+
+_NO_SIDE: frozenset[int] = frozenset()
+_PLAIN = re.compile(r"[^\[\](){}?*+.|\\^$~]*")
+
+
+def _compiled(rows: Sequence[Sequence[str]]) -> tuple[_Contrast, ...]:
+    compiled = []
+    for row in rows:
+        beginnings = {_beginning(word) for side in row for word in re.split(r"\|(?![^(]*\))", side)}
+        compiled.append(_Contrast(tuple(_compile(side) for side in row), tuple(beginnings)))
+    return tuple(compiled)
+
+
+def _beginning(word: str) -> str:
+    """The letters that every match of the word begins with; "" where there are none, and then it is in every text."""
+    found = _PLAIN.match(word)
+    assert found is not None
+    optional = word[found.end() : found.end() + 1] in {"?", "*", "{"}
+    return found[0][:-1] if optional else found[0]
 
 
 _HARD = _compiled(contrasts.HARD)
 _SOFT = _compiled(contrasts.SOFT)
 
 
-def _sides(text: str, rows: Sequence[Sequence[re.Pattern[str]]]) -> tuple[frozenset[int], ...]:
-    return tuple(frozenset(i for i, side in enumerate(row) if side.search(text)) for row in rows)
+def _sides(text: str, rows: Sequence[_Contrast]) -> tuple[frozenset[int], ...]:
+    return tuple(row.sides_in(text) for row in rows)
