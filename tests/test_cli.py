@@ -101,6 +101,44 @@ async def test_ingest_of_wrong_paths_and_names_is_one_line(tmp_path: Path) -> No
     assert "folder" in pruned[2]
 
 
+async def test_a_document_from_stdin_is_listed_shown_and_deleted(tmp_path: Path) -> None:
+    (tmp_path / "ocho.yaml").write_text("documents: [{name: hr}]\n", encoding="utf-8")
+    read = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", "ingest", "-", "--name", "휴가.md", "--collection", "hr", cwd=tmp_path,
+        stdin=-1, stdout=-1, stderr=-1, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    told, _ = await read.communicate("# 연차휴가\n\n정규직은 15일이다.\n".encode())
+    assert (read.returncode, told.decode()) == (0, "hr: 휴가.md stored, 1 passages\n")
+    listed = await ocho(tmp_path, "documents", "list", "--collection", "hr", "--json")
+    assert json.loads(listed[1])["document"] == "휴가.md"
+    shown = await ocho(tmp_path, "documents", "show", "휴가.md", "--collection", "hr")
+    assert "정규직은 15일이다." in shown[1]
+    wrong, nameless, missing = await asyncio.gather(
+        ocho(tmp_path, "documents", "delete", "휴가.md", "b.md", "--collection", "hr"),
+        ocho(tmp_path, "ingest", "-", "--collection", "hr"),
+        ocho(tmp_path, "documents", "list", "--collection", "hrr"),
+    )
+    assert (wrong[0], "'b.md'" in wrong[2], nameless[0], missing[0]) == (2, True, 2, 2)
+    assert "there are: hr" in missing[2]
+    assert (await ocho(tmp_path, "documents", "delete", "휴가.md", "--collection", "hr"))[1] == "hr: 1 deleted\n"
+    assert (await ocho(tmp_path, "documents", "list", "--collection", "hr", "--json"))[1] == ""
+
+
+async def test_watch_follows_a_folder_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.md").write_text("# 휴가\n\n15일\n", encoding="utf-8")
+    process = await start(tmp_path, "ingest", "docs", "--collection", "hr", "--watch")
+    assert process.stdout is not None
+    assert (await process.stdout.readline()).startswith(b"hr: 1 added")
+    (folder / "b.md").write_text("# 출장\n\n숙박\n", encoding="utf-8")
+    assert (await process.stdout.readline()).startswith(b"hr: 1 added")
+    process.send_signal(signal.SIGINT)
+    out, err = await process.communicate()
+    assert (process.returncode, out.decode().strip()) == (0, "stopped; every document is whole")
+    assert b"Traceback" not in err
+
+
 async def ready(port: int, process: asyncio.subprocess.Process) -> None:
     async with aiohttp.ClientSession() as http:
         while process.returncode is None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -13,9 +17,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from gateway.cli.common import ConfigOption, err, fail, out, settings_of
 
+if TYPE_CHECKING:
+    from gateway.retrieval.ingest.ingest import IngestReport
+    from gateway.retrieval.ingest.ingest import Progress as Step
+    from gateway.settings import Settings
+    from gateway.wiring.ingesting import Choice
+
+STDIN = Path("-")
+
 
 def ingest(
-    path: Annotated[Path, typer.Argument(help="File or folder to read.")],
+    path: Annotated[Path, typer.Argument(help="File or folder to read; - reads one document from stdin.")],
     collection: Annotated[str, typer.Option(help="Collection to put the documents into.")],
     config: ConfigOption = None,
     group: Annotated[
@@ -24,16 +36,108 @@ def ingest(
     include: Annotated[list[str] | None, typer.Option(help="Only files that match this pattern.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="No files that match this pattern.")] = None,
     prune: Annotated[bool, typer.Option(help="Delete documents whose file is gone from the folder.")] = False,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the document from stdin; its ending tells the format.")
+    ] = None,
+    watch: Annotated[bool, typer.Option(help="Keep following changes of the folder until Ctrl-C.")] = False,
 ) -> None:
-    """Read Markdown, text, HTML, PDF and DOCX into a collection. Only what changed is done again."""
-    from gateway.retrieval.ingest.ingest import Progress as Step
-    from gateway.wiring.ingesting import ingest_into
+    """Read documents into a collection. Only what changed is done again."""
+    from gateway.wiring.ingesting import Choice
 
-    if not path.exists():
-        fail(f"{path} does not exist")
     settings = settings_of(config, needs_models=False)
     if settings.documents and collection not in settings.collections:
         fail(f"no collection named {collection!r} is configured; configured: {', '.join(settings.collections)}")
+    if path == STDIN:
+        _from_stdin(settings, collection, name, tuple(group or ()))
+        return
+    if name is not None:
+        fail("--name is for a document from stdin: ocho ingest - --name report.pdf")
+    if not path.exists():
+        fail(f"{path} does not exist")
+    if watch and not path.is_dir():
+        fail(f"{path} is a file: --watch follows a folder")
+    choice = Choice(path, tuple(group or ()), tuple(include or ()), tuple(exclude or ()), prune)
+    if watch:
+        _watch(settings, collection, choice)
+    else:
+        _once(settings, collection, choice)
+
+
+def _once(settings: Settings, collection: str, choice: Choice) -> None:
+    from gateway.wiring.ingesting import ingest_into
+
+    with _mistakes_told(), _shown() as show:
+        report = asyncio.run(
+            ingest_into(
+                settings, collection, choice.path, choice.groups, choice.include, choice.exclude, choice.prune, show
+            )
+        )
+    _tell(collection, report)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _watch(settings: Settings, collection: str, choice: Choice) -> None:
+    from gateway.wiring.ingesting import watch_into
+
+    with _shown() as show:
+
+        def done(report: IngestReport) -> None:
+            show.done()
+            _tell(collection, report)
+
+        async def follow() -> None:
+            stop = asyncio.Event()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            await watch_into(settings, collection, choice, stop, done, show)
+
+        with _mistakes_told():
+            asyncio.run(follow())
+    out.print("stopped; every document is whole")
+
+
+def _from_stdin(settings: Settings, collection: str, name: str | None, groups: tuple[str, ...]) -> None:
+    from gateway.retrieval.ingest.parse import MAX_BYTES, UnreadableFile
+    from gateway.wiring.ingesting import put_into
+
+    if not name:
+        fail("a document from stdin needs a name with an ending: ocho ingest - --name notes.md")
+    data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    with _mistakes_told():
+        try:
+            passages = asyncio.run(put_into(settings, collection, name, data, groups))
+        except UnreadableFile as error:
+            fail(f"{name}: {error}")
+    out.print(f"{escape(collection)}: {escape(name)} stored, {passages} passages")
+
+
+def _tell(collection: str, report: IngestReport) -> None:
+    out.print(
+        f"{escape(collection)}: {report.added} added, {report.changed} changed, {report.unchanged} unchanged, "
+        f"{report.deleted} deleted, {report.passages} passages"
+    )
+    for failed, reason in report.failed:
+        err.print(f"[red]failed[/] {escape(failed)}: {escape(reason)}", highlight=False, soft_wrap=True)
+
+
+class _Bar:
+    """A progress bar that takes the steps of an ingest."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("reading", total=None)
+
+    def __call__(self, step: Step) -> None:
+        name = escape(step.document[-48:])
+        self._progress.update(self._task, completed=step.done, total=step.total, description=name)
+
+    def done(self) -> None:
+        self._progress.update(self._task, description="done")
+
+
+@contextmanager
+def _shown() -> Iterator[_Bar]:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -42,28 +146,16 @@ def ingest(
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=err) as progress:
-        task = progress.add_task("reading", total=None)
+        bar = _Bar(progress)
+        yield bar
+        bar.done()
 
-        def show(step: Step) -> None:
-            name = escape(step.document[-48:])
-            progress.update(task, completed=step.done, total=step.total, description=name)
 
-        try:
-            report = asyncio.run(
-                ingest_into(
-                    settings, collection, path, tuple(group or ()), tuple(include or ()), tuple(exclude or ()), prune,
-                    show,
-                )
-            )  # fmt: skip
-        except (ValueError, OSError, sqlite3.Error, RuntimeError) as error:
-            progress.stop()
-            fail(f"nothing more was ingested: {error}")
-        progress.update(task, description="done")
-    out.print(
-        f"{escape(collection)}: {report.added} added, {report.changed} changed, {report.unchanged} unchanged, "
-        f"{report.deleted} deleted, {report.passages} passages"
-    )
-    for failed, reason in report.failed:
-        err.print(f"[red]failed[/] {escape(failed)}: {escape(reason)}", highlight=False, soft_wrap=True)
-    if report.failed:
-        raise typer.Exit(1)
+@contextmanager
+def _mistakes_told() -> Iterator[None]:
+    from gateway.errors import GatewayError
+
+    try:
+        yield
+    except (ValueError, OSError, sqlite3.Error, RuntimeError, GatewayError) as error:
+        fail(f"nothing more was ingested: {error}")

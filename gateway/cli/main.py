@@ -6,6 +6,7 @@ import typer
 
 from gateway import __version__
 from gateway.cli.common import out
+from gateway.cli.documents import documents
 from gateway.cli.ingesting import ingest
 from gateway.cli.serving import check, serve
 
@@ -18,6 +19,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(check)
 app.command()(ingest)
+app.add_typer(documents, name="documents")
 
 
 @app.command()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -61,17 +61,20 @@ async def ingest(
     exclude: Sequence[str] = (),
     on_progress: OnProgress = lambda progress: None,
     prune: bool = False,
+    only: Collection[str] | None = None,
 ) -> IngestReport:
     """Bring the collection up to date with files and folders.
 
     A document's id is its path below the given folder (the file's name for a single file). ``groups`` None leaves
     rights as they are (new documents: everyone), else sets them on every document named. ``prune`` deletes documents
     whose file is gone; it needs folders. ``include`` and ``exclude`` are shell patterns on ids; hidden files are left
-    out. Raises ValueError on paths that do not exist; a file that cannot be read lands in ``failed`` and the rest
-    goes on.
+    out. ``only`` leaves all other documents alone. Raises ValueError on paths that do not exist; a file that cannot be
+    read lands in ``failed`` and the rest goes on.
     """
     report = IngestReport()
     files = await asyncio.to_thread(_find, paths, include, exclude, report, folders_only=prune)
+    if only is not None:
+        files = {document: path for document, path in files.items() if document in only}
     await asyncio.to_thread(record.create, collection)
     known = {info.document: info for info in await asyncio.to_thread(record.documents, collection)}
     gone = sorted(name for name in set(known) - set(files) if not UPLOADED.match(name)) if prune else []
@@ -213,18 +216,24 @@ def _find(
             raise ValueError(f"{given}: no such file or folder")
         if folders_only and not given.is_dir():
             raise ValueError(f"{given} is a file: prune deletes documents that the given folders do not have")
-        for document, path in _files(given):
-            if include and not any(fnmatch(document, pattern) for pattern in include):
-                continue
-            if any(fnmatch(document, pattern) for pattern in exclude):
-                continue
-            if given.is_dir() and not parse.known(document) and not include:
-                continue  # a folder holds many things; a file that was named is tried and reported
+        for document, path in found_files(given, include, exclude):
             if document in found and found[document] != path:
                 report.failed.append((document, f"{path}: another given folder has a file of this name"))
                 continue
             found[document] = path
     return dict(sorted(found.items()))
+
+
+def found_files(given: Path, include: Sequence[str], exclude: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """Document ids and files that are meant by a file or folder."""
+    for document, path in _files(given):
+        if include and not any(fnmatch(document, pattern) for pattern in include):
+            continue
+        if any(fnmatch(document, pattern) for pattern in exclude):
+            continue
+        if given.is_dir() and not parse.known(document) and not include:
+            continue  # a folder holds many things; a file that was named is tried and reported
+        yield document, path
 
 
 def _files(given: Path) -> Iterator[tuple[str, Path]]:
