@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
@@ -153,6 +153,19 @@ class Metrics:
             (),
             SIMILARITY_BUCKETS,
         )
+        self._cache_scopes = gauge(
+            "ocho_cache_scopes", "Scopes by how meaning is compared in them: learning (nothing served by score yet), "
+            "serving, off (too many audited hits were wrong).", ("state",),
+        )  # fmt: skip
+        self._cache_audited = gauge(
+            "ocho_cache_audited_hits", "Semantic hits that were answered afresh and compared, since the start.",
+            ("result",),
+        )  # fmt: skip
+        self._cache_wrong_upper = gauge(
+            "ocho_cache_wrong_hit_upper95",
+            "Upper bound (Clopper-Pearson, 95 %) of the share of semantic hits that are wrong; 1 before an audit.",
+        )
+        self._cache_wrong_upper.set(1)
         self._cache_age = histogram("ocho_cache_entry_age_seconds", "Age of served entries.", ("tier",), AGE_BUCKETS)
         self._cache_writes = counter("ocho_cache_writes", "Finished answers offered to the cache.", ("result",))
         self._cache_saved = counter(
@@ -261,6 +274,14 @@ class Metrics:
 
     def cache_rejected(self, reason: str) -> None:
         self._cache_rejects.labels(reason).inc()
+
+    def cache_standing(self, scopes: Mapping[str, int], audited: int, audited_wrong: int, upper95: float) -> None:
+        """How the semantic tier stands in this process; ``scopes`` by learning, serving, off."""
+        for state, count in scopes.items():
+            self._cache_scopes.labels(state).set(count)
+        self._cache_audited.labels("agreed").set(audited - audited_wrong)
+        self._cache_audited.labels("contradicted").set(audited_wrong)
+        self._cache_wrong_upper.set(upper95)
 
     def cache_written(self, result: str) -> None:
         self._cache_writes.labels(result).inc()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -70,7 +70,7 @@ class Calibration:
 class _Scope:
     belief: Belief
     bar: Bar
-    serving: bool = False  # anything could pass at the last lookup
+    state: str = ""  # learning, serving or off, as of the last look at it
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,10 @@ class AdaptiveRule:
         *,
         audited: float = AUDITED,
         max_scopes: int = MAX_SCOPES,
+        on_change: Callable[[Standing], None] = lambda standing: None,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        """``on_change`` hears when a scope begins or ends to serve, and of every audited hit."""
         self.calibration = calibration
         self.max_wrong = max_wrong
         self.candidates = CANDIDATES
@@ -111,7 +113,9 @@ class AdaptiveRule:
         self._max_scopes = max_scopes
         self._chance = chance
         self._scopes: OrderedDict[Scope, _Scope] = OrderedDict()
+        self._states: Counter[str] = Counter()
         self._audited = self._audited_wrong = 0
+        self._tell = on_change
 
     def decide(self, asked: str, neighbors: Sequence[Neighbor]) -> Decision:
         if not neighbors:
@@ -146,16 +150,27 @@ class AdaptiveRule:
             self._audited_wrong += not right
         scope.bar.learn(score, right, hit=hit or (scope.bar.broken and score > 0))
         scope.belief.learn(found.row, right)
+        self._note(scope)
+        if hit:
+            self._tell(self.standing())
 
     def standing(self) -> Standing:
-        off = sum(scope.bar.broken for scope in self._scopes.values())
-        serving = sum(scope.serving and not scope.bar.broken for scope in self._scopes.values())
-        return Standing(len(self._scopes) - off - serving, serving, off, self._audited, self._audited_wrong)
+        states = self._states
+        return Standing(states["learning"], states["serving"], states["off"], self._audited, self._audited_wrong)
 
     def _passes(self, scope: _Scope, score: float, same_words: bool) -> bool:
+        return not scope.bar.broken and (same_words or score >= self._note(scope))
+
+    def _note(self, scope: _Scope) -> float:
+        """The scope's bar, after its state was brought up to date."""
         height = scope.bar.height()
-        scope.serving = not math.isinf(height)
-        return not scope.bar.broken and (same_words or score >= height)
+        state = "off" if scope.bar.broken else "learning" if math.isinf(height) else "serving"
+        if state != scope.state:
+            self._states[scope.state] -= 1
+            self._states[state] += 1
+            scope.state = state
+            self._tell(self.standing())
+        return height
 
     def _of(self, neighbor: Neighbor) -> _Scope:
         key = neighbor.question.key.scope
@@ -165,7 +180,8 @@ class AdaptiveRule:
             belief = Belief(start.mean, start.covariance, start.covariance * FORGET)
             scope = self._scopes[key] = _Scope(belief, Bar(self.max_wrong))
             if len(self._scopes) > self._max_scopes:
-                self._scopes.popitem(last=False)
+                _, gone = self._scopes.popitem(last=False)
+                self._states[gone.state] -= 1
         self._scopes.move_to_end(key)
         return scope
 
@@ -176,7 +192,13 @@ def shipped(embedder: str) -> Calibration | None:
     return None if "/" in embedder or not file.is_file() else Calibration.load(file.read_bytes())
 
 
-def rule_for(embedder: str, max_wrong: float = 0.01, *, data: bytes | None = None) -> Rule:
+def rule_for(
+    embedder: str,
+    max_wrong: float = 0.01,
+    *,
+    data: bytes | None = None,
+    on_change: Callable[[Standing], None] = lambda standing: None,
+) -> Rule:
     """The rule for an embedder model: from calibration ``data``, else the shipped one, else the strict preset.
 
     ``max_wrong`` is the share of hits that may be wrong. Raises BadCalibration where ``data`` is not for ``embedder``.
@@ -186,4 +208,4 @@ def rule_for(embedder: str, max_wrong: float = 0.01, *, data: bytes | None = Non
         return StrictRule()
     if calibration.embedder != embedder:
         raise BadCalibration(f"this calibration is for {calibration.embedder!r}, the embedder is {embedder!r}")
-    return AdaptiveRule(calibration, max_wrong)
+    return AdaptiveRule(calibration, max_wrong, on_change=on_change)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from gateway.cache.calibrated import BadCalibration, rule_for
+from gateway.cache.calibrated import BadCalibration, Standing, rule_for
 from gateway.cache.decision import Rule, StrictRule
 from gateway.cache.memory import MemoryIndex, MemoryStore
 from gateway.cache.redis_link import RedisLink, redis_client
@@ -53,7 +53,7 @@ def chosen_stores(
     return RedisStore(link, secret), RedisIndex(link, secret, max_ttl_s=settings.cache.ttl_s)
 
 
-def chosen_rule(settings: Settings, embedder: Embedder | None) -> Rule:
+def chosen_rule(settings: Settings, embedder: Embedder | None, metrics: Metrics) -> Rule:
     """How a semantic hit is decided. Raises BadCalibration."""
     semantic = settings.cache.semantic
     if embedder is None:
@@ -62,7 +62,12 @@ def chosen_rule(settings: Settings, embedder: Embedder | None) -> Rule:
         data = Path(semantic.calibration).read_bytes() if semantic.calibration else None
     except OSError as error:
         raise BadCalibration(f"cache.semantic.calibration: {semantic.calibration} cannot be read: {error}") from error
-    return rule_for(embedder.model, semantic.max_wrong, data=data)
+
+    def tell(now: Standing) -> None:
+        scopes = {"learning": now.learning, "serving": now.serving, "off": now.off}
+        metrics.cache_standing(scopes, now.audited, now.audited_wrong, now.upper95)
+
+    return rule_for(embedder.model, semantic.max_wrong, data=data, on_change=tell)
 
 
 def uses_redis(settings: Settings) -> bool:

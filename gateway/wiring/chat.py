@@ -53,7 +53,7 @@ async def opened_pipeline(settings: Settings, router: Router, metrics: Metrics, 
         stack.callback(record.close)
     state = freshness(settings, record)
     store, index = chosen_stores(settings, secret, metrics, stack)
-    rule = chosen_rule(settings, embedder)
+    rule = chosen_rule(settings, embedder, metrics)
     writer = CacheWriter(store, index, rule=rule, record=state, on_outcome=metrics.cache_written)
     stack.push_async_callback(writer.close)
     background = Background()

