@@ -164,6 +164,7 @@ class Metrics:
         self._cache_wrong_upper = gauge(
             "ocho_cache_wrong_hit_upper95",
             "Upper bound (Clopper-Pearson, 95 %) of the share of semantic hits that are wrong; 1 before an audit.",
+            of_workers="livemax",
         )
         self._cache_wrong_upper.set(1)
         self._cache_age = histogram("ocho_cache_entry_age_seconds", "Age of served entries.", ("tier",), AGE_BUCKETS)

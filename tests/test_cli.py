@@ -212,3 +212,19 @@ async def test_a_damaged_document_record_is_one_line(tmp_path: Path) -> None:
         status, _, told = await ocho(tmp_path, *command, OPENAI_API_KEY="k")
         assert status == 2
         assert "not a database" in told
+
+
+async def test_calibrate_writes_numbers_and_says_what_a_line_must_look_like(tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"question": "연차는?"}\n', encoding="utf-8")
+    status, _, told = await ocho(tmp_path, "cache", "calibrate", "bad.jsonl", "--embedder", "local")
+    assert status == 2
+    assert "bad.jsonl line 1" in told
+    rows = [{"a": f"연차 {n}번 규정이 뭔가요", "b": f"연차 {n}번 규정 알려줘", "same": n % 2} for n in range(12)]
+    (tmp_path / "own.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    command = ("cache", "calibrate", "own.jsonl", "--embedder", "local", "--out", "c.json")
+    status, out, told = await ocho(tmp_path, *command)
+    assert (status, told) == (0, "")
+    assert "cache.semantic.calibration: c.json" in out
+    made = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
+    assert made["embedder"] in out
+    assert "연차" not in (tmp_path / "c.json").read_text(encoding="utf-8")
