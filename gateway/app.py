@@ -14,8 +14,10 @@ import structlog
 from aiohttp import web
 
 from gateway.chat import Tenant
+from gateway.ingress.admin.cache import CachePages
 from gateway.ingress.admin.door import behind
 from gateway.ingress.admin.health import Health
+from gateway.ingress.admin.warming import Warmer
 from gateway.ingress.answering import Showing
 from gateway.ingress.auth import KeyRing
 from gateway.ingress.front import Front
@@ -27,6 +29,7 @@ from gateway.metrics import Metrics
 from gateway.routing.deployments import Deployments
 from gateway.routing.router import ANY_MODEL, Router
 from gateway.settings import Settings
+from gateway.wiring.cache import chosen_stores, secret_of
 from gateway.wiring.chat import opened_pipeline
 from gateway.wiring.uploads import opened_uploads
 from gateway.wiring.upstreams import deployments_of, opened_upstream, prices_of, routes_of
@@ -64,13 +67,17 @@ async def assembled(settings: Settings) -> AsyncIterator[Gateway]:
         deployments = Deployments(deployments_of(settings), time.monotonic)
         upstream = await stack.enter_async_context(opened_upstream())
         router = Router(routes_of(settings), deployments, upstream, metrics, prices_of(settings))
-        pipeline = await opened_pipeline(settings, router, metrics, stack)
+        secret = secret_of(settings)
+        stores = chosen_stores(settings, secret, metrics, stack)
+        pipeline = await opened_pipeline(settings, router, metrics, stack, secret, stores)
         relay = Relay(router, metrics, timing=settings.telemetry.server_timing)
         gateway.app.add_routes(Health(keys, metrics, lambda: gateway.draining).routes())
-        gateway.app.add_routes(behind(keys, []))
+        warmer = Warmer(pipeline, keys, stores.answers, stores.questions)
+        pages = CachePages(stores.answers, stores.questions, warmer, metrics)
+        gateway.app.add_routes(behind(keys, pages.routes()))
         uploads = await opened_uploads(settings, keys, pipeline.shelves, pipeline.embedder, stack)
-        for pages in uploads or ():  # before the relay, which takes every path that is left
-            gateway.app.add_routes(pages.routes())
+        for documents in uploads or ():  # before the relay, which takes every path that is left
+            gateway.app.add_routes(documents.routes())
         gateway.endpoints = Endpoints(surface_of(settings), keys, pipeline, relay, metrics)
         gateway.app.add_routes(gateway.endpoints.routes())
         yield gateway

@@ -142,8 +142,8 @@ class Pipeline:
             return None
         ctx = job.ctx
         promised_s = ctx.promise.remaining_s() if ctx.promise is not None else 0.0
-        patience = f"{ctx.deadline.remaining_s():.0f}:{promised_s:.1f}"
-        return f"{job.keys.exact.digest}:{patience}:{ctx.draft}:{self.exact.generation}"
+        place = f"{job.keys.exact.digest}:{self.exact.generation}"  # what a purge took must reach nobody by a flight
+        return f"{place}:{ctx.deadline.remaining_s():.0f}:{promised_s:.1f}:{ctx.draft}"
 
     async def _produce(self, job: Job, send: Send) -> None:
         """Lead the flight: find or make the answer and send it to all who listen."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from gateway import __version__
+from gateway.cli import cache
 from gateway.cli.calibrating import calibrate
 from gateway.cli.common import out
 from gateway.cli.documents import documents
@@ -21,10 +22,9 @@ app.command()(serve)
 app.command()(check)
 app.command()(ingest)
 app.add_typer(documents, name="documents")
-
-cache = typer.Typer(no_args_is_help=True, help="The answers that are kept.")
-cache.command()(calibrate)
-app.add_typer(cache, name="cache")
+app.command()(cache.warm)
+cache.app.command()(calibrate)
+app.add_typer(cache.app, name="cache")
 
 
 @app.command()

@@ -27,6 +27,11 @@ class KeyRing:
         self._open = KeyHolder(Tenant(OPEN), "")
         self._admin = _digest(admin_key) if admin_key else None
 
+    @property
+    def holders(self) -> list[KeyHolder]:
+        """Everybody who may call; without keys the one that everybody is."""
+        return list(self._holders.values()) or [self._open]
+
     def holder(self, headers: Mapping[str, str]) -> KeyHolder:
         """Raises Unauthorized. A lookup by SHA-256 leaks nothing of a key through its timing."""
         if not self._holders:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -15,7 +16,7 @@ from gateway.cache.memory import MemoryIndex, MemoryStore
 from gateway.cache.redis_link import RedisLink, redis_client
 from gateway.cache.redis_store import RedisIndex, RedisStore
 from gateway.metrics import Metrics
-from gateway.ports import AnswerStore, Embedder, QuestionIndex
+from gateway.ports import Embedder
 from gateway.settings import Settings
 
 log = structlog.get_logger()
@@ -39,18 +40,23 @@ def secret_of(settings: Settings) -> bytes:
         return secrets.token_bytes(32)
 
 
-def chosen_stores(
-    settings: Settings, secret: bytes, metrics: Metrics, stack: AsyncExitStack
-) -> tuple[AnswerStore, QuestionIndex]:
+@dataclass(frozen=True, slots=True)
+class Stores:
+    answers: MemoryStore | RedisStore
+    questions: MemoryIndex | RedisIndex
+
+
+def chosen_stores(settings: Settings, secret: bytes, metrics: Metrics, stack: AsyncExitStack) -> Stores:
     if not uses_redis(settings):
         cache = settings.cache
-        return MemoryStore(
+        answers = MemoryStore(
             int(cache.max_mb * MB), tenant_bytes=int(cache.tenant_mb * MB), on_evict=metrics.cache_evicted
-        ), MemoryIndex()
+        )
+        return Stores(answers, MemoryIndex())
     link = redis_link(settings)
     metrics.watch_redis(lambda: link.up)
     stack.push_async_callback(link.client.aclose)
-    return RedisStore(link, secret), RedisIndex(link, secret, max_ttl_s=settings.cache.ttl_s)
+    return Stores(RedisStore(link, secret), RedisIndex(link, secret, max_ttl_s=settings.cache.ttl_s))
 
 
 def chosen_rule(settings: Settings, embedder: Embedder | None, metrics: Metrics) -> Rule:

@@ -24,7 +24,7 @@ from gateway.routing.spend import Allowance
 from gateway.settings import Settings
 from gateway.settings.models import ModelSettings
 from gateway.stages import Stages
-from gateway.wiring.cache import chosen_rule, chosen_stores, secret_of
+from gateway.wiring.cache import Stores, chosen_rule
 from gateway.wiring.documents import freshness, opened_record, opened_sources
 from gateway.wiring.embedding import chosen_embedder
 from gateway.wiring.uploads import opened_shelves
@@ -45,14 +45,15 @@ def promise_of(model: ModelSettings) -> Promise | None:
     )
 
 
-async def opened_pipeline(settings: Settings, router: Router, metrics: Metrics, stack: AsyncExitStack) -> Pipeline:
-    secret = secret_of(settings)
+async def opened_pipeline(
+    settings: Settings, router: Router, metrics: Metrics, stack: AsyncExitStack, secret: bytes, stores: Stores
+) -> Pipeline:
     embedder = chosen_embedder(settings, router)
     record = opened_record(settings)
     if record is not None:
         stack.callback(record.close)
     state = freshness(settings, record)
-    store, index = chosen_stores(settings, secret, metrics, stack)
+    store, index = stores.answers, stores.questions
     rule = chosen_rule(settings, embedder, metrics)
     writer = CacheWriter(store, index, rule=rule, record=state, on_outcome=metrics.cache_written)
     stack.push_async_callback(writer.close)

@@ -1,0 +1,69 @@
+"""How the commands for operators reach a running gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from gateway.cli.common import DEFAULT_CONFIG, fail
+from gateway.settings import SettingsError, load
+
+UrlOption = Annotated[
+    str | None, typer.Option("--url", envvar="OCHO_URL", help="Of the gateway; default: where the configuration says.")
+]
+KeyOption = Annotated[
+    str | None, typer.Option("--key", envvar="OCHO_ADMIN_KEY", help="Its admin key; default: auth.admin_key.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print what the gateway replied, as JSON.")]
+WAIT_S = 600.0
+
+
+class Gateway:
+    """The admin pages of a running gateway. Every failure ends the command with one line."""
+
+    def __init__(self, config: Path | None, url: str | None, key: str | None) -> None:
+        self._url, self._key = (url or "").rstrip("/"), key or ""
+        if self._url and self._key:
+            return
+        path = config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+        try:
+            settings = load(path, needs_models=False)
+        except SettingsError as error:
+            fail(f"{error}\n(or give --url and --key, or OCHO_URL and OCHO_ADMIN_KEY)")
+        host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host
+        self._url = self._url or f"http://{host}:{settings.server.port}"
+        admin_key = settings.auth.admin_key
+        self._key = self._key or (admin_key.get_secret_value() if admin_key is not None else "")
+        if not self._key:
+            fail("no admin key: set auth.admin_key in the configuration, or give --key or OCHO_ADMIN_KEY")
+
+    def get(self, path: str, **query: str) -> Any:
+        return asyncio.run(self._call("GET", path, query, None))
+
+    def post(self, path: str, body: Any) -> Any:
+        return asyncio.run(self._call("POST", path, {}, body if isinstance(body, bytes) else orjson.dumps(body)))
+
+    async def _call(self, method: str, path: str, query: dict[str, str], body: bytes | None) -> Any:
+        import aiohttp
+
+        headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
+        timeout = aiohttp.ClientTimeout(total=WAIT_S)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as http,
+                http.request(method, self._url + path, params=query, data=body, headers=headers) as response,
+            ):
+                status, raw = response.status, await response.read()
+        except (aiohttp.ClientError, ValueError, OSError, TimeoutError) as error:
+            fail(f"no gateway answers at {self._url}: {error or type(error).__name__}")
+        try:
+            reply = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            fail(f"{self._url}{path} answered {status} and no JSON; is this an Ocho gateway?")
+        if isinstance(reply, dict) and "error" in reply:
+            fail(str(reply["error"].get("message", reply["error"])))
+        return reply
