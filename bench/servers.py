@@ -117,6 +117,20 @@ def wait_for(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
     raise ServerFailed(f"the server did not answer at {url} within {READY_S:g} s:\n{_tail(log)}")
 
 
+def wait_for_port(port: int, child: subprocess.Popen[bytes], log: Path) -> None:
+    """Return once somebody listens on ``port``. Raises ServerFailed."""
+    end = time.monotonic() + READY_S
+    while time.monotonic() < end:
+        if child.poll() is not None:
+            raise ServerFailed(f"the server ended at once:\n{_tail(log)}")
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.01)
+    raise ServerFailed(f"the server did not listen within {READY_S:g} s:\n{_tail(log)}")
+
+
 def _first_line(child: subprocess.Popen[bytes], log: Path) -> str:
     end = time.monotonic() + READY_S
     while time.monotonic() < end:

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -24,12 +25,16 @@ class Connection(asyncio.Protocol):
         self._needed = -1  # bytes of the answer; -1 unknown yet, -2 chunked
         self._done: Done = lambda seconds: None
         self.failed = False
+        self.lost = ""  # why the connection ended
+        self.pieces: list[float] = []  # when each read of the current answer came
+        self.timed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.failed = True
+        self.lost = f"closed by the other side ({exc})"
 
     def send(self, request: bytes, done: Done, began: float | None = None) -> None:
         assert self._transport is not None
@@ -39,6 +44,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
+        if self.timed:
+            self.pieces.append(time.perf_counter())
         if self._needed == -1:
             head = self._buffer.find(b"\r\n\r\n")
             if head < 0:
@@ -125,9 +132,47 @@ async def open_loop(url: str, body: bytes, rate: float, for_s: float, seed: int)
             free.append(connection)
 
         connection.send(request, done, due)
-    await asyncio.sleep(0.2)
+    elapsed = time.perf_counter() - began
+    while len(free) < POOL and time.perf_counter() - began < for_s + 10:  # noqa: ASYNC110  connections tell nobody
+        await asyncio.sleep(0.02)
     _check(all_of_them)
-    return Sample(seconds, time.perf_counter() - began)
+    return Sample(seconds, elapsed)
+
+
+async def paced_streams(url: str, body: bytes, streams: int, for_s: float) -> tuple[list[float], list[float]]:
+    """So many streams at once, again and again: seconds to the first bytes, seconds between reads."""
+    request, opened = request_bytes(url, body), await _open(url, streams)
+    firsts: list[float] = []
+    gaps: list[float] = []
+    end = time.perf_counter() + for_s
+    running = set(opened)
+
+    def start(connection: Connection) -> None:
+        connection.timed, connection.pieces = True, []
+        began = time.perf_counter()
+
+        def done(_: float) -> None:
+            pieces = connection.pieces
+            firsts.append(pieces[0] - began)
+            gaps.extend(b - a for a, b in pairwise(pieces))
+            if time.perf_counter() < end:
+                start(connection)
+            else:
+                running.discard(connection)
+
+        connection.send(request, done)
+
+    for number, connection in enumerate(opened):
+        asyncio.get_running_loop().call_later(number * 0.013 % 1.0, start, connection)
+    while running and time.perf_counter() < end + 10:  # noqa: ASYNC110  connections tell nobody
+        await asyncio.sleep(0.05)
+    _check(opened)
+    return firsts, gaps
+
+
+def percentile_ms(seconds: list[float], percent: float) -> float:
+    ordered = sorted(seconds)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] * 1000 if ordered else float("nan")
 
 
 async def _open(url: str, connections: int) -> list[Connection]:
@@ -143,4 +188,5 @@ def _check(connections: list[Connection]) -> None:
     for connection in connections:
         connection.close()
     if failed:
-        raise RuntimeError(f"{failed} of {len(connections)} connections failed or got an answer that was not 200")
+        what = next((c.lost for c in connections if c.lost), "an answer that was not 200")
+        raise RuntimeError(f"{failed} of {len(connections)} connections failed: {what}")

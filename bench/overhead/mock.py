@@ -44,6 +44,21 @@ def _stream() -> bytes:
 
 
 PLAIN, STREAM = _plain(), _stream()
+PACED_CHUNKS, PACE_S = 25, 0.04  # a body with "user": "paced" is streamed at that pace
+
+
+def _frames() -> tuple[bytes, bytes, bytes]:
+    """Head, one chunk, end of a paced stream."""
+    choice = {"index": 0, "delta": {"content": "오초 "}, "logprobs": None, "finish_reason": None}
+    chunk = {**COMPLETION, "object": "chat.completion.chunk", "choices": [choice]}
+    chunk.pop("usage")
+    frame = b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n"
+    done = b"data: [DONE]\n\n"
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    return head, b"%x\r\n%s\r\n" % (len(frame), frame), b"%x\r\n%s\r\n0\r\n\r\n" % (len(done), done)
+
+
+HEAD, FRAME, END = _frames()
 
 
 class Mock(asyncio.Protocol):
@@ -67,8 +82,20 @@ class Mock(asyncio.Protocol):
                 return
             body = self._buffer[head + 4 : head + 4 + length]
             self._buffer = self._buffer[head + 4 + length :]
+            if b'"paced"' in body:
+                self._pace(PACED_CHUNKS)
+                continue
             streamed = b'"stream":true' in body or b'"stream": true' in body
             self._transport.write(STREAM if streamed else PLAIN)
+
+    def _pace(self, left: int) -> None:
+        """Each chunk at its time; the head goes with the first."""
+        assert self._transport is not None
+        if self._transport.is_closing():
+            return
+        self._transport.write(HEAD + FRAME if left == PACED_CHUNKS else FRAME if left else END)
+        if left:
+            asyncio.get_running_loop().call_later(PACE_S, self._pace, left - 1)
 
 
 async def _serve(port: int) -> None:
