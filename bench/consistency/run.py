@@ -72,6 +72,7 @@ def settings_of(provider_url: str, redis_url: str, work: Path, *, embedder: str,
             ],
             "documents": [{"name": COLLECTION}],
             "data_dir": str(work / "data"),
+            "telemetry": {"log_level": "error"},
             "server": {"port": 0, "drain_s": 1},
             "cache": {
                 "store": "redis",
