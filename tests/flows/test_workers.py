@@ -18,6 +18,8 @@ from tests.redis_server import free_port
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "연차휴가는 며칠인가요?"}], "stream": True}
 
+NET = Path("/proc/net/tcp")  # local address in the second column, state in the fourth; 0A listens
+
 
 def write_config(folder: Path, upstream: Scripted, model: str = "m", workers: int = 2) -> Path:
     path = folder / "ocho.yaml"
@@ -65,15 +67,14 @@ async def page(url: str, path: str) -> str:
 
 
 async def up(url: str, pid: int, workers: int = 2) -> set[int]:
-    """Wait until so many workers run and the port answers."""
-    async with asyncio.timeout(18):
+    """Wait until so many workers run and listen."""
+    port = f":{int(url.rsplit(':', 1)[1]):04X}"
+    async with asyncio.timeout(90):
         while True:
-            try:
-                await page(url, "/readyz")
-                if len(running := children(pid)) == workers:
-                    return running
-            except aiohttp.ClientError:
-                pass
+            sockets = [line.split() for line in NET.read_text().splitlines()[1:]]
+            listening = sum(fields[1].endswith(port) and fields[3] == "0A" for fields in sockets)
+            if len(running := children(pid)) == workers == listening:
+                return running
             await asyncio.sleep(0.05)
 
 

@@ -241,16 +241,20 @@ async def test_a_server_that_never_answers_is_not_asked_for_ever(lean: LeanHttp)
 async def test_bytes_that_nobody_asked_for_never_answer_the_next_request(
     lean: LeanHttp, extra: bytes, later: bool
 ) -> None:
+    gone = asyncio.Semaphore(0)
+
     async def script(wire: Wire) -> None:
         await wire.request()
         await wire.send(*((OK, extra) if later else (OK + extra,)))
         while await wire.request():
             await wire.send(OK)
+        gone.release()
 
-    async with raw_server(script) as server:
+    async with raw_server(script) as server, asyncio.timeout(30):
         for _ in range(3):
             assert await whole(await ask(lean, server)) == b"ok"
-            await asyncio.sleep(0.02)
+            await gone.acquire()  # the connection is given up as soon as the bytes are seen
+        assert server.connections == 3
 
 
 @pytest.mark.parametrize("closing", [b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
