@@ -66,14 +66,17 @@ async def page(url: str, path: str) -> str:
         return await response.text()
 
 
+def listeners(port: str) -> int:
+    sockets = [line.split() for line in NET.read_text().splitlines()[1:]]
+    return sum(fields[1].endswith(port) and fields[3] == "0A" for fields in sockets)
+
+
 async def up(url: str, pid: int, workers: int = 2) -> set[int]:
     """Wait until so many workers run and listen."""
     port = f":{int(url.rsplit(':', 1)[1]):04X}"
     async with asyncio.timeout(90):
         while True:
-            sockets = [line.split() for line in NET.read_text().splitlines()[1:]]
-            listening = sum(fields[1].endswith(port) and fields[3] == "0A" for fields in sockets)
-            if len(running := children(pid)) == workers == listening:
+            if len(running := children(pid)) == workers == listeners(port):
                 return running
             await asyncio.sleep(0.05)
 
