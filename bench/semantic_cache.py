@@ -27,7 +27,7 @@ import numpy as np
 from bench import questions
 from bench.questions import Vectors
 from gateway.cache.bounds import clopper_pearson_upper
-from gateway.cache.calibrated import AdaptiveRule, Calibration, rule_for, shipped
+from gateway.cache.calibrated import ANSWER_NOISE, AdaptiveRule, Calibration, rule_for, shipped
 from gateway.cache.decision import Decision, Rule, StrictRule, plain
 from gateway.cache.keys import Keys, Sharing, cache_keys
 from gateway.cache.language import language
@@ -262,7 +262,10 @@ def served_rule(options: Any, embedder: str) -> Rule:
     calibration = Calibration.load(data) if data is not None else shipped(embedder)
     if calibration is None:
         return rule_for(embedder, options.max_wrong)
-    return AdaptiveRule(calibration, options.max_wrong, chance=random.Random(options.seed).random, max_scopes=20_000)
+    chance = random.Random(options.seed).random
+    return AdaptiveRule(
+        calibration, options.max_wrong, answer_noise=options.answer_noise, chance=chance, max_scopes=20_000
+    )
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -282,6 +285,10 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     for path in options.data:
         rows = questions.read(path)
         form = questions.kind(rows)
+        if options.groups and form == "groups":
+            groups = sorted({row["g"] for row in rows})
+            chosen = set(random.Random(options.seed).sample(groups, min(options.groups, len(groups))))
+            rows = [row for row in rows if row["g"] in chosen]
         if form == "other":
             print(f"{path.stem:28} has neither groups nor pairs: left out", flush=True)
             continue
@@ -330,8 +337,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rule", choices=("strict", "calibrated"), default="calibrated", help="calibrated is served")
     parser.add_argument("--calibration", type=Path, help="instead of the shipped one")
     parser.add_argument("--max-wrong", type=float, default=0.01)
+    parser.add_argument("--answer-noise", type=float, default=ANSWER_NOISE, help="what the rule takes --noise to be")
     parser.add_argument("--noise", type=float, default=0.0, help="share of answers that state other facts")
     parser.add_argument("--store", choices=("memory", "redis", "both"), default="memory")
+    parser.add_argument("--groups", type=int, default=0, help="only so many groups of a file, chosen by the seed")
     parser.add_argument("--entries", nargs="*", type=int, default=[], help="also time lookups in scopes of these sizes")
     parser.add_argument("--threads", type=int, default=0, help="of the embedder")
     parser.add_argument("--thresholds", nargs="*", type=float, default=[0.8, 0.9, 0.95])

@@ -20,7 +20,7 @@ Vector = NDArray[np.float64]  # (features,)
 Matrix = NDArray[np.float64]  # (features, features)
 
 CAUTION = 1.0  # standard deviations of the log-odds that a score stays below their mean
-LABEL_NOISE = 0.005  # share of labels taken to be wrong: no single one may turn a belief over
+LABEL_NOISE = 0.005  # least share of labels taken to be wrong: no single one may turn a belief over
 FORGET = 1e-4  # of the prior's covariance, added back per label: questions change
 
 BIN = 0.25  # log-odds
@@ -32,6 +32,7 @@ NEAR_BAR = 0.1  # chance to be wrong below which labels correct the belief
 SURE = 0.01  # … and below which they tell what no score can: indistinguishable questions, careless labels
 PRIOR_ERRORS = 2.0  # expected errors after which experience weighs as much as the belief
 PRIOR_FLOOR = (0.003, 80.0)  # share of wrong among the surest, and the labels that this guess weighs
+LEAST_SCALE = 0.25  # experience makes no doubt smaller than this share of it
 BROKEN = 3  # wrong ones among recent audited hits before a scope can be switched off
 
 
@@ -40,6 +41,7 @@ class Belief:
     mean: Vector
     covariance: Matrix
     drift: Matrix  # added per label
+    noise: float = LABEL_NOISE  # share of labels that are wrong
 
     def cautious(self, row: Row) -> float:
         """Log-odds to be right, lowered by how little is known yet."""
@@ -49,8 +51,8 @@ class Belief:
         spread = self.covariance @ row
         variance = float(row @ spread)
         chance = _sigmoid(float(self.mean @ row) / math.sqrt(1 + math.pi * variance / 8))
-        seen = LABEL_NOISE + (1 - 2 * LABEL_NOISE) * chance
-        slope = (1 - 2 * LABEL_NOISE) * chance * (1 - chance)
+        seen = self.noise + (1 - 2 * self.noise) * chance
+        slope = (1 - 2 * self.noise) * chance * (1 - chance)
         pull = slope * (float(right) - seen) / (seen * (1 - seen))
         weight = max(slope * slope / (seen * (1 - seen)), 0.005)  # information in this label about the log-odds
         self.mean = self.mean + spread * (pull / (1 + weight * variance))
@@ -66,9 +68,11 @@ class Bar:
     """
 
     max_wrong: float
+    answer_noise: float = 0.0  # share of answers that contradict an earlier one although the question is the same
     seen: Vector = field(default_factory=lambda: np.zeros(BINS + 1))  # recent lookups by score, below 0 first
     wrong: float = 0.0
     expected: float = 0.0
+    near: float = 0.0
     sure_wrong: float = 0.0
     sure: float = 0.0
     audited: float = 0.0  # recent labels of what would have been, or was, a hit
@@ -88,18 +92,24 @@ class Bar:
             self.sure, self.sure_wrong = self.sure * keep + 1, self.sure_wrong * keep + error
         elif doubt < NEAR_BAR:
             self.expected, self.wrong = self.expected * keep + doubt, self.wrong * keep + error
+            self.near = self.near * keep + 1
 
     @property
     def broken(self) -> bool:
         """Audited hits were wrong more often than allowed, beyond doubt: nothing is served by score until they heal."""
-        return self.audited_wrong > BROKEN - 0.5 and wilson_lower(self.audited_wrong, self.audited) > self.max_wrong
+        return (
+            self.audited_wrong > BROKEN - 0.5
+            and wilson_lower(self.audited_wrong, self.audited) > self.max_wrong + self.answer_noise
+        )
 
     def doubt(self, score: float | Vector) -> Vector:
         """Chance that a hit with this score is wrong."""
         share, weight = PRIOR_FLOOR
-        floor = (self.sure_wrong + share * weight) / (self.sure + weight)
-        scale = max(0.25, (self.wrong + PRIOR_ERRORS) / (self.expected + PRIOR_ERRORS))
-        return np.minimum(1.0, scale / (1 + np.exp(np.asarray(score, np.float64))) + floor)
+        noise = self.answer_noise
+        floor = (self.sure_wrong + (share + noise) * weight) / (self.sure + weight) - noise
+        wrong = max(0.0, self.wrong - noise * self.near)
+        scale = max(LEAST_SCALE, (wrong + PRIOR_ERRORS) / (self.expected + PRIOR_ERRORS))
+        return np.minimum(1.0, scale / (1 + np.exp(np.asarray(score, np.float64))) + max(floor, share * LEAST_SCALE))
 
     def height(self) -> float:
         """``inf`` where nothing may be served."""

@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 import orjson
 
-from gateway.cache.belief import FORGET, Bar, Belief, Matrix, Vector
+from gateway.cache.belief import FORGET, LABEL_NOISE, Bar, Belief, Matrix, Vector
 from gateway.cache.bounds import clopper_pearson_upper
 from gateway.cache.decision import GREY_SIMILARITY, Decision, Rule, StrictRule, plain
 from gateway.cache.features import CANDIDATES, NAMES, look
 from gateway.chat import CacheKey, Neighbor, Scope
 
 MAX_SCOPES = 2_000  # about 4 kB each; the longest unused is forgotten and starts again from the calibration
+ANSWER_NOISE = 0.01  # share of answers that contradict an earlier one although the question is the same
 AUDITED = 0.03  # share of hits that are answered afresh instead, and compared
 
 
@@ -100,6 +101,7 @@ class AdaptiveRule:
         calibration: Calibration,
         max_wrong: float = 0.01,
         *,
+        answer_noise: float = ANSWER_NOISE,
         audited: float = AUDITED,
         max_scopes: int = MAX_SCOPES,
         on_change: Callable[[Standing], None] = lambda standing: None,
@@ -109,6 +111,7 @@ class AdaptiveRule:
         self.calibration = calibration
         self.max_wrong = max_wrong
         self.candidates = CANDIDATES
+        self._answer_noise = answer_noise
         self._audited_share = audited
         self._max_scopes = max_scopes
         self._chance = chance
@@ -177,8 +180,9 @@ class AdaptiveRule:
         scope = self._scopes.get(key)
         if scope is None:
             start = self.calibration
-            belief = Belief(start.mean, start.covariance, start.covariance * FORGET)
-            scope = self._scopes[key] = _Scope(belief, Bar(self.max_wrong))
+            noise = max(LABEL_NOISE, self._answer_noise)
+            belief = Belief(start.mean, start.covariance, start.covariance * FORGET, noise)
+            scope = self._scopes[key] = _Scope(belief, Bar(self.max_wrong, self._answer_noise))
             if len(self._scopes) > self._max_scopes:
                 _, gone = self._scopes.popitem(last=False)
                 self._states[gone.state] -= 1
@@ -196,6 +200,7 @@ def rule_for(
     embedder: str,
     max_wrong: float = 0.01,
     *,
+    answer_noise: float = ANSWER_NOISE,
     data: bytes | None = None,
     on_change: Callable[[Standing], None] = lambda standing: None,
 ) -> Rule:
@@ -208,4 +213,4 @@ def rule_for(
         return StrictRule()
     if calibration.embedder != embedder:
         raise BadCalibration(f"this calibration is for {calibration.embedder!r}, the embedder is {embedder!r}")
-    return AdaptiveRule(calibration, max_wrong, on_change=on_change)
+    return AdaptiveRule(calibration, max_wrong, answer_noise=answer_noise, on_change=on_change)

@@ -73,7 +73,7 @@ def chosen_rule(settings: Settings, embedder: Embedder | None, metrics: Metrics)
         scopes = {"learning": now.learning, "serving": now.serving, "off": now.off}
         metrics.cache_standing(scopes, now.audited, now.audited_wrong, now.upper95)
 
-    return rule_for(embedder.model, semantic.max_wrong, data=data, on_change=tell)
+    return rule_for(embedder.model, semantic.max_wrong, answer_noise=semantic.answer_noise, data=data, on_change=tell)
 
 
 def uses_redis(settings: Settings) -> bool:
