@@ -32,9 +32,7 @@ CROWD = near(
 ASKED = "연차는 모두 합해 며칠 쓸 수 있을까요"
 
 
-def rule(
-    max_wrong: float = 0.01, *, audited: float = 0.0, max_scopes: int = 100
-) -> AdaptiveRule:
+def rule(max_wrong: float = 0.01, *, audited: float = 0.0, max_scopes: int = 100) -> AdaptiveRule:
     calibration = shipped(LOCAL)
     assert calibration is not None
     return AdaptiveRule(calibration, max_wrong, audited=audited, max_scopes=max_scopes, chance=random.Random(5).random)
