@@ -27,7 +27,7 @@ from gateway.cache.features import CANDIDATES, NAMES, look
 from gateway.chat import CacheKey, Neighbor, Scope
 
 MAX_SCOPES = 2_000  # about 4 kB each; the longest unused is forgotten and starts again from the calibration
-ANSWER_NOISE = 0.01  # share of answers that contradict an earlier one although the question is the same
+ANSWER_NOISE = 0.0025  # share of answers that contradict an earlier one although the question is the same
 AUDITED = 0.03  # share of hits that are answered afresh instead, and compared
 
 

@@ -21,7 +21,7 @@ class SemanticSettings(Section):
     dimensions: int = Field(1536, ge=8, le=8192)  # of the vectors of a named embedding model
     share: Literal["key", "tenant", "all"] = "tenant"
     max_wrong: float = Field(0.01, gt=0, le=0.2)  # share of semantic hits that may be wrong
-    answer_noise: float = Field(0.01, ge=0, le=0.2)  # share of answers that contradict one to the very same question
+    answer_noise: float = Field(0.0025, ge=0, le=0.2)  # share of answers that contradict one to the very same question
     calibration: str = ""  # file of `ocho cache calibrate`; empty: the one that comes with the local embedder
 
 
