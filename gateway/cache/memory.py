@@ -1,4 +1,4 @@
-"""The in-process cache: answers on shelves bounded by bytes, questions as rows of one matrix per scope."""
+"""The in-process cache: answers on shelves bounded by bytes, questions as rows of one set of cells per scope."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.cache.cells import Cells
 from gateway.cache.entry_codec import dump
 from gateway.cache.purging import Ledger, Selection
 from gateway.cache.shelf import Shelf
 from gateway.chat import CachedQuestion, CacheEntry, CacheKey, Neighbor, Scope
 from gateway.clock import WallClock
-from gateway.ports import Vector, Vectors
+from gateway.ports import Vector
 
 OBJECT_OVERHEAD = 2.0  # parsed JSON in memory against its bytes, roughly; keeps max_bytes honest
 
@@ -204,11 +205,11 @@ class _Rows:
     questions: list[CachedQuestion] = field(default_factory=list)
     row_of: dict[str, int] = field(default_factory=dict)
     next_row: int = 0
-    vectors: Vectors = field(init=False)  # (capacity, dimensions) float32, unit rows
+    cells: Cells = field(init=False)
     expires: NDArray[np.float64] = field(init=False)  # (capacity,) wall seconds
 
     def __post_init__(self) -> None:
-        self.vectors = np.zeros((min(64, self.limit), self.dimensions), np.float32)
+        self.cells = Cells(self.dimensions)
         self.expires = np.zeros(min(64, self.limit), np.float64)
 
     def add(self, question: CachedQuestion, vector: Vector, expires: float) -> None:
@@ -217,17 +218,16 @@ class _Rows:
             row = self._take_row(question)
         self.questions[row] = question
         self.row_of[question.text] = row
-        self.vectors[row] = vector
+        self.cells.add(row, vector)
         self.expires[row] = expires
 
     def search(self, vector: Vector, k: int, now: float) -> Iterator[Neighbor]:
-        count = len(self.questions)
-        similarity = self.vectors[:count] @ vector
-        similarity[self.expires[:count] <= now] = -2.0
-        best = np.argpartition(-similarity, k)[:k] if count > k else np.arange(count)
-        for row in best[np.argsort(-similarity[best], kind="stable")]:
-            if similarity[row] > -1.5:
-                yield Neighbor(self.questions[row], float(similarity[row]))
+        rows, similarity = self.cells.near(vector)
+        alive = self.expires[rows] > now
+        rows, similarity = rows[alive], similarity[alive]
+        best = np.argpartition(-similarity, k)[:k] if len(rows) > k else np.arange(len(rows))
+        for found in best[np.argsort(-similarity[best], kind="stable")]:
+            yield Neighbor(self.questions[rows[found]], float(similarity[found]))
 
     def forget(self, keys: frozenset[CacheKey]) -> None:
         """Empty the rows of ``keys``: nothing of their questions stays in memory, and the rows find nothing."""
@@ -235,17 +235,15 @@ class _Rows:
             if question.key in keys:
                 self.row_of.pop(question.text, None)
                 self.questions[row] = CachedQuestion("", question.key)
-                self.vectors[row] = 0.0
+                self.cells.remove(row)
                 self.expires[row] = 0.0
 
     def _take_row(self, question: CachedQuestion) -> int:
         if len(self.questions) < self.limit:
             self.questions.append(question)
             row = len(self.questions) - 1
-            if row == len(self.vectors):
-                grown = min(2 * row, self.limit)
-                self.vectors = np.concatenate([self.vectors, np.zeros((grown - row, self.dimensions), np.float32)])
-                self.expires = np.concatenate([self.expires, np.zeros(grown - row)])
+            if row == len(self.expires):
+                self.expires = np.concatenate([self.expires, np.zeros(min(row, self.limit - row))])
             return row
         row, self.next_row = self.next_row, (self.next_row + 1) % self.limit
         self.row_of.pop(self.questions[row].text, None)  # "" where it was forgotten
