@@ -75,6 +75,9 @@ class Threshold:
     def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> None:
         """Learns nothing."""
 
+    def repeated(self, agreed: bool) -> None:
+        """Learns nothing."""
+
 
 @dataclass(slots=True)
 class Tally:

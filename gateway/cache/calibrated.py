@@ -21,13 +21,16 @@ import numpy as np
 import orjson
 
 from gateway.cache.belief import FORGET, LABEL_NOISE, Bar, Belief, Matrix, Vector
-from gateway.cache.bounds import clopper_pearson_upper
+from gateway.cache.bounds import clopper_pearson_upper, wilson_lower
 from gateway.cache.decision import GREY_SIMILARITY, Decision, Rule, StrictRule, plain
 from gateway.cache.features import CANDIDATES, NAMES, look
 from gateway.chat import CacheKey, Neighbor, Scope
 
 MAX_SCOPES = 2_000  # about 4 kB each; the longest unused is forgotten and starts again from the calibration
 ANSWER_NOISE = 0.0025  # share of answers that contradict an earlier one although the question is the same
+MOST_NOISE = 0.05  # that is believed, whatever was seen
+FEWEST_REPEATS = 30
+RECENT_REPEATS = 1_000.0
 AUDITED = 0.03  # share of hits that are answered afresh instead, and compared
 
 
@@ -111,7 +114,8 @@ class AdaptiveRule:
         self.calibration = calibration
         self.max_wrong = max_wrong
         self.candidates = CANDIDATES
-        self._answer_noise = answer_noise
+        self._told_noise = answer_noise
+        self._repeats = self._contradicted = 0.0
         self._audited_share = audited
         self._max_scopes = max_scopes
         self._chance = chance
@@ -147,6 +151,8 @@ class AdaptiveRule:
         right = same[found.best.question.key]
         scope = self._of(found.best)
         score = scope.belief.cautious(found.row)
+        scope.bar.answer_noise = self.answer_noise
+        scope.belief.noise = max(LABEL_NOISE, self.answer_noise)
         hit = self._passes(scope, score, found.same_words)
         if hit:
             self._audited += 1
@@ -156,6 +162,18 @@ class AdaptiveRule:
         self._note(scope)
         if hit:
             self._tell(self.standing())
+
+    def repeated(self, agreed: bool) -> None:
+        """The very same question was answered once more: ``agreed`` tells whether with the same facts."""
+        keep = 1 - 1 / RECENT_REPEATS
+        self._repeats = self._repeats * keep + 1
+        self._contradicted = self._contradicted * keep + (not agreed)
+
+    @property
+    def answer_noise(self) -> float:
+        """Share of answers that contradict one to the very same question: what was told, or was seen beyond doubt."""
+        seen = wilson_lower(self._contradicted, self._repeats) if self._repeats >= FEWEST_REPEATS else 0.0
+        return max(self._told_noise, min(seen, MOST_NOISE))
 
     def standing(self) -> Standing:
         states = self._states
@@ -180,9 +198,9 @@ class AdaptiveRule:
         scope = self._scopes.get(key)
         if scope is None:
             start = self.calibration
-            noise = max(LABEL_NOISE, self._answer_noise)
-            belief = Belief(start.mean, start.covariance, start.covariance * FORGET, noise)
-            scope = self._scopes[key] = _Scope(belief, Bar(self.max_wrong, self._answer_noise))
+            noise = self.answer_noise
+            belief = Belief(start.mean, start.covariance, start.covariance * FORGET, max(LABEL_NOISE, noise))
+            scope = self._scopes[key] = _Scope(belief, Bar(self.max_wrong, noise))
             if len(self._scopes) > self._max_scopes:
                 _, gone = self._scopes.popitem(last=False)
                 self._states[gone.state] -= 1

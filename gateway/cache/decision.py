@@ -33,6 +33,9 @@ class Rule(Protocol):
     def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> None:
         """A miss was answered: ``same`` tells for kept answers whether the fresh one states the same facts."""
 
+    def repeated(self, agreed: bool) -> None:
+        """The very same question was answered once more: ``agreed`` tells whether with the same facts."""
+
 
 @dataclass(frozen=True, slots=True)
 class StrictRule:
@@ -60,6 +63,9 @@ class StrictRule:
         return Decision(None, reason, grey=grey)
 
     def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> None:
+        """Learns nothing."""
+
+    def repeated(self, agreed: bool) -> None:
         """Learns nothing."""
 
 

@@ -19,7 +19,12 @@ def same_answer(one: CacheEntry, other: CacheEntry) -> bool:
         return False
     if mine == theirs:
         return True
-    return language(mine) == language(theirs) and agreement(one, other).verdict is Verdict.SAME
+    return language(mine) == language(theirs) and same_facts(one, other)
+
+
+def same_facts(one: CacheEntry, other: CacheEntry) -> bool:
+    """The two state the same facts, wherever they have them from. In doubt, no."""
+    return agreement(one, other).verdict is Verdict.SAME
 
 
 def agreement(one: CacheEntry, other: CacheEntry) -> Comparison:

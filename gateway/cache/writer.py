@@ -14,7 +14,7 @@ from gateway.cache import freshness
 from gateway.cache.admission import Limits, Verdict, admissible
 from gateway.cache.decision import Rule
 from gateway.cache.keys import Keys
-from gateway.cache.learning import LINK_FLOOR, same_answer
+from gateway.cache.learning import LINK_FLOOR, same_answer, same_facts
 from gateway.chat import Answer, CachedQuestion, CacheEntry, CacheKey, CacheWishes, ChatRequest, Evidence
 from gateway.clock import WallClock
 from gateway.errors import StoreUnavailable
@@ -132,10 +132,18 @@ class CacheWriter:
         entry = offer.entry
         if not freshness.documents_unchanged(entry, self._record):
             return "document changed"  # between the search and now: the answer may rest on the old text
+        if self._rule is not None:
+            await self._compare_with_itself(entry)
         await self._store.put(entry)
         if offer.vector is not None and self._index is not None:
             return await index_question(self._store, self._index, entry, offer.vector, self._rule)
         return "kept"
+
+    async def _compare_with_itself(self, entry: CacheEntry) -> None:
+        """How far a provider's answers to the very same question differ, wherever one is asked for again."""
+        before = await self._store.get(entry.key)
+        if self._rule is not None and before is not None and dict(before.dependencies) == dict(entry.dependencies):
+            self._rule.repeated(same_facts(before, entry))
 
 
 async def index_question(
@@ -154,8 +162,8 @@ async def index_question(
     for key in dict.fromkeys(n.question.key for n in others if n.similarity >= LINK_FLOOR):
         kept = await store.get(key) if len(same) < COMPARED else None
         if kept is not None:
-            same[key] = same_answer(kept, entry)
-            linked = kept if linked is None and same[key] else linked
+            same[key] = same_facts(kept, entry)  # also where they rest on other passages
+            linked = kept if linked is None and same_answer(kept, entry) else linked
     if rule is not None and len(others) == len(near):
         rule.learn(text, others, same)
     if linked is None:

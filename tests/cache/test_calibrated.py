@@ -101,6 +101,19 @@ def test_a_scope_whose_answers_agree_begins_to_serve_and_one_where_they_differ_d
     assert not any(differing)
 
 
+def test_how_far_answers_contradict_themselves_is_learned_from_repeats_beyond_doubt_only() -> None:
+    taught = rule()
+    told = taught.answer_noise
+    taught.repeated(False)
+    assert taught.answer_noise == told
+    steady = rule()
+    for number in range(600):
+        taught.repeated(number % 25 != 0)
+        steady.repeated(True)
+    assert 0.02 < taught.answer_noise < 0.045
+    assert steady.answer_noise == told
+
+
 def test_scopes_learn_apart() -> None:
     taught = rule()
     assert any(teach(taught, 1.0, scope="one"))

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 
+from gateway.cache.decision import Decision
 from gateway.cache.learning import same_answer
 from gateway.cache.memory import MemoryIndex, MemoryStore
-from gateway.cache.writer import index_question
-from tests.cache.makers import Wall, entry, key, unit
+from gateway.cache.writer import CacheWriter, index_question
+from gateway.chat import CacheKey, CacheWishes, Evidence, Neighbor
+from tests.cache.makers import Wall, answer, ask, entry, key, keys_of, unit
 
 
 @pytest.mark.parametrize(
@@ -28,6 +32,46 @@ def test_answers_agree_when_their_facts_do(one: str, other: str, same: bool) -> 
 
 def test_answers_from_other_documents_never_agree() -> None:
     assert not same_answer(entry(dependencies={"hr/a": "v1"}), entry(dependencies={"hr/a": "v2"}))
+
+
+class Heard:
+    """What a rule is told."""
+
+    candidates = 8
+
+    def __init__(self) -> None:
+        self.learned: list[dict[str, bool]] = []
+        self.repeats: list[bool] = []
+
+    def decide(self, asked: str, neighbors: Sequence[Neighbor]) -> Decision:
+        return Decision(None, "only listens")
+
+    def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> None:
+        self.learned.append({under.digest: agreed for under, agreed in same.items()})
+
+    def repeated(self, agreed: bool) -> None:
+        self.repeats.append(agreed)
+
+
+async def test_the_rule_hears_which_near_answers_agree_also_from_other_documents() -> None:
+    store, index, rule = MemoryStore(wall_clock=Wall()), MemoryIndex(wall_clock=Wall()), Heard()
+    told: list[str] = []
+    for name, text, document in (("a", "15일입니다.", "x"), ("b", "15일입니다.", "y"), ("c", "11일입니다.", "x")):
+        kept = entry(key(name), text, question=f"질문 {name}", dependencies={document: "v1"})
+        await store.put(kept)
+        told.append(await index_question(store, index, kept, unit(1, len(told) / 20), rule))
+    assert told == ["kept", "kept", "kept"]
+    assert rule.learned == [{}, {"a": True}, {"b": False, "a": False}]
+
+
+async def test_the_rule_hears_how_the_same_question_is_answered_again() -> None:
+    rule = Heard()
+    writer = CacheWriter(MemoryStore(), MemoryIndex(), rule=rule)
+    for text in ("15일입니다.", "연차는 15일입니다.", "11일입니다."):
+        writer.offer(keys_of(ask()), ask(), answer(text), Evidence(), unit(1, 0), CacheWishes())
+    await writer.close()
+    assert rule.repeats == [True, False]
+    assert rule.learned == [{}]  # asked again, it has nothing to say about other questions
 
 
 async def test_an_equal_answer_makes_the_question_an_alias_of_the_first() -> None:
