@@ -1,0 +1,70 @@
+"""The bench on tiny files: its figures are those of the lines it read."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.questions import kind, read
+from bench.semantic_cache import answer_of, main
+from gateway.facts import same_facts
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    return path
+
+
+def turn(*texts: str) -> list[dict[str, str]]:
+    return [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(texts)]
+
+
+def test_groups_pairs_and_conversations_are_counted_as_they_are(tmp_path: Path) -> None:
+    groups = [("연차는 며칠인가요?", "a"), ("연차는 며칠인가요", "a"), ("주차권은 어디서 받나요?", "b")]
+    pairs = [
+        ("연차는 며칠인가요?", "연차 15일인가요?", 0),
+        ("회의실 예약 방법 알려줘", "회의실 예약 방법 좀 알려줘요", 1),
+    ]
+    told = turn("연차요", "네", "그건 며칠이에요?"), turn("병가요", "네", "그건 며칠이에요?")
+    files = [
+        write(tmp_path / "x_groups.jsonl", [{"q": q, "g": g} for q, g in groups]),
+        write(tmp_path / "x_pairs.jsonl", [{"a": a, "b": b, "same": same} for a, b, same in pairs]),
+        write(tmp_path / "x_conversations.jsonl", [{"a": told[0], "b": told[1], "same_answer": False}]),
+    ]
+    out = tmp_path / "report.json"
+    command = ["--data", *map(str, files), "--thresholds", "0.8", "--json", str(out), "--store", "both"]
+    assert main(command) == 0
+    report = json.loads(out.read_text(encoding="utf-8"))
+    rows = {(row["file"], row["store"]): row for row in report["files"]}
+    assert len(rows) == 6
+    for store in ("memory", "redis"):
+        assert rows["x_groups.jsonl", store]["lookups"] == 2
+        assert rows["x_groups.jsonl", store]["exact_hit_rate"] == pytest.approx(1 / 3, abs=1e-3)
+        assert rows["x_pairs.jsonl", store]["lookups"] == 2
+        assert rows["x_conversations.jsonl", store]["hit_rate"] == 0
+        assert all(rows[name.name, store]["wrong_hits"] == 0 for name in files)
+    fixed = {row["file"]: row for row in next(iter(report["thresholds"].values()))}
+    assert fixed["x_pairs.jsonl"]["wrong_hits"] == 1  # what a threshold alone does with another number
+
+
+def test_groups_with_an_identical_question_are_one_and_tenants_stay_apart(tmp_path: Path) -> None:
+    rows = [("같은 질문", "a"), ("같은 질문?", "b"), ("다른 질문", "b"), ("hi", "h3-one-X"), ("hi", "h3-two-X")]
+    found = read(write(tmp_path / "x.jsonl", [{"q": q, "g": g} for q, g in rows]))
+    assert kind(found) == "groups"
+    assert found[0]["g"] == found[1]["g"] == found[2]["g"]
+    assert found[3]["g"] != found[4]["g"]
+    assert [row.get("tenant") for row in found[3:]] == ["h3-one", "h3-two"]
+
+
+@pytest.mark.parametrize("question", ["연차는?", "leave?"])
+def test_the_made_up_answers_of_a_group_state_its_facts_and_no_other_group_does(question: str) -> None:
+    chance = random.Random(2)
+    for number in range(60):
+        one, again, other = (answer_of(f"g{n}", question, chance, 0.0) for n in (number, number, number + 100))
+        assert same_facts(one, again)
+        assert not same_facts(one, other)
+        assert not same_facts(one, answer_of(f"g{number}", question, chance, 1.0))
