@@ -1,4 +1,4 @@
-"""`python -m bench judge`: how well a real model tells paraphrases from traps, with the prompt that is served.
+"""`python -m bench judge`: how well a real model tells paraphrases from traps.
 
 Each pair is one call and one token. What is judged is the log-probability margin: AUC, and the share of paraphrases
 kept at a bar with at most 2 % wrong, chosen with hindsight and, honestly, on the other half of the pairs.
@@ -22,8 +22,8 @@ from typing import Any
 from openai import AsyncOpenAI
 
 from bench.local_llm import BIG, FAST, running_local_llms
+from bench.verdict import TOP, margin, prompt
 from gateway.chat import Answer
-from gateway.routing.judge import TOP, margin, prompt
 
 MAX_WRONG = 0.02
 

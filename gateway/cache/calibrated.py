@@ -22,7 +22,7 @@ import orjson
 
 from gateway.cache.belief import FORGET, LABEL_NOISE, Bar, Belief, Matrix, Vector
 from gateway.cache.bounds import clopper_pearson_upper, wilson_lower
-from gateway.cache.decision import GREY_SIMILARITY, Decision, Rule, StrictRule, plain
+from gateway.cache.decision import Decision, Rule, StrictRule, plain
 from gateway.cache.features import CANDIDATES, NAMES, look
 from gateway.chat import CacheKey, Neighbor, Scope
 
@@ -140,8 +140,7 @@ class AdaptiveRule:
             if self._chance() < self._audited_share:
                 return Decision(None, "audit", right)
             return Decision(found.best, "", right)
-        grey = found.best if found.best.similarity >= GREY_SIMILARITY else None
-        return Decision(None, found.refused or "uncertain", right, grey)
+        return Decision(None, found.refused or "uncertain", right)
 
     def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> None:
         """A miss was answered: ``same`` tells for kept answers whether the fresh one states the same facts."""

@@ -10,7 +10,6 @@ from typing import Protocol
 from gateway.cache.facets import facets, veto
 from gateway.chat import CacheKey, Neighbor
 
-GREY_SIMILARITY = 0.85  # cosine under which asking a judge is not worth its tokens
 STRICT_SIMILARITY = 0.975  # measured: half the wrong hits of 0.96 on bank and FAQ questions, for half the hits
 
 
@@ -18,8 +17,7 @@ STRICT_SIMILARITY = 0.975  # measured: half the wrong hits of 0.96 on bank and F
 class Decision:
     neighbor: Neighbor | None  # the question whose answer may be served; None is a miss
     reason: str  # why not; "" on a hit
-    probability: float | None = None  # that the answer (of ``neighbor``, else of ``grey``) is right, where calibrated
-    grey: Neighbor | None = None  # on a miss: the best one neither certain nor refused by a veto, fit for a judge
+    probability: float | None = None  # that the nearest answer not refused is right, where calibrated
 
 
 class Rule(Protocol):
@@ -45,22 +43,18 @@ class StrictRule:
     candidates: int = 8
 
     def decide(self, asked: str, neighbors: Sequence[Neighbor]) -> Decision:
-        reason, grey = "nothing near", None
+        reason = "nothing near"
         wanted = facets(asked)
         for neighbor in neighbors:  # most similar first
             if plain(neighbor.question.text) == plain(asked):
                 return Decision(neighbor, "", 1.0)
-            if neighbor.similarity < min(GREY_SIMILARITY, self.min_similarity):
+            if neighbor.similarity < self.min_similarity:
                 break
             difference = veto(wanted, facets(neighbor.question.text))
-            if not difference and neighbor.similarity >= self.min_similarity:
-                return Decision(neighbor, "")
             if not difference:
-                grey = neighbor
-                break
-            if neighbor.similarity >= self.min_similarity:
-                reason = difference
-        return Decision(None, reason, grey=grey)
+                return Decision(neighbor, "")
+            reason = difference
+        return Decision(None, reason)
 
     def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> None:
         """Learns nothing."""

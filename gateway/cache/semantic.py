@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from gateway.cache import freshness
-from gateway.cache.decision import Decision, Rule, StrictRule
+from gateway.cache.decision import Rule, StrictRule
 from gateway.cache.keys import Keys
 from gateway.chat import CacheEntry, CacheHit, CacheOutcome, CacheWishes, Evidence
 from gateway.clock import WallClock
 from gateway.errors import StoreUnavailable
 from gateway.ports import AnswerStore, DocumentRecord, QuestionIndex, Vector
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a lookup by meaning gives: a hit, or a candidate that only a judge can tell from one, or neither."""
-
-    hit: CacheHit | None = None
-    grey: CacheHit | None = None  # its answer is as fresh as that of a hit
 
 
 class SemanticCache:
@@ -55,45 +46,32 @@ class SemanticCache:
         wishes: CacheWishes,
     ) -> CacheHit | None:
         """A verified hit or ``None``. ``evidence`` is awaited only where there is a candidate; ``vector`` always."""
-        return (await self.find(keys, question, vector, evidence, wishes)).hit
-
-    async def find(
-        self,
-        keys: Keys,
-        question: str,
-        vector: Awaitable[Vector | None],
-        evidence: Awaitable[Evidence] | None,
-        wishes: CacheWishes,
-    ) -> Found:
-        """As ``lookup``, with what is neither certain nor refused."""
         embedded = await vector
         if not keys.semantic or not wishes.read:
             return self._miss("not allowed")
         if embedded is None:
             return self._miss("no vector")
         try:
-            decision, hit = await self._decide(keys, question, embedded)
+            found = await self._find(keys, question, embedded)
         except StoreUnavailable:
             return self._miss("store away")
-        if hit is None:
-            return self._miss(decision.reason if decision.neighbor is None else "gone")
-        if reason := await self._why_stale(hit.entry, evidence, wishes):
-            return self._miss(reason if decision.neighbor is not None else decision.reason)
-        if decision.neighbor is not None:
-            return Found(hit)
-        self._reject(decision.reason)
-        return Found(grey=hit)
+        if isinstance(found, str):
+            return self._miss(found)
+        if reason := await self._why_stale(found.entry, evidence, wishes):
+            return self._miss(reason)
+        return found
 
-    async def _decide(self, keys: Keys, question: str, vector: Vector) -> tuple[Decision, CacheHit | None]:
-        """The decision by meaning alone, with the answer of its neighbour, certain or grey."""
+    async def _find(self, keys: Keys, question: str, vector: Vector) -> CacheHit | str:
+        """The hit by meaning alone, or why there is none."""
         neighbors = await self._index.search(keys.scope, vector, self._rule.candidates)
         decision = self._rule.decide(question, neighbors)
-        neighbor = decision.neighbor or decision.grey
-        if neighbor is None:
-            return decision, None
-        key = neighbor.question.key
+        if decision.neighbor is None:
+            return decision.reason
+        key = decision.neighbor.question.key
         entry = await self._store.get(key) if key.scope == keys.scope else None
-        return decision, CacheHit(entry, CacheOutcome.SEMANTIC, neighbor.similarity) if entry is not None else None
+        if entry is None:
+            return "gone"
+        return CacheHit(entry, CacheOutcome.SEMANTIC, decision.neighbor.similarity)
 
     async def _why_stale(self, entry: CacheEntry, evidence: Awaitable[Evidence] | None, wishes: CacheWishes) -> str:
         if freshness.too_old(entry, wishes, self._now()):
@@ -104,6 +82,6 @@ class SemanticCache:
             return "evidence differs" if entry.evidence else ""
         return freshness.why_evidence_disagrees(entry, await evidence)
 
-    def _miss(self, reason: str) -> Found:
+    def _miss(self, reason: str) -> CacheHit | None:
         self._reject(reason)
-        return Found()
+        return None

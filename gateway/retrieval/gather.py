@@ -103,19 +103,6 @@ class Gatherer:
             ranked = await self._reranked(self._rerank, text, ranked, hard)
         return Evidence(_select(ranked, self._top_k, self._token_budget), epoch, missing)
 
-    @property
-    def hard_s(self) -> float:
-        """Seconds after which evidence is frozen, whatever is missing."""
-        return self._hard_s
-
-    def merged(self, first: Evidence, better: Evidence) -> Evidence:
-        """Two searches for one question as one; ranks of the ``better`` one count twice."""
-        found = {p.id: p for p in (*first.passages, *better.passages)}
-        rankings = [[p.id for p in sorted(one.passages, key=lambda p: -p.score)] for one in (better, first)]
-        ranked = [found[id] for id, _ in fuse(rankings, weights=(2.0, 1.0), tie=str)]
-        passages = _select(ranked, self._top_k, self._token_budget)
-        return Evidence(passages, first.epoch, first.partial or better.partial)
-
     async def close(self) -> None:
         """Stop what was left behind."""
         for ask in self._left_behind.values():

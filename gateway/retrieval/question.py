@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from gateway.chat import ChatRequest
-from gateway.turns import self_contained
 
 _TURNS = 2  # earlier user turns that may lend their words to a follow-up
 _TURN_CHARS = 300
@@ -32,10 +31,3 @@ def search_text(request: ChatRequest) -> str:
     if len(question) >= _SELF_CONTAINED_CHARS and not _POINTS_BACK.search(question):
         return question
     return "\n".join([*earlier[-_TURNS:], question])
-
-
-def follows_up(request: ChatRequest) -> bool:
-    """True for a question that needs the conversation to be understood: worth rewriting."""
-    if not request.question.strip() or not any(m.role == "user" and m.text.strip() for m in request.earlier):
-        return False
-    return not self_contained(request.question)

@@ -26,7 +26,7 @@ class Attempt:
     slot: Slot
     line: Line
     model: str  # whose deployment this is: another one than was asked for after a fallback
-    kind: str  # primary, retry, fallback, hedge, resume
+    kind: str  # primary, retry, fallback, hedge
     timeouts: Timeouts
     number: int
 

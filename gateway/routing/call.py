@@ -19,15 +19,6 @@ class BeforeContent(Exception):
         self.error = error
 
 
-class Midway(Exception):
-    """A failure after ``text`` went to the listeners."""
-
-    def __init__(self, error: UpstreamError, call: Call) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.call = call
-
-
 @dataclass(slots=True)
 class Call:
     attempt: Attempt
@@ -36,12 +27,9 @@ class Call:
     send: Send
     clock: Clock
     claim: Claim
-    keeps: bool = False  # the text, for going on elsewhere
     began: float = 0.0
     first_token_s: float | None = None  # seconds from sending; None: nothing sent to listeners yet
     pieces: int = 0
-    texts: list[str] = field(default_factory=list)
-    plain: bool = True  # nothing but text has come
     _held: list[Delta] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -49,8 +37,6 @@ class Call:
 
     def delta(self, event: Delta) -> None:
         self.pieces += 1
-        if self.keeps:
-            self._keep(event)
         if self.first_token_s is not None:
             self.send(event)
             return
@@ -87,11 +73,3 @@ class Call:
         )
         for event in self._held:
             self.send(event)
-
-    def _keep(self, event: Delta) -> None:
-        self.texts.append(event.text)
-        for choice in event.chunk.get("choices") or ():
-            delta = choice.get("delta") or {}
-            said = {name for name, value in delta.items() if value} - {"role", "content"}
-            if said or choice.get("index") or choice.get("finish_reason"):
-                self.plain = False

@@ -15,9 +15,7 @@ TOLERANCE = 1.5  # times the usual first token: congested; below that waiting co
 FLOOR = 4.0
 FIRST_TOLERANCE, FIRST_PEAK = 2.0, 8  # for the first fall: a few stragglers on a quiet deployment are no congestion
 QUICK_S = 0.1  # no provider is congested below it; differences there are those of this machine's own scheduling
-SAMPLES = (
-    8  # per decision: the median of so many log-normal times (sigma 0.5) is below 1.5 times the usual in 96 of 100
-)
+SAMPLES = 8  # per decision: the median of so many log-normal times (sigma 0.5) is below 1.5 of the usual in 96 of 100
 STEEPEST = 0.5  # at most so much is kept of the limit in one decision
 FADE_DOWN, FADE_UP, DRIFT = 0.3, 0.05, 0.01  # share of a new median in the usual one: better, as usual, congested
 IN_VAIN = 4  # falls in a row that made nothing faster: then it is not our load that makes it slow
@@ -76,10 +74,6 @@ class Limit:
         if len(level.samples) >= SAMPLES // 2 and (judged := level.judged(waiting_s)) is not None:
             self._decide(level, *judged, in_flight)
             self.peak = in_flight
-
-    def refused(self, in_flight: int) -> None:
-        """The provider itself said that this is too much (429 or 503 without a time to come back)."""
-        self._fall_to(STEEPEST * min(self.learned, float(in_flight)))
 
     def _decide(self, level: Level, median: float, usual: float, in_flight: int) -> None:
         if median > TOLERANCE * usual:

@@ -31,7 +31,6 @@ class Route:
     retries: int = 2  # further attempts after the first
     model: str = ""  # whose deployments these are, where it is another one
     hedge: Hedge | None = None
-    resume: bool = False  # an answer that breaks in the middle is continued once by another deployment
     max_wait_s: float = 5.0  # for room, where every deployment is busy
 
 

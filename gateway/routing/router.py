@@ -16,7 +16,7 @@ from gateway.metrics import Metrics
 from gateway.ports import Outgoing, Upstream
 from gateway.routing.admission import Line
 from gateway.routing.attempts import Attempt, Attempts, Target
-from gateway.routing.call import BeforeContent, Call, Midway
+from gateway.routing.call import BeforeContent, Call
 from gateway.routing.deployments import Deployments, Health, Pace
 from gateway.routing.hedge import Claim, Lost, hedged
 from gateway.routing.passing import Passing, count_call, rejection
@@ -69,8 +69,6 @@ class Router:
                 return await self._stream_hedged(attempts, attempt, request, ctx, opened, send, purpose)
             except BeforeContent as before:
                 failure = before.error
-            except Midway as midway:
-                raise midway.error from midway.error.__cause__
             finally:
                 attempt.line.leave(attempt.slot)
 
@@ -174,7 +172,7 @@ class Router:
                 self._failed(attempt, error, ctx)
                 if call.first_token_s is not None:
                     self.ledger.charge(attempt.model, "abandoned", outgoing, None, call.pieces)
-                    raise Midway(error, call) from error
+                    raise  # listeners have seen a part: nothing can be made good elsewhere
                 raise BeforeContent(error) from error
             except (asyncio.CancelledError, Lost):  # it read the prompt, and that is paid for
                 reason = "hedge" if attempt.kind == "hedge" else "abandoned"

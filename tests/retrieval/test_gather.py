@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -157,12 +156,3 @@ async def test_a_reranker_orders_and_a_late_one_is_ignored(record: Record) -> No
     source = {"hr": ScriptedSource("hr", some("hr", 4))}
     assert (await gather(Gatherer(source, record, top_k=1, rerank=reverse), "hr")).ids == ("hr/3.md#0",)
     assert (await gather(Gatherer(source, record, top_k=1, hard_s=0.05, rerank=hang), "hr")).ids == ("hr/0.md#0",)
-
-
-def test_two_searches_for_one_question_become_one_and_the_better_one_leads(record: Record) -> None:
-    gatherer = Gatherer({}, record, top_k=2)
-    other, shared, best = (replace(p, score=score) for p, score in zip(some("hr", 3), (9.0, 5.0, 7.0), strict=True))
-    merged = gatherer.merged(Evidence((other, shared), "e1"), Evidence((best, shared), "e1", partial=True))
-    assert merged.passages == tuple(sorted((best, shared), key=lambda p: p.document))
-    assert merged.partial
-    assert gatherer.merged(Evidence((other,), "e1"), Evidence((), "e2")) == Evidence((other,), "e1")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from gateway.chat import ChatRequest, Message
-from gateway.retrieval.question import follows_up, search_text
+from gateway.retrieval.question import search_text
 
 
 def conversation(*turns: str) -> ChatRequest:
@@ -34,10 +34,3 @@ def test_a_long_question_that_points_nowhere_is_left_alone() -> None:
     question = "해외 출장 중에 현지 병원에서 진료를 받으면 보험금을 며칠 안에 어느 부서에 어떤 서류로 청구합니까"
     question += " 자세히 알려 주세요"
     assert search_text(conversation("정규직 연차는?", "16일입니다.", question)) == question
-
-
-def test_only_a_question_that_leans_on_the_talk_is_a_real_follow_up() -> None:
-    assert follows_up(conversation("정규직 연차는?", "16일입니다.", "그럼 인턴은요?"))
-    assert not follows_up(conversation("회의실은 어디인가요?", "3층입니다.", "연차는 며칠인가요?"))
-    assert not follows_up(conversation("그럼 인턴은요?"))
-    assert not follows_up(conversation("정규직 연차는?", "16일입니다.", " "))

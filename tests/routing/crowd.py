@@ -87,7 +87,7 @@ class Crowded:
         yield Closed(Answer((), "m", Usage(10, TOKENS, {})))
 
     async def forward(self, *given: Any) -> Any:
-        raise NotImplementedError
+        raise AssertionError("the crowd asks for streams only")
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,22 +72,13 @@ def test_slowness_that_is_not_ours_ends_in_no_limit() -> None:
     assert limit.value == math.inf  # that is the usual now
 
 
-@given(st.lists(st.tuples(st.floats(0.001, 600), st.integers(0, 1000), st.booleans()), max_size=200))
-def test_it_is_never_below_the_floor_nor_above_what_was_configured(news: list[tuple[float, int, bool]]) -> None:
+@given(st.lists(st.tuples(st.floats(0.001, 600), st.integers(0, 1000)), max_size=200))
+def test_it_is_never_below_the_floor_nor_above_what_was_configured(news: list[tuple[float, int]]) -> None:
     limit = Limit(most=20)
-    for seconds, in_flight, refused in news:
+    for seconds, in_flight in news:
         limit.started(in_flight)
-        if refused:
-            limit.refused(in_flight)
-        else:
-            limit.measured(KIND, seconds, in_flight, [seconds / 2])
+        limit.measured(KIND, seconds, in_flight, [seconds / 2])
         assert FLOOR <= limit.value <= 20
-
-
-def test_a_refusal_by_the_provider_is_congestion() -> None:
-    limit = Limit()
-    limit.refused(40)
-    assert limit.value < 40
 
 
 def test_whole_answers_and_first_tokens_are_not_mixed_up() -> None:

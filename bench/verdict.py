@@ -1,82 +1,21 @@
-"""The grey zone's judge: a fast model says in one token whether a kept answer answers another question too.
+"""The judge's prompt and what counts in its reply (pure): does a kept answer answer another question too?
 
 What counts is not the word but its margin, log p(Yes) - log p(No): measured, a 1.5B model says Yes to nearly every
-trap, and its margin still tells them from paraphrases better than any similarity (docs/judge-and-conversations.md).
+trap, and its margin still tells them from paraphrases better than any similarity.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any
 
-import structlog
+from gateway.chat import Answer
 
-from gateway.chat import Answer, CacheEntry, RequestContext
-from gateway.errors import UpstreamRejected
-from gateway.routing.aside import Asides
-from gateway.routing.spend import Allowance
-
-log = structlog.get_logger()
-
-MIN_MARGIN = 2.0  # nats; e² = 7 to 1. Calibrate for your model: python -m bench judge
 TOP = 5  # alternatives asked for: Yes and No in their spellings
 MOST_ANSWER = 600  # characters of the kept answer in the prompt
 MOST_QUESTION = 400
 YES = frozenset({"yes", "y", "예", "네"})
 NO = frozenset({"no", "n", "아니", "아니요", "아니오"})
-
-
-class Verdict(StrEnum):
-    YES = "yes"
-    NO = "no"
-    UNSURE = "unsure"  # Yes, but not by the margin
-    SILENT = "silent"  # no log-probabilities, or neither word
-    DEAR = "dear"  # the allowance has no room
-
-
-@dataclass(slots=True)
-class JudgePlan:
-    model: str
-    allowance: Allowance
-    min_margin: float = MIN_MARGIN
-    speaks: bool = field(default=True)  # False once its server has refused log-probabilities
-
-
-class Judge:
-    """Asks ``plan.model``. Without log-probabilities there is no verdict: a bare word is worth nothing."""
-
-    def __init__(self, asides: Asides, plan: JudgePlan) -> None:
-        self._asides = asides
-        self._plan = plan
-
-    def earn(self, model: str, body: Mapping[str, Any], usual_tokens: int = 150) -> None:
-        """A request is about to be answered by ``model``: it earns its share for verdicts."""
-        self._plan.allowance.earn(self._asides.cost_of(model, body, usual_tokens))
-
-    async def same(self, asked: str, entry: CacheEntry, ctx: RequestContext) -> Verdict:
-        """Does the kept answer answer ``asked``? Raises UpstreamError."""
-        plan, messages = self._plan, prompt(asked, entry.question, entry.answer.text)
-        if not plan.speaks:
-            return Verdict.SILENT
-        if not plan.allowance.take(self._asides.cost(plan.model, messages, 1)):
-            return Verdict.DEAR
-        try:
-            answer = await self._asides.ask(
-                plan.model, messages, ctx, purpose="judge", max_tokens=1, logprobs=True, top_logprobs=TOP
-            )
-        except UpstreamRejected as error:
-            if not (error.status == 400 and "logprobs" in str(error)):
-                raise
-            plan.speaks = False
-            log.info("the judge gives no log-probabilities and is not asked again", model=plan.model)
-            return Verdict.SILENT
-        found = margin(answer)
-        if found is None:
-            return Verdict.SILENT
-        return Verdict.YES if found >= plan.min_margin else Verdict.UNSURE if found > 0 else Verdict.NO
 
 
 def margin(answer: Answer) -> float | None:
