@@ -22,6 +22,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
+MAX_ERROR_BYTES = 64 * 1024  # of a provider's complaint that are read
 TRANSIENT_STATUS = frozenset({408, 409, 429, 500, 502, 503, 504})
 ELSEWHERE_STATUS = frozenset({401, 403, 404})  # a wrong key or name at one deployment says nothing of the next
 
@@ -101,6 +104,15 @@ class UpstreamRejected(UpstreamError):
 
     def body(self) -> dict[str, Any]:
         return self.payload if self.payload is not None else super().body()
+
+
+def error_payload(body: bytes) -> dict[str, Any] | None:
+    """The OpenAI error that a provider's reply holds, whole; None where it is anything else."""
+    try:
+        payload = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return payload if isinstance(payload, dict) and "error" in payload else None
 
 
 class UpstreamUnreachable(UpstreamError):

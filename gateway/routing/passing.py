@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import orjson
-
 from gateway.chat import Json
 from gateway.clock import Clock
-from gateway.errors import UpstreamError, UpstreamRejected
+from gateway.errors import MAX_ERROR_BYTES, UpstreamError, UpstreamRejected, error_payload
 from gateway.metrics import Metrics
 from gateway.ports import Forwarded, Outgoing
 from gateway.routing.attempts import Attempt
-
-MAX_REJECTION_BYTES = 64 * 1024
 
 
 class Passing:
@@ -119,13 +115,8 @@ def count_call(metrics: Metrics, attempt: Attempt, operation: str, result: str, 
 async def rejection(name: str, reply: Forwarded) -> UpstreamRejected:
     """A reply that nobody is shown unless all others fail too."""
     body = bytearray()
-    while len(body) < MAX_REJECTION_BYTES and (piece := await reply.read()):
+    while len(body) < MAX_ERROR_BYTES and (piece := await reply.read()):
         body += piece
-    try:
-        payload = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        payload = None
-    if not isinstance(payload, dict) or "error" not in payload:
-        payload = None
+    payload = error_payload(bytes(body))
     message = f"deployment {name} answered {reply.status}"
     return UpstreamRejected(message, status=reply.status, payload=payload, retry_after_s=reply.retry_after_s)

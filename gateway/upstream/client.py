@@ -13,11 +13,18 @@ import orjson
 
 from gateway.chat import AnswerEvent, ChatRequest, Closed, Delta, Deployment, Json, RequestContext, has_content
 from gateway.clock import Clock, Deadline
-from gateway.errors import UpstreamBroken, UpstreamError, UpstreamRejected, UpstreamTimeout, UpstreamUnreachable
+from gateway.errors import (
+    MAX_ERROR_BYTES,
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from gateway.ports import Forwarded, Outgoing, Timeouts
 from gateway.upstream import wire
 from gateway.upstream.assemble import Assembler, answer_of
-from gateway.upstream.rejections import MAX_ERROR_BYTES, rejected, retry_after
+from gateway.upstream.rejections import rejected, retry_after
 from gateway.upstream.sse_reader import DONE, SSEOverflow, SSEReader
 from gateway.upstream.transport import ConnectFailed, ConnectLate, Http, HttpReply
 

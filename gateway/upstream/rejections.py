@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 
-import orjson
-
 from gateway.chat import Deployment, Json
-from gateway.errors import UpstreamRejected
+from gateway.errors import UpstreamRejected, error_payload
 
-MAX_ERROR_BYTES = 64 * 1024
 MAX_RETRY_AFTER_S = 3600.0
 
 
@@ -17,12 +14,7 @@ def rejected(deployment: Deployment, status: int, headers: Json, body: bytes) ->
     """The provider's complaint, without the key that it may quote: that is not the caller's."""
     if deployment.api_key:
         body = body.replace(deployment.api_key.encode(), b"***")
-    try:
-        payload = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        payload = None
-    if not isinstance(payload, dict) or "error" not in payload:
-        payload = None
+    payload = error_payload(body)
     message = f"deployment {deployment.name} answered {status}"
     if payload is not None and isinstance(payload["error"], dict):
         message = str(payload["error"].get("message") or message)

