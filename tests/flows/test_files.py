@@ -173,6 +173,7 @@ async def test_a_chat_searches_the_store_it_names(provider: Provider, tmp_path: 
             )  # fmt: skip
             if (context := (answer.choices[0].message.model_extra or {}).get("context")) is not None:
                 break
+        assert context is not None
         assert "15일" in context["citations"][0]["content"]
         assert "15일" in str(answer.choices[0].message.content)
         assert "tools" not in provider.calls[0].body
