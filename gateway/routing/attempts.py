@@ -127,10 +127,13 @@ class Attempts:
 
     def _pause_s(self, health: Health, failure: UpstreamError | None) -> float:
         """How long to leave a deployment alone. One that failed too often is asked at once by a request that has tried
-        nothing yet: better a slim chance than none."""
+        nothing yet: better a slim chance than none. One that asked to be left alone is tried by a request a second:
+        many providers say so of one kind of request or by mistake, and silence for a minute would cost every answer."""
         now = self.clock()
         if failure is None:
             told_s = max(0.0, health.told_until - now)
+            if told_s and health.tested(now):
+                return 0.0
             return told_s * random.uniform(1.0, 1.1)  # not all who wait at the same instant
         backoff_s = random.uniform(0, BACKOFF_S * 2.0 ** (self.number - 2)) if health.failures else 0.0
         return max(health.aside_until - now, backoff_s, 0.0)

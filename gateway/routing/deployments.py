@@ -21,6 +21,7 @@ FAILURES_TO_SET_ASIDE = 3  # in a row
 OUTCOMES = 20  # latest calls, of which half may fail before the deployment is set aside
 SET_ASIDE_S, LONGEST_ASIDE_S = 10.0, 60.0  # doubled by each probe that fails
 PROBE_S = 30.0  # a probe that has not ended by then keeps nobody else from probing
+WORD_TESTED_S = 1.0  # where there is nowhere else to go: how often a provider that asked to be left alone is tried
 FORGIVEN_S = 10.0  # after a failure, until a deployment is as good as the others again
 FIRST_TOKEN = "first token"  # kind of answer time; others are whole answers, by operation
 
@@ -58,6 +59,8 @@ class Health:
     failed_at: float = -math.inf
     aside_until: float = 0.0  # instant on the clock
     told_until: float = 0.0  # the same, where the provider itself named it
+    told_at: float = -math.inf  # when it named it
+    tested_at: float = -math.inf  # when somebody last went against its word, or it gave it
     aside_s: float = SET_ASIDE_S  # how long the next time
     probing_until: float = 0.0
     measured_at: float = 0.0
@@ -86,6 +89,8 @@ class Health:
         """The first content token of a call came."""
         began = self.waiting.pop(call, None)
         if began is not None:
+            if began > self.told_at:  # it took a call although it had said that it would not
+                self.told_until = self.aside_until = min(self.told_until, now)
             self._talks()
             self._fade_in(now - began, now)
             self.recent.append(now - began)
@@ -128,8 +133,16 @@ class Health:
     def leave_alone(self, until: float, now: float) -> None:
         """The provider takes no more before ``until``, by its own word (believed for ``LONGEST_ASIDE_S``)."""
         until = min(until, now + LONGEST_ASIDE_S)
+        self.told_at = self.tested_at = now
         self.told_until = max(self.told_until, until)
         self.aside_until = max(self.aside_until, until)
+
+    def tested(self, now: float) -> bool:
+        """Whether one call may see if the provider still means its word; True at most every ``WORD_TESTED_S``."""
+        if now - self.tested_at < WORD_TESTED_S:
+            return False
+        self.tested_at = now
+        return True
 
     def state(self, now: float) -> int:
         """0 healthy, 1 worth one probe, 2 set aside."""

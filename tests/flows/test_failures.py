@@ -76,6 +76,20 @@ async def test_a_429_that_asks_for_too_much_patience_is_passed_on(tmp_path: Path
     assert len(upstream.asked) == 1
 
 
+async def test_a_lone_deployment_that_asked_to_be_left_alone_is_tried_now_and_then(tmp_path: Path) -> None:
+    async with (
+        scripted(refuses(429, retry_after="60"), streams(*FINE)) as upstream,
+        house(tmp_path, model("gpt-4", upstream.base_url, cache=True)) as it,
+        asyncio.timeout(30),
+    ):
+        assert (await it.chat("one")).status == 429
+        while (await it.chat("later")).status != 200:
+            assert len(upstream.asked) == 1  # spared
+            await asyncio.sleep(0.1)
+        assert len(upstream.asked) == 2
+        assert [(await it.chat(f"then {n}")).status for n in range(3)] == [200] * 3  # its word is taken back
+
+
 @pytest.mark.parametrize("value", ["inf", "nan", "-1", "1e999", "Wed, 21 Oct 2026 07:28:00 GMT", "soon"])
 @both_ways
 async def test_odd_retry_afters_do_no_harm(tmp_path: Path, caches: bool, value: str) -> None:
