@@ -127,7 +127,7 @@ class Attempts:
 
     def _pause_s(self, health: Health, failure: UpstreamError | None) -> float:
         """How long to leave a deployment alone. One that failed too often is asked at once by a request that has tried
-        nothing yet: better a slim chance than none. One that asked to be left alone is tried by a request a second:
+        nothing yet: better a slim chance than none. One that asked to be left alone is tried now and then:
         many providers say so of one kind of request or by mistake, and silence for a minute would cost every answer."""
         now = self.clock()
         if failure is None:

@@ -21,7 +21,7 @@ FAILURES_TO_SET_ASIDE = 3  # in a row
 OUTCOMES = 20  # latest calls, of which half may fail before the deployment is set aside
 SET_ASIDE_S, LONGEST_ASIDE_S = 10.0, 60.0  # doubled by each probe that fails
 PROBE_S = 30.0  # a probe that has not ended by then keeps nobody else from probing
-WORD_TESTED_S = 1.0  # where there is nowhere else to go: how often a provider that asked to be left alone is tried
+WORD_TESTED_S = 0.25  # how often a provider that asked to be left alone is tried, where there is nowhere else to go
 FORGIVEN_S = 10.0  # after a failure, until a deployment is as good as the others again
 FIRST_TOKEN = "first token"  # kind of answer time; others are whole answers, by operation
 
