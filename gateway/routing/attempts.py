@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from random import Random
 
 from gateway.chat import RequestContext
 from gateway.errors import ELSEWHERE_STATUS, TRANSIENT_STATUS, GatewayError, Overloaded, UpstreamError
@@ -57,6 +57,7 @@ class Attempts:
     budget: RetryBudget
     ctx: RequestContext
     clock: Callable[[], float]
+    chance: Random
     prefix: bytes | None = None  # of the prompt: which deployment may have it in its cache
     number: int = 0
     _refusal: Overloaded | None = field(default=None)
@@ -103,7 +104,7 @@ class Attempts:
 
     def _best(self, candidates: list[Health]) -> Health | None:
         now = self.clock()
-        ranked = rank(candidates, now, random.randrange, self.prefix)
+        ranked = rank(candidates, now, self.chance.randrange, self.prefix)
         return next((h for h in ranked if h.has_room(now)), None)
 
     async def _against_hope(self, failure: UpstreamError | None) -> Attempt:
@@ -114,7 +115,7 @@ class Attempts:
             raise failure
         if failure is None and told is not None:
             raise told
-        health = rank(own.line.pool, self.clock(), random.randrange)[0]
+        health = rank(own.line.pool, self.clock(), self.chance.randrange)[0]
         wait_s = self._pause_s(health, failure)
         if wait_s >= min(self._left_s(), MAX_WAIT_S):
             raise told or Overloaded(
@@ -134,8 +135,8 @@ class Attempts:
             told_s = max(0.0, health.told_until - now)
             if told_s and health.tested(now):
                 return 0.0
-            return told_s * random.uniform(1.0, 1.1)  # not all who wait at the same instant
-        backoff_s = random.uniform(0, BACKOFF_S * 2.0 ** (self.number - 2)) if health.failures else 0.0
+            return told_s * self.chance.uniform(1.0, 1.1)  # not all who wait at the same instant
+        backoff_s = self.chance.uniform(0, BACKOFF_S * 2.0 ** (self.number - 2)) if health.failures else 0.0
         return max(health.aside_until - now, backoff_s, 0.0)
 
     def _left_s(self) -> float:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from random import Random
 
 import structlog
 
@@ -41,7 +42,9 @@ class Router:
         upstream: Upstream,
         metrics: Metrics,
         prices: Mapping[str, Price] | None = None,
+        chance: Random | None = None,
     ) -> None:
+        self._chance = chance or Random()  # which deployments are drawn, and jitter
         self._routes = routes
         self._deployments = deployments
         self._upstream = upstream
@@ -196,7 +199,7 @@ class Router:
         if own not in self._budgets:
             self._budgets[own] = RetryBudget(at=self._clock())
         many = len(route.deployments) > 1
-        return Attempts(targets, self._budgets[own], ctx, self._clock, prefix if many else None)
+        return Attempts(targets, self._budgets[own], ctx, self._clock, self._chance, prefix if many else None)
 
     def _target(self, model: str, route: Route) -> Target:
         line = self._lines.get(route.deployments)

@@ -118,7 +118,7 @@ class Town:
         self.upstream = Crowded(self.places, self.seed)
         self.deployments = Deployments(tuple(Deployment(n, "openai", "", "") for n in self.places), clock)
         routes = {"m": Route(tuple(self.places), **self.route)}
-        self.router = Router(routes, self.deployments, self.upstream, Metrics(("m",)))
+        self.router = Router(routes, self.deployments, self.upstream, Metrics(("m",)), chance=Random(self.seed))
 
     async def ask(self, tenant: str = "t") -> Ended:
         clock = asyncio.get_running_loop().time
