@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retrieval": ("bench.retrieval", "recall, latency and consistency of document search"),
     "consistency": ("bench.consistency.main", "same facts on repeats and rephrasings, directly and through Ocho"),
     "overhead": ("bench.overhead.main", "what the gateway costs, against a bare proxy, in one run"),
-    "five-seconds": ("bench.five_seconds", "useful answers within 5 s, directly and through Ocho"),
+    "five-seconds": ("bench.five_seconds.main", "useful answers within 5 s, directly and through Ocho"),
     "metrics-doc": ("bench.metrics_doc", "write docs/metrics.md from the code"),
     "dashboards": ("bench.dashboards.main", "write the Grafana dashboards, and pictures of them"),
     "gate": ("bench.gate", "calibrate the gate that drafts must pass"),

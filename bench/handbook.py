@@ -11,8 +11,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
 from pathlib import Path
+from typing import Any, cast
+
+from openai.types.chat import ChatCompletionMessageParam
 
 FOLDER = Path(__file__).parents[1] / "examples" / "handbook"
+QUESTIONS = FOLDER / "questions.jsonl"
+FOLLOW_UPS = Path(__file__).parent / "data" / "handbook_follow_ups.jsonl"  # over the same documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,14 @@ class Question:
     facts: tuple[tuple[str, ...], ...]  # all of them must be in the answer, each in any of its spellings
     wrong_facts: tuple[str, ...]  # facts of a sibling question: in the first paragraph they show a mix-up
     document: str | None  # None: the handbook does not answer this
-    kind: str  # plain, rephrase, trap, unanswerable
+    kind: str  # plain, rephrase, trap, unanswerable, follow_up
+    turns: tuple[tuple[str, str], ...] = ()  # what was said before: (role, text)
+
+    @property
+    def messages(self) -> list[ChatCompletionMessageParam]:
+        """The conversation as it is sent."""
+        said = [*self.turns, ("user", self.text)]
+        return [cast(ChatCompletionMessageParam, {"role": role, "content": text}) for role, text in said]
 
 
 class Verdict(StrEnum):
@@ -33,25 +45,45 @@ class Verdict(StrEnum):
     REFUSED = "refused"  # said it cannot answer; for an unanswerable question that is right
 
 
-def load(path: Path = FOLDER / "questions.jsonl") -> list[Question]:
-    return [_question(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+class BadQuestions(ValueError):
+    """A file of questions cannot be read; the message names the line."""
 
 
-def _question(row: Mapping[str, object]) -> Question:
-    facts = row["facts"]
-    assert isinstance(facts, list)
-    wrong = row.get("wrong_facts") or []
-    assert isinstance(wrong, list)
-    document = row.get("doc")
+def load(path: Path = QUESTIONS) -> list[Question]:
+    """One JSON object a line. Needed: ``q`` and ``facts``, each fact one spelling or a list of them; the rest has
+    defaults: every question its own ``group``, answerable where it has facts. Raises BadQuestions."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadQuestions(f"cannot read {path}: {error}") from error
+    found: list[Question] = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                found.append(_question(json.loads(line), str(number)))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise BadQuestions(
+                    f"{path.name}, line {number}: {type(error).__name__}: {error}; expected an object such as "
+                    '{"q": "…?", "facts": [["16일", "16 days"]], "wrong_facts": ["13일"], "group": "leave"}'
+                ) from error
+    return found
+
+
+def _question(row: Mapping[str, Any], number: str) -> Question:
+    facts = [[fact] if isinstance(fact, str) else fact for fact in row["facts"]]
+    name = str(row.get("id", number))
+    document = row.get("doc", "documents" if facts else None)  # which one is not told
+    text = str(row["q"])
     return Question(
-        id=str(row["id"]),
-        group=str(row["group"]),
-        lang=str(row["lang"]),
-        text=str(row["q"]),
+        id=name,
+        group=str(row.get("group", name)),
+        lang=str(row.get("lang") or ("ko" if re.search("[가-힣]", text) else "en")),
+        text=text,
         facts=tuple(tuple(map(str, spellings)) for spellings in facts),
-        wrong_facts=tuple(map(str, wrong)),
+        wrong_facts=tuple(map(str, row.get("wrong_facts") or ())),
         document=str(document) if document else None,
-        kind=str(row["kind"]),
+        kind=str(row.get("kind", "plain")),
+        turns=tuple((str(turn["role"]), str(turn["content"])) for turn in row.get("turns") or ()),
     )
 
 

@@ -23,6 +23,9 @@ REWRITE = (
     "Rewrite the user's message as one search query over company documents. "
     "Answer with the query only, in at most 1 sentences."
 )
+STAND_ALONE = (
+    "Rewrite the user's follow-up as one stand-alone question over company documents. Answer with the question only."
+)
 INSTRUCTIONS_2023 = (
     "You are a helpful assistant. Answer the question using the documents below and cite them as [docN]."
 )
@@ -47,6 +50,7 @@ class Outcome:
 class DirectPath:
     """Sequential, without streaming: rewrite → embed → search → prompt → wait for the whole answer.
 
+    A follow-up is searched by what the rewriting makes of it, a first question by its own words.
     Search runs in process and there is no reranker, which is kinder to this path than 2023 was: the services it would
     call added about 0.9 s (retrieval 0.25 s, reranking 0.6 s).
     """
@@ -72,19 +76,20 @@ class DirectPath:
         began = time.monotonic()
         marks: dict[str, float] = {}
         try:
-            query = await self._rewritten(question.text)
+            query = await self._rewritten(question)
             marks["rewrite"] = time.monotonic()
             if self._embedding_model:
                 await self._client.embeddings.create(model=self._embedding_model, input=query)
             marks["embed"] = time.monotonic()
             passages = await self._source.search(
-                Search(question.text, self._top_k, frozenset(), _no_vector), Deadline.after(10)
+                Search(query if question.turns else question.text, self._top_k, frozenset(), _no_vector),
+                Deadline.after(10),
             )
             marks["search"] = time.monotonic()
             system = f"{INSTRUCTIONS_2023}\n\n{documents(Evidence(tuple(passages)))}"
             reply = await self._client.chat.completions.create(
                 model=self._model,
-                messages=[{"role": "system", "content": system}, {"role": "user", "content": question.text}],
+                messages=[{"role": "system", "content": system}, *question.messages],
                 max_tokens=self.max_tokens or omit,
             )
             marks["answer"] = time.monotonic()
@@ -96,13 +101,19 @@ class DirectPath:
         tokens = reply.usage.total_tokens if reply.usage else 0
         return Outcome(question, text, "", seconds, seconds, _durations(began, marks), tokens=tokens)
 
-    async def _rewritten(self, text: str) -> str:
+    async def _rewritten(self, question: Question) -> str:
+        text = question.text
         if not self._rewrite_model:
-            return text
+            return "\n".join([*(said for role, said in question.turns if role == "user"), text])
+        instructions, asked, limit = REWRITE, text, 30
+        if question.turns:
+            earlier = next((said for role, said in reversed(question.turns) if role == "user"), "")
+            instructions, asked, limit = STAND_ALONE, f"Earlier question: {earlier}\nFollow-up: {text}", 80
+            asked = f"{instructions}\n{asked}"
         reply = await self._client.chat.completions.create(
             model=self._rewrite_model,
-            messages=[{"role": "system", "content": REWRITE}, {"role": "user", "content": text}],
-            max_tokens=30,
+            messages=[{"role": "system", "content": instructions}, {"role": "user", "content": asked}],
+            max_tokens=limit,
         )
         return reply.choices[0].message.content or text
 
@@ -126,7 +137,7 @@ class GatewayPath:
         try:
             reply = await self._client.chat.completions.with_raw_response.create(
                 model=self._model,
-                messages=[{"role": "user", "content": question.text}],
+                messages=question.messages,
                 stream=True,
                 stream_options={"include_usage": True},
                 max_tokens=self.max_tokens or omit,

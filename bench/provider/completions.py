@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from bench.provider.ailments import HEALTHY, Ailment, ailing
 from bench.provider.generation import Choice, Task, generate
 from bench.provider.profiles import Failure, Fate, draw_fate
 from bench.provider.records import Call
@@ -37,6 +38,7 @@ class Job:
     dice: int  # seeds everything that is drawn for this call
     time_scale: float
     failures: bool
+    ailment: Ailment = HEALTHY
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,12 @@ class Frame:
 
 async def complete(http_request: web.Request, job: Job, call: Call) -> web.StreamResponse:
     """Answer ``job`` on its connection, keeping ``call`` up to date. Raises `ApiError` for drawn failures."""
+    call.served = time.monotonic()
     rng, task = Random(job.dice), job.tasks[0]
     call.prompt_tokens = sum(each.prompt_tokens() for each in job.tasks)
     if call.prompt_tokens > task.profile.context_tokens:
         raise _too_long(call.prompt_tokens, task.profile.context_tokens)
-    fate = draw_fate(task.profile, rng, call.prompt_tokens, failures=job.failures)
+    fate = ailing(draw_fate(task.profile, rng, call.prompt_tokens, failures=job.failures), job.ailment)
     await _fail(fate, job.time_scale, call)
     choices = [generate(each, Random(job.dice + 1 + copy)) for each in job.tasks for copy in range(job.copies)]
     first = choices[0].composed
@@ -70,7 +73,9 @@ async def complete(http_request: web.Request, job: Job, call: Call) -> web.Strea
     if job.stream:
         return await _stream(http_request, job, call, list(_frames(job, envelope, choices, fate, rng)))
     decode_s = fate.decode_s(rng, max(len(choice.tokens) for choice in choices))
-    await _until(call.started + job.time_scale * (fate.ttft_s + decode_s))
+    await _until(call.served + job.time_scale * (fate.ttft_s + decode_s))
+    if job.ailment.hangs:
+        await asyncio.Event().wait()
     call.status, call.output_tokens = 200, envelope.usage["completion_tokens"]
     body = orjson.dumps(job.wire.reply(envelope, choices))
     return web.Response(body=body, content_type="application/json", headers=QUOTA_HEADERS)
@@ -101,20 +106,23 @@ def _frames(job: Job, envelope: Envelope, choices: Sequence[Choice], fate: Fate,
 
 async def _stream(http_request: web.Request, job: Job, call: Call, frames: Sequence[Frame]) -> web.StreamResponse:
     """Send each frame when it is due. Instants are absolute, so lateness of one never adds to the next."""
-    await _until(call.started + job.time_scale * frames[0].due_s)
+    began = call.served or call.started
+    await _until(began + job.time_scale * frames[0].due_s)
     response = web.StreamResponse(headers={"Cache-Control": "no-cache", **QUOTA_HEADERS})
     response.content_type = "text/event-stream"
     await response.prepare(http_request)
     call.status = 200
-    position = 0
-    while position < len(frames):
-        await _until(call.started + job.time_scale * frames[position].due_s)
-        elapsed = time.monotonic() - call.started
+    position, last = 0, len(frames) // 2 if job.ailment.hangs else len(frames)
+    while position < last:
+        await _until(began + job.time_scale * frames[position].due_s)
+        elapsed = time.monotonic() - began
         start = position
-        while position < len(frames) and job.time_scale * frames[position].due_s <= elapsed:
+        while position < last and job.time_scale * frames[position].due_s <= elapsed:
             position += 1
         await response.write(b"".join(frame.data for frame in frames[start:position]))
         call.output_tokens = frames[position - 1].tokens
+    if job.ailment.hangs:
+        await asyncio.Event().wait()
     await response.write_eof()
     return response
 
@@ -125,7 +133,7 @@ async def _fail(fate: Fate, time_scale: float, call: Call) -> None:
         return
     if fate.failure is Failure.HANG:
         await asyncio.Event().wait()
-    await _until(call.started + time_scale * fate.ttft_s)
+    await _until((call.served or call.started) + time_scale * fate.ttft_s)
     if fate.failure is Failure.SERVER_ERROR:
         raise ApiError(500, "The server had an error while processing your request.", type="server_error")
     wait_s = time_scale * fate.retry_after_s

@@ -56,6 +56,7 @@ class ProviderConfig:
     failures: bool = False  # 429, 5xx and hanging calls at the profile's rates
     faults: Faults | None = None  # for every model; None: the defaults of each profile
     truths: Truths | None = None  # what it knows as a judge of questions and as a rewriter
+    slots: int | None = None  # chat calls a model works on at once, more wait in line; None: no limit
     api_key: str | None = None  # None: any key, or none, is accepted
     host: str = "127.0.0.1"
     port: int = 0  # 0: a free one
@@ -65,6 +66,8 @@ class ProviderConfig:
         for name in {*self.models.values(), *([self.profile] if self.profile else [])}:
             if name not in PROFILES:
                 raise ValueError(f"unknown profile {name!r}; known: {', '.join(PROFILES)}")
+        if self.slots is not None and self.slots < 1:
+            raise ValueError(f"slots must be 1 or more, got {self.slots}")
         if self.time_scale < 0:
             raise ValueError(f"time_scale must be 0 or more, got {self.time_scale}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -64,6 +64,8 @@ def generate(task: Task, rng: Random) -> Choice:
     if task.truths is not None and (rewritten := task.truths.rewriting(asked)) is not None:
         tokens, cut = _cut(tokenize(rewritten), task.max_tokens)
         return Choice(tokens, "length" if cut else "stop", None, None, Composed(rewritten))
+    if task.truths is not None and (meant := task.truths.stands_for(prompt.earlier, prompt.question)):
+        prompt = replace(prompt, question=meant)
     if call := wanted_tool_call(task.body, prompt.question):
         tokens, cut = _cut(tokenize(call.arguments), task.max_tokens)
         reason = "length" if cut else "stop" if call.forced else "tool_calls"

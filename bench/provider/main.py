@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.provider.config import FAULTLESS, ProviderConfig
 from bench.provider.profiles import PROFILES
 from bench.provider.server import running_provider
-from bench.provider.truths import Truths, read_meanings
+from bench.provider.truths import Truths, read_meanings, read_rewrites
 
 
 def main(argv: Sequence[str]) -> int:
@@ -62,9 +62,12 @@ def _config(arguments: argparse.Namespace) -> ProviderConfig:
         time_scale=arguments.time_scale,
         failures=arguments.faults == "on",
         faults=None if arguments.answer_faults == "on" else FAULTLESS,
-        truths=Truths(read_meanings(arguments.judge_data), noise=arguments.judge_noise)
-        if arguments.judge_data
+        truths=Truths(
+            read_meanings(arguments.judge_data), read_rewrites(arguments.follow_ups), noise=arguments.judge_noise
+        )
+        if arguments.judge_data or arguments.follow_ups
         else None,
+        slots=arguments.slots,
         api_key=arguments.api_key,
         host=arguments.host,
         port=arguments.port,
@@ -88,6 +91,14 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="*_groups.jsonl: as a judge it knows which of these are one",
     )
+    add(
+        "--follow-ups",
+        nargs="+",
+        type=Path,
+        default=[],
+        help="files of questions with earlier turns: it understands these as what their field `means` says",
+    )
+    add("--slots", type=int, help="chat calls a model works on at once; more wait in line (default: no limit)")
     add("--judge-noise", type=float, default=0.0, help="share of its verdicts that are wrong (default 0)")
     add("--seed", type=int, default=0, help="same seed, same answers and times (default 0)")
     add("--api-key", help="refuse other keys (default: any key, or none)")

@@ -47,13 +47,14 @@ class Prompt:
     grounded: bool  # there are documents to answer from, even if they are none
     max_sentences: int | None  # asked for in words, outside the passages; None: no limit
     lead_apart: bool = False  # so was a direct answer in a paragraph of its own
+    earlier: str = ""  # the user's question before this one
 
 
 def read_prompt(messages: Sequence[Mapping[str, Any]]) -> Prompt:
     """Passages of all messages but the assistant's, in order; the question is the last user message's own text."""
     passages: list[Passage] = []
     own_texts: list[str] = []
-    question, grounded = "", False
+    earlier, question, grounded = "", "", False
     for message in messages:
         role, text = message.get("role"), text_of(message.get("content"))
         if role not in ("system", "developer", "user"):
@@ -63,7 +64,7 @@ def read_prompt(messages: Sequence[Mapping[str, Any]]) -> Prompt:
         if role == "user":
             if found and not after and not before:
                 found, after = _question_behind(found)
-            question = after or before
+            earlier, question = question, after or before
         passages += found
         own_texts += [before, after]
     own = "\n".join(own_texts)
@@ -73,6 +74,7 @@ def read_prompt(messages: Sequence[Mapping[str, Any]]) -> Prompt:
         grounded or bool(passages),
         sentence_limit(own),
         bool(_LEAD_APART.search(own)),
+        _LABEL.sub("", earlier).strip(),
     )
 
 

@@ -26,6 +26,7 @@ class Call:
     model: str
     body: Mapping[str, Any]
     started: float
+    served: float | None = None  # when work on it began; later than ``started`` if it stood in line
     ended: float | None = None  # None: still being answered
     status: int | None = None  # None: not answered (yet), or the caller hung up before the headers
     cancelled: bool = False  # the caller hung up before the end

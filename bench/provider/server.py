@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from hashlib import blake2b
 from random import Random
 from typing import Any
@@ -15,6 +15,7 @@ import orjson
 from aiohttp import web
 
 from bench.provider import embedding, wire
+from bench.provider.ailments import HEALTHY, Ailment, read_ailments
 from bench.provider.completions import CHAT, TEXT, Job, complete, options_of
 from bench.provider.config import ProviderConfig
 from bench.provider.generation import Task
@@ -49,6 +50,8 @@ class Provider:
         self._calls: deque[Call] = deque(maxlen=config.calls_kept)
         self._changed = asyncio.Event()
         self._asked: dict[bytes, int] = {}  # digest of a request → times asked
+        self._ailments: dict[str, Ailment] = {}  # model → what is the matter with it
+        self._slots: dict[str, asyncio.Semaphore] = {}
 
     @property
     def calls(self) -> list[Call]:
@@ -82,6 +85,7 @@ class Provider:
             app.router.add_get(f"{prefix}/models/{{id:.+}}", self._model)
         app.router.add_get("/health", self._health)
         app.router.add_get("/bench/calls", self._report)
+        app.router.add_post("/bench/ailments", self._ail)
         return app
 
     @web.middleware
@@ -111,9 +115,16 @@ class Provider:
         limit = read_count(body, "max_completion_tokens") or read_count(body, "max_tokens")
         top = _top_logprobs(body.get("top_logprobs")) if body.get("logprobs") is True else None
         task = Task(messages, body, limit, top, profile, self.config.faults_of(profile), self.config.truths)
-        job = self._job(http_request, body, [task], self._dice(model, messages))
+        job = self._job(http_request, body, [task], self._dice(model, messages), self._ailments.get(model, HEALTHY))
         with self._recorded(http_request, model, body) as call:
-            return await complete(http_request, job, call)
+            async with self._room(model):
+                return await complete(http_request, job, call)
+
+    def _room(self, model: str) -> AbstractAsyncContextManager[None]:
+        """A slot of the model; whoever finds none waits in line."""
+        if self.config.slots is None:
+            return nullcontext()
+        return self._slots.setdefault(model, asyncio.Semaphore(self.config.slots))
 
     async def _text(self, http_request: web.Request) -> web.StreamResponse:
         body = read_body(await http_request.read())
@@ -157,6 +168,11 @@ class Provider:
         totals = {name: getattr(self.totals, name) for name in Totals.__slots__}
         return _json({"totals": totals, "calls": [call.summary() for call in self._calls]})
 
+    async def _ail(self, http_request: web.Request) -> web.Response:
+        """From now on models are ill as the body says, and all others well."""
+        self._ailments = read_ailments(read_body(await http_request.read()))
+        return _json({"ailments": sorted(self._ailments)})
+
     def _model_of(
         self, http_request: web.Request, body: Mapping[str, Any], *, embeddings: bool = False
     ) -> tuple[str, LatencyProfile]:
@@ -172,7 +188,14 @@ class Provider:
             raise _unknown_model(name) if deployment is None else _unknown_deployment()
         return name, profile
 
-    def _job(self, http_request: web.Request, body: Mapping[str, Any], tasks: Sequence[Task], dice: int) -> Job:
+    def _job(
+        self,
+        http_request: web.Request,
+        body: Mapping[str, Any],
+        tasks: Sequence[Task],
+        dice: int,
+        ailment: Ailment = HEALTHY,
+    ) -> Job:
         stream, include_usage = options_of(body)
         return Job(
             wire=CHAT if http_request.path.endswith("/chat/completions") else TEXT,
@@ -184,6 +207,7 @@ class Provider:
             dice=dice,
             time_scale=self.config.time_scale,
             failures=self.config.failures,
+            ailment=ailment,
         )
 
     def _dice(self, model: str, asked: object) -> int:

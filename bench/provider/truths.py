@@ -13,13 +13,15 @@ from bench.provider.logprobs import TokenLogprob
 from bench.provider.margins import as_token
 
 _ASKED = re.compile(r"^Follow-up: (.+)$", re.MULTILINE)
+_BEFORE = re.compile(r"^Earlier question: (.+)$", re.MULTILINE)
 SURE = (5.0, 1.2)  # mean and sd of a judge's margin, in nats, on questions whose meaning it knows
 
 
 @dataclass(frozen=True, slots=True)
 class Truths:
     """``meanings``: question → label; two questions with one label ask the same. ``noise``: share of verdicts that
-    are the opposite of the truth. ``rewrites``: follow-up → the question it stands for. Keys as ``squeezed``."""
+    are the opposite of the truth. ``rewrites``: follow-up → the question it stands for; its key is the follow-up, or
+    the question before it, a line break and the follow-up. Keys as ``squeezed``."""
 
     meanings: Mapping[str, str] = field(default_factory=dict)
     rewrites: Mapping[str, str] = field(default_factory=dict)
@@ -42,12 +44,29 @@ class Truths:
         """The stand-alone question, or the follow-up itself where it is not known; None where none is asked for."""
         if "stand-alone question" not in text or not (asked := _ASKED.findall(text)):
             return None
-        follow_up = str(asked[-1])
-        return self.rewrites.get(squeezed(follow_up), follow_up)
+        follow_up, before = str(asked[-1]), _BEFORE.findall(text)
+        return self.stands_for(str(before[-1]) if before else "", follow_up) or follow_up
+
+    def stands_for(self, earlier: str, follow_up: str) -> str | None:
+        """The stand-alone question that ``follow_up`` asks after ``earlier``; None where it is not known."""
+        key = squeezed(follow_up)
+        return self.rewrites.get(f"{squeezed(earlier)}\n{key}") or self.rewrites.get(key)
 
 
 def squeezed(text: str) -> str:
     return " ".join(text.split()).casefold()
+
+
+def read_rewrites(files: Iterable[Path]) -> dict[str, str]:
+    """From files of questions: those with earlier ``turns`` and what they stand for (``means``)."""
+    found: dict[str, str] = {}
+    for path in files:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line) if line.strip() else {}
+            if row.get("turns") and row.get("means"):
+                earlier = [turn["content"] for turn in row["turns"] if turn["role"] == "user"]
+                found[f"{squeezed(earlier[-1] if earlier else '')}\n{squeezed(row['q'])}"] = str(row["means"])
+    return found
 
 
 def read_meanings(files: Iterable[Path]) -> dict[str, str]:

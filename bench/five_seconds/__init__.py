@@ -1,0 +1,1 @@
+"""The promise, measured: useful answers within 5 s, asked directly and through Ocho."""
