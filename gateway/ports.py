@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +91,31 @@ class DocumentRecord(Protocol):
 
     def versions(self, documents: Sequence[str]) -> Mapping[str, str]:
         """Current version of each ``collection/document`` that exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Two answers to one question of which at most one can be right: for a person to look at."""
+
+    kind: Literal["flip", "contradiction", "wrong_hit", "verification"]
+    # flip: the same question and documents, other facts. contradiction: a judge or a comparison of rephrasings.
+    # wrong_hit: an audited hit was wrong. verification: samples in the background disagree.
+    tenant: str  # as a Scope has it
+    model: str  # as callers name it
+    question: str
+    answer: str  # that is kept, or was given first
+    other: str  # that contradicts it
+    namespace: str = ""
+    system: str = ""  # the caller's instructions
+    documents: Mapping[str, str] = field(default_factory=dict)  # {document: version} that ``answer`` rests on
+    citations: tuple[Passage, ...] = ()
+
+
+class ReviewQueue(Protocol):
+    """Takes what people should look at."""
+
+    def offer(self, finding: Finding) -> None:
+        """Returns at once and never raises; the same question again counts, and does not queue twice."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"ports", "metrics", "settings", "logs"}),
     frozenset({"stages"}),
     frozenset({"cache", "embedding", "retrieval", "routing", "upstream"}),
-    frozenset({"in_time"}),
+    frozenset({"in_time", "answers"}),
     frozenset({"pipeline"}),
     frozenset({"ingress"}),
     frozenset({"wiring"}),
