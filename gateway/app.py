@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 
 from gateway.chat import Tenant
+from gateway.ingress.admin.answers import AnswerPages
 from gateway.ingress.admin.cache import CachePages
 from gateway.ingress.admin.door import behind
 from gateway.ingress.admin.health import Health
@@ -29,6 +30,7 @@ from gateway.metrics import Metrics
 from gateway.routing.deployments import Deployments
 from gateway.routing.router import ANY_MODEL, Router
 from gateway.settings import Settings
+from gateway.wiring.answers import opened_book, reviewer_of
 from gateway.wiring.cache import chosen_stores, secret_of
 from gateway.wiring.chat import opened_pipeline
 from gateway.wiring.uploads import opened_uploads
@@ -69,12 +71,14 @@ async def assembled(settings: Settings) -> AsyncIterator[Gateway]:
         router = Router(routes_of(settings), deployments, upstream, metrics, prices_of(settings))
         secret = secret_of(settings)
         stores = chosen_stores(settings, secret, metrics, stack)
-        pipeline = await opened_pipeline(settings, router, metrics, stack, secret, stores)
+        book = opened_book(settings, secret, stack)
+        pipeline = await opened_pipeline(settings, router, metrics, stack, secret, stores, book)
         relay = Relay(router, metrics, timing=settings.telemetry.server_timing)
         gateway.app.add_routes(Health(keys, metrics, lambda: gateway.draining).routes())
         warmer = Warmer(pipeline, keys, stores.answers, stores.questions)
         pages = CachePages(stores.answers, stores.questions, warmer, metrics)
-        gateway.app.add_routes(behind(keys, pages.routes()))
+        reviewing = AnswerPages(reviewer_of(settings, book, pipeline, keys, stores), keys.operator)
+        gateway.app.add_routes(behind(keys, [*pages.routes(), *reviewing.routes()]))
         uploads = await opened_uploads(settings, keys, pipeline.shelves, pipeline.embedder, stack)
         for documents in uploads or ():  # before the relay, which takes every path that is left
             gateway.app.add_routes(documents.routes())

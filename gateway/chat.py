@@ -25,6 +25,7 @@ class ServedBy(StrEnum):
     DRAFT = "draft"  # a fast model's short answer that passed the gate, or was the best there was in time (labelled)
     STALE = "stale"  # a kept answer whose documents have changed since, labelled
     QUOTE = "quote"  # a passage instead of an answer, labelled
+    REVIEWED = "reviewed"  # an answer that a person pinned or approved; labelled where it is to be reviewed again
 
 
 class CacheOutcome(StrEnum):
@@ -80,6 +81,7 @@ class CacheWishes:
 
     read: bool = True
     write: bool = True
+    reviewed: bool = True  # answers that people reviewed may be given
     asked: bool = False  # True where the caller switched caching on for a model that has it off
     max_age_s: float | None = None
     only_if_cached: bool = False
@@ -299,6 +301,8 @@ class CacheHit:
     entry: CacheEntry
     outcome: CacheOutcome
     similarity: float | None = None  # of the question that was found, where it was found by meaning
+    served_by: ServedBy = ServedBy.CACHE
+    labelled: bool = False  # the text begins by saying that it may be outdated
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,6 +221,17 @@ class Metrics:
         self._passages = histogram(
             "ocho_retrieval_passages", "Passages in the evidence of a request.", (), (0, 1, 2, 3, 5, 10, 20)
         )
+        self._answers = gauge(
+            "ocho_answers", "Reviewed answers and those that wait for a reviewer, by status.", ("status",),
+            of_workers="livemax",
+        )  # fmt: skip
+        self._answers_served = counter(
+            "ocho_answers_served",
+            "Reviewed answers given: pinned, approved, noted (documents changed since), or a refusal in the place of a "
+            "rejected answer; and how the question was recognised.",
+            ("status", "how"),
+        )
+        self._findings = counter("ocho_review_findings", "Answers put up for review, by what was found.", ("kind",))
         self._in_flight = gauge("ocho_in_flight_requests", "Requests being served.")
         self._disconnects = counter("ocho_client_disconnects", "Callers that left before their answer ended.")
         self._redis_up = gauge(
@@ -358,6 +369,18 @@ class Metrics:
 
     def evidence(self, passages: int) -> None:
         self._passages.observe(passages)
+
+    # reviewed answers
+
+    def answers(self, by_status: Mapping[str, int]) -> None:
+        for status, count in by_status.items():
+            self._answers.labels(status).set(count)
+
+    def answer_served(self, status: str, how: str) -> None:
+        self._answers_served.labels(status, how).inc()
+
+    def found(self, kind: str) -> None:
+        self._findings.labels(kind).inc()
 
     def exposition(self) -> bytes:
         """The text format that Prometheus scrapes; with several workers that of all of them together."""

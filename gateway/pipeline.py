@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
+from gateway.answers.serving import Case, ReviewedAnswers
 from gateway.cache.admission import Limits
 from gateway.cache.exact import ExactCache
 from gateway.cache.inflight import Inflight, Joined
@@ -84,6 +85,7 @@ class Job:
     keys: Keys
     reads: bool
     writes: bool
+    case: Case | None = None  # what reviewed answers there are that may bear on it
 
 
 @dataclass(slots=True)
@@ -103,6 +105,7 @@ class Pipeline:
     writer: CacheWriter
     stages: Stages
     metrics: Metrics
+    reviewed: ReviewedAnswers
     shelves: Shelves | None = None  # documents that requests may name for themselves
     budgets: Budgets = Budgets()
     wall_clock: WallClock = time.time
@@ -117,6 +120,7 @@ class Pipeline:
             or plan.promise is not None
             or ctx.documents is not None
             or self._asked(ctx)
+            or self.reviewed.covers(ctx.tenant.id, model)
         )
 
     def promise_s(self, model: str) -> float | None:
@@ -128,7 +132,7 @@ class Pipeline:
     async def answer(self, ctx: RequestContext, request: ChatRequest, key_id: str) -> AsyncIterator[Joined]:
         """The answer's events, beginning with Opened. Raises GatewayError before it, and in the stream after it."""
         job = self._job(ctx, request, key_id)
-        hit = await self._exact(job) if job.reads else None
+        hit = self.reviewed.exact(job.case) or (await self._exact(job) if job.reads else None)
         if hit is not None:
             self._saved(hit)
             yield _replayed(hit, request)
@@ -142,7 +146,8 @@ class Pipeline:
             return None
         ctx = job.ctx
         promised_s = ctx.promise.remaining_s() if ctx.promise is not None else 0.0
-        place = f"{job.keys.exact.digest}:{self.exact.generation}"  # what a purge took must reach nobody by a flight
+        # Nobody who asks after a purge or a review may get by a flight what it took away.
+        place = f"{job.keys.exact.digest}:{self.exact.generation}:{self.reviewed.revision}"
         return f"{place}:{ctx.deadline.remaining_s():.0f}:{promised_s:.1f}:{ctx.draft}"
 
     async def _produce(self, job: Job, send: Send) -> None:
@@ -173,6 +178,7 @@ class Pipeline:
                 raise NotCached("nothing in the cache answers this request, and only-if-cached was asked for")
             evidence = await retrieval
             vector = await embedding if job.keys.semantic else None
+        send = self.reviewed.guarded(job.case, send)
         opened = Opened(
             ServedBy.MODEL,
             CacheOutcome.MISS if job.reads else CacheOutcome.BYPASS,
@@ -205,31 +211,37 @@ class Pipeline:
         work = self.exact.lookup(job.keys, job.ctx.wishes, self.record, job.plan.collections)
         hit = await self.stages.attempt(job.ctx, "cache_exact", work, budget, None)
         self._count("exact", hit)
-        return hit
+        if hit is None or job.case is None:
+            return hit
+        text = search_text(job.request)  # what the cache kept for these words may be an answer to a reviewed question
+        meant = await self.reviewed.by_meaning(job.case, partial(self._embed, job, text), None)
+        return meant or self.reviewed.allowed(job.case, hit)
 
     async def _by_meaning(
         self, job: Job, embedding: asyncio.Task[Vector | None], retrieval: asyncio.Task[Evidence]
     ) -> CacheHit | None:
         """A verified answer to the same question in other words, or the same one re-checked against new documents."""
+        evidence = retrieval if job.plan.gatherer is not None else None
+        if (reviewed := await self.reviewed.by_meaning(job.case, lambda: embedding, evidence)) is not None:
+            return reviewed
         if not job.reads:
             return None
-        evidence = retrieval if job.plan.gatherer is not None else None
         if evidence is not None:
             confirmed = await self.exact.confirm(job.keys, job.ctx.wishes, self.record, await evidence)
-            if confirmed is not None:
+            if (confirmed := self.reviewed.allowed(job.case, confirmed)) is not None:
                 return confirmed
         if self.semantic is None or not job.keys.semantic:
             return None
         hit = await self.semantic.lookup(job.keys, job.request.question, embedding, evidence, job.ctx.wishes)
         self._count("semantic", hit)
-        return hit
+        return self.reviewed.allowed(job.case, hit)
 
     async def _embed(self, job: Job, text: str) -> Vector | None:
         """The question's vector, shared by cache lookup and dense retrieval; None when it is off, late or fails."""
         if (
             self.embedder is None
             or not text
-            or not (job.plan.gatherer is not None or (job.keys.semantic and (job.reads or job.writes)))
+            or not (job.plan.gatherer is not None or (job.keys.semantic and (job.reads or job.writes or job.case)))
         ):
             return None
         budget = job.ctx.deadline.within(self.budgets.embed_s)
@@ -261,13 +273,15 @@ class Pipeline:
         plan = self._with_documents(self._plan(request.requested_model), ctx)
         sharing = replace(plan.sharing, key_id=key_id, groups=ctx.tenant.groups, namespace=ctx.wishes.namespace)
         caches = plan.caches or self._asked(ctx)
+        keys = replace(cache_keys(self.secret, ctx.tenant, request, sharing), generation=self.exact.generation)
         return Job(
             ctx=ctx,
             request=request,
             plan=plan,
-            keys=replace(cache_keys(self.secret, ctx.tenant, request, sharing), generation=self.exact.generation),
+            keys=keys,
             reads=caches and ctx.wishes.read,
             writes=caches and ctx.wishes.write,
+            case=self.reviewed.case(ctx, request, keys, plan.collections),
         )
 
     def _with_documents(self, plan: Plan, ctx: RequestContext) -> Plan:

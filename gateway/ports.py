@@ -92,6 +92,9 @@ class DocumentRecord(Protocol):
     def versions(self, documents: Sequence[str]) -> Mapping[str, str]:
         """Current version of each ``collection/document`` that exists."""
 
+    def readable(self, documents: Sequence[str], groups: frozenset[str]) -> bool:
+        """Whether all of them exist and a caller in ``groups`` may read each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.chat import Answer, CacheHit, Closed, Delta, Opened, Send, ServedBy
+from gateway.chat import Answer, CacheHit, Closed, Delta, Opened, Send
 from gateway.clock import WallClock
 
 _PIECE = re.compile(r"\S*\s*", re.DOTALL)  # a word and the space after it; the pieces re-join byte for byte
@@ -20,13 +20,14 @@ def replay(hit: CacheHit, send: Send, *, pieces: bool = True, wall_clock: WallCl
     entry, now = hit.entry, wall_clock()
     send(
         Opened(
-            served_by=ServedBy.CACHE,
+            served_by=hit.served_by,
             cache=hit.outcome,
             model=entry.answer.model,
             age_s=entry.age_s(now),
             similarity=hit.similarity,
             entry=entry.key.handle,
             citations=entry.citations,
+            labelled=hit.labelled,
         )
     )
     for chunk in chunks(entry.answer, now) if pieces else ():

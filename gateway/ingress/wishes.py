@@ -39,12 +39,13 @@ def wishes_of(headers: Mapping[str, str], body: dict[str, Any]) -> Wishes:
             given[name] = headers[header]
     if not given:
         return NONE
-    read, write, asked = True, True, False
+    read, write, asked, reviewed = True, True, False, True
     if mode := given.get("cache"):
         if mode.lower() not in CACHE_MODES:
             raise InvalidRequest(f"x-ocho-cache must be one of {', '.join(CACHE_MODES)}", param="x-ocho-cache")
         read, write = CACHE_MODES[mode.lower()]
         asked = read or write
+        reviewed = asked
     directives = _directives(given.get("cache-control", ""))
     if "no-cache" in directives:
         read = False
@@ -61,6 +62,7 @@ def wishes_of(headers: Mapping[str, str], body: dict[str, Any]) -> Wishes:
         CacheWishes(
             read=read,
             write=write,
+            reviewed=reviewed,
             asked=asked,
             max_age_s=_seconds(directives, "max-age"),
             only_if_cached="only-if-cached" in directives,

@@ -129,6 +129,7 @@ class Record:
         self._data_version = -1
         self._epochs: dict[str, tuple[int, int]] = {}  # collection -> (epoch, touched)
         self._versions: dict[str, str | None] = {}
+        self._rights: dict[str, tuple[str, str] | None] = {}  # groups of the document and of its collection, as JSON
 
     @classmethod
     def open(cls, path: Path | str) -> Record:
@@ -166,6 +167,16 @@ class Record:
                     self._versions[name] = self._version(name)
             return {name: version for name in documents if (version := self._versions[name]) is not None}
 
+    def readable(self, documents: Sequence[str], groups: frozenset[str]) -> bool:
+        """Whether all of them exist and a caller in ``groups`` may read each."""
+        with self._watch_lock:
+            self._refresh()
+            for name in documents:
+                if name not in self._rights:
+                    self._rights[name] = self._needed(name)
+            needed = [self._rights[name] for name in documents]
+        return all(rights is not None and all(may_see(one, groups) for one in rights) for rights in needed)
+
     def _refresh(self) -> None:
         """Forget what is remembered if any process committed since. ~4 µs when nothing did."""
         (data_version,) = self._watch.execute("PRAGMA data_version").fetchone()
@@ -173,7 +184,17 @@ class Record:
             rows = self._watch.execute("SELECT name, epoch, touched FROM collections")
             self._epochs = {name: (epoch, touched) for name, epoch, touched in rows}
             self._versions.clear()
+            self._rights.clear()
             self._data_version = data_version
+
+    def _needed(self, name: str) -> tuple[str, str] | None:
+        collection, _, document = name.partition("/")
+        row = self._watch.execute(
+            "SELECT d.groups, c.groups FROM documents d JOIN collections c ON c.name = d.collection"
+            " WHERE d.collection = ? AND d.document = ? AND NOT d.deleted",
+            (collection, document),
+        ).fetchone()
+        return (row[0], row[1]) if row else None
 
     def _version(self, name: str) -> str | None:
         collection, _, document = name.partition("/")

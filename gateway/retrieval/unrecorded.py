@@ -41,6 +41,11 @@ class PartialRecord:
     def versions(self, documents: Sequence[str]) -> Mapping[str, str]:
         return self.record.versions([name for name in documents if name.partition("/")[0] not in self.external])
 
+    def readable(self, documents: Sequence[str], groups: frozenset[str]) -> bool:
+        """False where an external document is among them: who may read it, only a search tells."""
+        held = [name for name in documents if name.partition("/")[0] not in self.external]
+        return len(held) == len(documents) and self.record.readable(held, groups)
+
 
 def _version(passage: Passage) -> str:
     said = "\0".join((passage.version, passage.title, passage.section, passage.text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
+from gateway.settings.answers import AnswersSettings
 from gateway.settings.base import Place, Section
 from gateway.settings.cache import CacheSettings
 from gateway.settings.collections import CollectionSettings
@@ -25,6 +26,7 @@ class Settings(Section):
     auth: AuthSettings = AuthSettings()
     models: tuple[ModelSettings, ...] = ()
     cache: CacheSettings = CacheSettings()
+    answers: AnswersSettings = AnswersSettings()
     documents: tuple[CollectionSettings, ...] = ()
     files: FilesSettings = FilesSettings()
     data_dir: str = "ocho-data"
@@ -100,6 +102,14 @@ def _problems(settings: Settings) -> list[tuple[Place, str]]:
             (
                 ("cache", "semantic", "embedder"),
                 f"cache.semantic.embedder {embedder!r} is neither auto, local, off nor a model with deployments here",
+            )
+        )
+    verify = settings.answers.verify
+    if verify is not None and verify.model not in answering:
+        problems.append(
+            (
+                ("answers", "verify", "model"),
+                f"answers.verify refers to {verify.model!r}, no model with deployments here",
             )
         )
     keys = [k.key.get_secret_value() for k in settings.auth.keys]

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
+from gateway.answers.book import Book
 from gateway.cache.admission import Limits
 from gateway.cache.exact import ExactCache
 from gateway.cache.inflight import Inflight
@@ -24,6 +25,7 @@ from gateway.routing.spend import Allowance
 from gateway.settings import Settings
 from gateway.settings.models import ModelSettings
 from gateway.stages import Stages
+from gateway.wiring.answers import opened_answers
 from gateway.wiring.cache import Stores, chosen_rule
 from gateway.wiring.documents import freshness, opened_record, opened_sources
 from gateway.wiring.embedding import chosen_embedder
@@ -46,7 +48,13 @@ def promise_of(model: ModelSettings) -> Promise | None:
 
 
 async def opened_pipeline(
-    settings: Settings, router: Router, metrics: Metrics, stack: AsyncExitStack, secret: bytes, stores: Stores
+    settings: Settings,
+    router: Router,
+    metrics: Metrics,
+    stack: AsyncExitStack,
+    secret: bytes,
+    stores: Stores,
+    book: Book,
 ) -> Pipeline:
     embedder = chosen_embedder(settings, router)
     record = opened_record(settings)
@@ -78,6 +86,7 @@ async def opened_pipeline(
         writer=writer,
         stages=Stages(metrics),
         metrics=metrics,
+        reviewed=await opened_answers(settings, book, state, embedder, rule, metrics, stack),
         shelves=shelves,
     )
 

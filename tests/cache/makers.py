@@ -104,3 +104,6 @@ class Record:
 
     def versions(self, documents: Sequence[str]) -> Mapping[str, str]:
         return {document: self.current[document] for document in documents if document in self.current}
+
+    def readable(self, documents: Sequence[str], groups: frozenset[str]) -> bool:
+        return all(document in self.current for document in documents)

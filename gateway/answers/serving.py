@@ -1,0 +1,401 @@
+"""Gives reviewed answers to callers: before the cache, instead of what the cache found, and against what was rejected.
+
+Nothing here asks the book for a request: the shelf in memory follows it, several times a second and after every change
+made through this process. Whether the documents of an answer changed, and whether the caller may read them, is asked
+of the record for every request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal, Protocol
+
+import structlog
+
+from gateway.answers.book import Book
+from gateway.answers.reviewed import SERVED, Rejected, Reviewed, Status, change_of, spoken, unchanged
+from gateway.answers.shelf import Board, Shelf, shelve, waiting
+from gateway.cache.decision import Rule, StrictRule
+from gateway.cache.keys import Keys
+from gateway.chat import (
+    UNRECORDED,
+    Answer,
+    AnswerEvent,
+    CacheEntry,
+    CacheHit,
+    CacheKey,
+    CacheOutcome,
+    ChatRequest,
+    Closed,
+    Evidence,
+    Opened,
+    RequestContext,
+    Scope,
+    Send,
+    ServedBy,
+)
+from gateway.clock import WallClock
+from gateway.errors import GatewayError, StoreUnavailable
+from gateway.facts import FactSignature, Verdict, compare, signature
+from gateway.metrics import Metrics
+from gateway.ports import Embedder, Vector
+from gateway.routing.told import tell
+
+log = structlog.get_logger()
+
+FOLLOW_S = 0.25  # between two looks at the book and at the documents
+EMBED_S = 10.0
+BATCH = 32  # wordings embedded at a time
+LONG_ENOUGH = 20  # characters of a rejected text that are recognised inside another, such as one with a label before
+GATEWAY = "ocho"  # author of what the gateway does by itself
+OnChange = Literal["note", "withdraw"]
+
+NOTES = {
+    "ko": "※ 담당자가 검토한 답변이지만 그 뒤에 근거 문서가 바뀌어 다시 확인 중입니다. 지금은 다를 수 있습니다.\n\n",
+    "en": "Note: this reviewed answer is being checked again: its documents have changed and it may differ now.\n\n",
+}
+REFUSALS = {
+    "ko": "이 질문의 자동 답변은 담당자 검토에서 반려되었습니다. 검토된 답변이 나올 때까지 담당 부서에 문의하십시오.",
+    "en": "The automatic answer to this question was rejected on review. "
+    "Please ask the team in charge until there is a reviewed one.",
+}  # fmt: skip
+
+
+class Documents(Protocol):
+    """The state of the documents. Cheap: called per request."""
+
+    def versions(self, documents: Sequence[str]) -> Mapping[str, str]:
+        """Current version of each ``collection/document`` that exists."""
+
+    def readable(self, documents: Sequence[str], groups: frozenset[str]) -> bool:
+        """Whether all of them exist and a caller in ``groups`` may read them."""
+
+
+@dataclass(slots=True)
+class Case:
+    """One request to a model that has reviewed answers. Lives as long as the request."""
+
+    board: Board
+    keys: Keys
+    question: str
+    system: str
+    groups: frozenset[str]
+    collections: frozenset[str]
+    named: bool  # the request named its documents for itself
+    intent: Reviewed | None = None  # what the question was recognised as
+
+    @property
+    def language(self) -> str:
+        return spoken(self.question)
+
+
+class ReviewedAnswers:
+    """``documents`` None where there are none at all. Without ``embedder``, intents are found by their words alone."""
+
+    def __init__(
+        self,
+        book: Book,
+        metrics: Metrics,
+        *,
+        documents: Documents | None = None,
+        embedder: Embedder | None = None,
+        rule: Rule | None = None,
+        on_change: OnChange = "withdraw",
+        wall_clock: WallClock = time.time,
+    ) -> None:
+        self._book = book
+        self._metrics = metrics
+        self._documents = documents
+        self._embedder = embedder
+        self._rule = rule or StrictRule()
+        self._on_change = on_change
+        self._now = wall_clock
+        self._all: list[Reviewed] = []
+        self._shelf = Shelf()
+        self._vectors: dict[str, Vector] = {}
+        self._head = -1
+        self._following: asyncio.Task[None] | None = None
+        self._refreshing, self._embedding = asyncio.Lock(), asyncio.Lock()
+
+    # following the book and the documents
+
+    async def start(self) -> None:
+        """Read the book once, then keep up with it until ``close``."""
+        await self.refresh()
+        self._following = asyncio.create_task(self._follow())
+
+    async def close(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+
+    async def refresh(self) -> None:
+        """Bring the shelf up to date with the book and the documents; a book that is away leaves it as it is."""
+        with suppress(StoreUnavailable):
+            async with self._refreshing:
+                await self._read()
+                if await self._flag():
+                    await self._read()
+
+    async def embed(self) -> None:
+        """Vectors for wordings that have none yet; where the embedder fails they are found by their words alone."""
+        async with self._embedding:
+            if await self._embed():
+                self._place()
+
+    async def _read(self) -> None:
+        head = await self._book.head()
+        if head != self._head:
+            self._all = await self._book.all()
+            self._place()
+            self._head = head
+
+    @property
+    def revision(self) -> int:
+        return self._head
+
+    @property
+    def all(self) -> list[Reviewed]:
+        """Every record, as of the last refresh."""
+        return self._all
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self.embed()
+                await self.refresh()
+            except Exception:
+                log.warning("reviewed answers not refreshed", exc_info=True)
+            await asyncio.sleep(FOLLOW_S)
+
+    def _place(self) -> None:
+        self._shelf = shelve(self._all, self._vectors)
+        self._metrics.answers({str(status): count for status, count in waiting(self._all).items()})
+
+    async def _embed(self) -> bool:
+        """True where there are new vectors."""
+        wanted = {text for answer in self._shelf.answers for text in answer.questions}
+        for gone in self._vectors.keys() - wanted:
+            del self._vectors[gone]
+        missing = sorted(wanted - self._vectors.keys())
+        if self._embedder is None or not missing:
+            return False
+        for start in range(0, len(missing), BATCH):
+            texts = missing[start : start + BATCH]
+            try:
+                async with asyncio.timeout(EMBED_S):
+                    vectors = await self._embedder.embed([text.strip() for text in texts], query=True)
+            except (GatewayError, TimeoutError) as error:
+                log.info("wordings of reviewed answers not embedded yet", count=len(missing) - start, error=str(error))
+                return start > 0
+            self._vectors.update(zip(texts, vectors, strict=True))
+        return True
+
+    async def _flag(self) -> bool:
+        """Put answers whose documents changed up for review; True where there were any. Raises StoreUnavailable."""
+        found = False
+        for answer in self._all:
+            if answer.status in {Status.APPROVED, Status.PINNED} and self.changed(answer):
+                flagged = replace(
+                    answer, status=Status.NEEDS_REVIEW, found="document changed", author=GATEWAY, updated_at=self._now()
+                )
+                found = True
+                with suppress(GatewayError):  # another gateway was first: the next look at the book shows it
+                    await self._book.save(flagged, change_of(answer, flagged, "flag"))
+                    log.info("reviewed answer needs review", answer=answer.id, tenant=answer.tenant)
+        return found
+
+    def versions(self, documents: Sequence[str]) -> Mapping[str, str]:
+        recorded = [d for d in documents if "#" not in d]
+        return self._documents.versions(recorded) if self._documents is not None and recorded else {}
+
+    def changed(self, answer: Reviewed) -> bool:
+        """Whether a document is no longer what it was when the answer was reviewed."""
+        recorded = recorded_of(answer.documents)
+        return not unchanged(recorded, self.versions(tuple(recorded)))
+
+    # one request
+
+    def covers(self, tenant: str, model: str) -> bool:
+        """Whether anything was reviewed for them; "*" stands for tenants that share all."""
+        return (tenant, model) in self._shelf.covered or ("*", model) in self._shelf.covered
+
+    def case(self, ctx: RequestContext, request: ChatRequest, keys: Keys, collections: Sequence[str]) -> Case | None:
+        """None where no reviewed answer can bear on the request.
+
+        It bears on questions that stand alone: no earlier turns, nothing but text, no tools or formats asked for.
+        ``x-ocho-cache: off`` goes past it; ``no-cache`` does not: what is given is checked against its documents.
+        """
+        place = (keys.scope.tenant_id, request.requested_model, ctx.wishes.namespace)
+        board = self._shelf.boards.get(place)
+        if board is None or not ctx.wishes.reviewed or not keys.semantic or request.earlier:
+            return None
+        if request.body.get("response_format") not in (None, {"type": "text"}):
+            return None
+        system = "\n".join(m.text for m in request.messages if m.role in {"system", "developer"})
+        return Case(
+            board, keys, request.question, system, ctx.tenant.groups, frozenset(collections), ctx.documents is not None
+        )
+
+    def exact(self, case: Case | None) -> CacheHit | None:
+        """The reviewed answer to this very wording."""
+        if case is None:
+            return None
+        case.intent = case.board.worded(case.question, case.system)
+        if case.intent is None or _external(case.intent):
+            return None
+        return self._given(case, case.intent, "exact", None)
+
+    async def by_meaning(
+        self, case: Case | None, vector: Callable[[], Awaitable[Vector | None]], evidence: Awaitable[Evidence] | None
+    ) -> CacheHit | None:
+        """The reviewed answer to another wording, by the cache's rule; or one that rests on documents kept elsewhere,
+        where the very same passages were found for this caller just now."""
+        if case is None:
+            return None
+        how, similarity = "exact", None
+        if case.intent is None:
+            embedded = await vector()
+            found = (
+                case.board.meant(case.question, case.system, embedded, self._rule, case.keys.scope)
+                if embedded is not None
+                else None
+            )
+            if found is None:
+                return None
+            case.intent, similarity = found
+            how = "semantic"
+        if _external(case.intent):
+            fresh = (await evidence).dependencies if evidence is not None else {}
+            if not unchanged(_outside(case.intent.documents), fresh):
+                return None
+        return self._given(case, case.intent, how, similarity)
+
+    def allowed(self, case: Case | None, hit: CacheHit | None) -> CacheHit | None:
+        """What may be given for what the cache found: the reviewed answer where the cache took the question for one
+        that has it, nothing where its answer was rejected, else the hit."""
+        if case is None or hit is None:
+            return hit
+        intent = case.board.worded(hit.entry.question, case.system)
+        if intent is not None and case.intent is None:
+            case.intent = intent
+            given = self._given(case, intent, "alias", hit.similarity) if not _external(intent) else None
+            if given is not None:
+                return given
+        return None if self._rejected(case.board, hit.entry) else hit
+
+    def guarded(self, case: Case | None, send: Send) -> Send:
+        """``send`` for a fresh answer. Where one to this question was rejected it is held back until it is whole, and
+        a notice is sent in its place if it says the rejected thing again."""
+        if case is None or case.intent is None:
+            return send
+        standing = self._standing(case.intent)
+        return _Guard(case, standing, send, self._metrics).hear if standing else send
+
+    def _given(self, case: Case, answer: Reviewed, how: str, similarity: float | None) -> CacheHit | None:
+        text = answer.texts.get(case.language)
+        if answer.status not in SERVED or text is None or not self._may_read(case, answer):
+            return None
+        outdated = answer.status is Status.NEEDS_REVIEW or self.changed(answer)
+        if outdated and self._on_change == "withdraw":
+            return None
+        self._metrics.answer_served("noted" if outdated else str(answer.status), how)
+        entry = self._entry(answer, (NOTES.get(case.language, NOTES["en"]) if outdated else "") + text)
+        outcome = CacheOutcome.STALE if outdated else CacheOutcome.SEMANTIC if how != "exact" else CacheOutcome.EXACT
+        return CacheHit(entry, outcome, similarity, served_by=ServedBy.REVIEWED, labelled=outdated)
+
+    def _may_read(self, case: Case, answer: Reviewed) -> bool:
+        if case.named and case.collections != set(answer.collections):
+            return False  # the caller asked other documents than those it was reviewed against
+        names = tuple(recorded_of(answer.documents))
+        if not {name.partition("/")[0] for name in answer.documents} <= case.collections:
+            return False
+        return not names or (self._documents is not None and self._documents.readable(names, case.groups))
+
+    def _entry(self, answer: Reviewed, text: str) -> CacheEntry:
+        message = {"role": "assistant", "content": text, "refusal": None}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+        return CacheEntry(
+            key=CacheKey(Scope(answer.tenant, "reviewed"), answer.id),
+            question=answer.question,
+            answer=Answer((choice,), answer.model),
+            requested_model=answer.model,
+            created_at=answer.updated_at,
+            ttl_s=float("inf"),
+            citations=answer.citations,
+            dependencies=answer.documents,
+            namespace=answer.namespace,
+        )
+
+    def _rejected(self, board: Board, entry: CacheEntry) -> bool:
+        """Whether what the cache found says what was rejected here, on documents that it shares. A miss is cheap."""
+        return any(
+            says(entry.answer.text, rejected)
+            for answer in board.answers
+            if answer.rejected
+            for rejected in self._standing(answer)
+            if rejected.text == entry.answer.text
+            or not rejected.documents
+            or not rejected.documents.keys().isdisjoint(entry.dependencies)
+        )
+
+    def _standing(self, answer: Reviewed) -> tuple[Rejected, ...]:
+        """What was rejected and still is: its documents are as they were. Of those kept elsewhere nobody can tell."""
+        names = {name for rejected in answer.rejected for name in recorded_of(rejected.documents)}
+        current = self.versions(tuple(names))
+        return tuple(r for r in answer.rejected if unchanged(recorded_of(r.documents), current))
+
+
+class _Guard:
+    """Holds the events of one answer until it is whole."""
+
+    def __init__(self, case: Case, standing: Sequence[Rejected], send: Send, metrics: Metrics) -> None:
+        self._case = case
+        self._standing = standing
+        self._send = send
+        self._metrics = metrics
+        self._held: list[AnswerEvent] = []
+
+    def hear(self, event: AnswerEvent) -> None:
+        self._held.append(event)
+        if not isinstance(event, Closed):
+            return
+        held, self._held = self._held, []
+        opened = next((e for e in held if isinstance(e, Opened)), None)
+        if opened is None or not any(says(event.answer.text, rejected) for rejected in self._standing):
+            for one in held:
+                self._send(one)
+            return
+        self._metrics.answer_served("refused", "fresh")
+        text = REFUSALS.get(self._case.language, REFUSALS["en"])
+        tell(text, replace(opened, served_by=ServedBy.REVIEWED, labelled=True, citations=()), None, self._send)
+
+
+def says(text: str, rejected: Rejected) -> bool:
+    """Whether ``text`` is the rejected answer, word for word or fact for fact."""
+    if text == rejected.text or (len(rejected.text) >= LONG_ENOUGH and rejected.text in text):
+        return True
+    return compare(_signed(text), _signed(rejected.text)).verdict is Verdict.SAME
+
+
+@lru_cache(maxsize=4_000)
+def _signed(text: str) -> FactSignature:
+    return signature(text)
+
+
+def recorded_of(documents: Mapping[str, str]) -> dict[str, str]:
+    """Those of which the record keeps versions."""
+    return {name: version for name, version in documents.items() if not version.startswith(UNRECORDED)}
+
+
+def _outside(documents: Mapping[str, str]) -> dict[str, str]:
+    return {name: version for name, version in documents.items() if version.startswith(UNRECORDED)}
+
+
+def _external(answer: Reviewed) -> bool:
+    return bool(_outside(answer.documents))

@@ -1,0 +1,93 @@
+"""Reviewed answers: where they are kept, who serves them, and what reviewers use."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import structlog
+
+from gateway.answers.book import Book, NoBook
+from gateway.answers.redis_book import RedisBook
+from gateway.answers.reviewing import Reviewer
+from gateway.answers.serving import FOLLOW_S, ReviewedAnswers
+from gateway.answers.sqlite_book import SqliteBook
+from gateway.cache.decision import Rule
+from gateway.chat import Evidence
+from gateway.clock import Deadline
+from gateway.errors import InvalidRequest
+from gateway.ingress.auth import KeyRing
+from gateway.metrics import Metrics
+from gateway.pipeline import Pipeline
+from gateway.ports import DocumentRecord, Embedder, Vector
+from gateway.routing.router import ANY_MODEL
+from gateway.settings import Settings
+from gateway.wiring.cache import Stores, redis_link, uses_redis
+
+log = structlog.get_logger()
+GATHER_S = 10.0
+
+
+def opened_book(settings: Settings, secret: bytes, stack: AsyncExitStack) -> Book:
+    """In Redis where the cache is, else in a file beside the document record. Never raises."""
+    if uses_redis(settings):
+        link = redis_link(settings)
+        stack.push_async_callback(link.close)
+        return RedisBook(link, secret)
+    path = Path(settings.data_dir) / "answers.db"
+    try:
+        book = SqliteBook(path)
+    except (OSError, sqlite3.Error) as error:
+        log.warning("no reviewed answers: their book cannot be opened", path=str(path), error=str(error))
+        return NoBook(f"the book of reviewed answers, {path}, cannot be opened: {error}")
+    stack.callback(book.close)
+    return book
+
+
+async def opened_answers(
+    settings: Settings,
+    book: Book,
+    record: DocumentRecord | None,
+    embedder: Embedder | None,
+    rule: Rule,
+    metrics: Metrics,
+    stack: AsyncExitStack,
+) -> ReviewedAnswers:
+    answers = ReviewedAnswers(
+        book, metrics, documents=record, embedder=embedder, rule=rule, on_change=settings.answers.on_change
+    )
+    await answers.start()
+    stack.push_async_callback(answers.close)
+    return answers
+
+
+def reviewer_of(settings: Settings, book: Book, pipeline: Pipeline, keys: KeyRing, stores: Stores) -> Reviewer:
+    tenants = {holder.tenant.id for holder in keys.holders}
+
+    async def find(model: str, question: str, tenant: str) -> tuple[tuple[str, ...], Evidence]:
+        plan = pipeline.plans.get(model) or pipeline.plans.get(ANY_MODEL)
+        if plan is None:
+            known = ", ".join(sorted(pipeline.plans))
+            raise InvalidRequest(f"no model named {model!r} is configured; there are {known}", param="model")
+        if plan.gatherer is None:
+            return (), Evidence()
+        rights = [h.tenant.groups for h in keys.holders if tenant in ("*", h.tenant.id)]
+
+        async def vector() -> Vector | None:
+            return (await pipeline.embedder.embed([question], query=True))[0] if pipeline.embedder is not None else None
+
+        evidence = await plan.gatherer.gather(
+            question, frozenset().union(*rights), plan.collections, vector, Deadline.after(GATHER_S)
+        )
+        if evidence.partial:
+            raise InvalidRequest("a document source did not answer in time; try again")
+        return plan.collections, evidence
+
+    alone = not uses_redis(settings) and settings.server.workers == 1
+    return Reviewer(
+        book, pipeline.reviewed, find, tenants,
+        shared=settings.cache.semantic.share == "all",
+        settle_s=0.0 if alone else 2 * FOLLOW_S,
+        entry=stores.answers.find,
+    )  # fmt: skip
