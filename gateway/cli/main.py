@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from gateway import __version__
-from gateway.cli import cache
+from gateway.cli import answers, cache
 from gateway.cli.calibrating import calibrate
 from gateway.cli.common import out
 from gateway.cli.documents import documents
@@ -25,6 +25,7 @@ app.add_typer(documents, name="documents")
 app.command()(cache.warm)
 cache.app.command()(calibrate)
 app.add_typer(cache.app, name="cache")
+app.add_typer(answers.app, name="answers")
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,8 +26,9 @@ WAIT_S = 600.0
 class Gateway:
     """The admin pages of a running gateway. Every failure ends the command with one line."""
 
-    def __init__(self, config: Path | None, url: str | None, key: str | None) -> None:
+    def __init__(self, config: Path | None, url: str | None, key: str | None, headers: Mapping[str, str] = {}) -> None:
         self._url, self._key = (url or "").rstrip("/"), key or ""
+        self._headers = headers
         if self._url and self._key:
             return
         path = config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
@@ -42,24 +44,25 @@ class Gateway:
             fail("no admin key: set auth.admin_key in the configuration, or give --key or OCHO_ADMIN_KEY")
 
     def get(self, path: str, **query: str) -> Any:
-        return asyncio.run(self._call("GET", path, query, None))
+        return self._parsed("GET", path, query, None)
 
     def post(self, path: str, body: Any) -> Any:
-        return asyncio.run(self._call("POST", path, {}, body if isinstance(body, bytes) else orjson.dumps(body)))
+        return self._parsed("POST", path, {}, body if isinstance(body, bytes) else orjson.dumps(body))
 
-    async def _call(self, method: str, path: str, query: dict[str, str], body: bytes | None) -> Any:
-        import aiohttp
+    def delete(self, path: str, **query: str) -> Any:
+        return self._parsed("DELETE", path, query, None)
 
-        headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
-        timeout = aiohttp.ClientTimeout(total=WAIT_S)
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as http,
-                http.request(method, self._url + path, params=query, data=body, headers=headers) as response,
-            ):
-                status, raw = response.status, await response.read()
-        except (aiohttp.ClientError, ValueError, OSError, TimeoutError) as error:
-            fail(f"no gateway answers at {self._url}: {error or type(error).__name__}")
+    def read(self, path: str, **query: str) -> bytes:
+        """A page that is not JSON."""
+        status, raw = asyncio.run(self._call("GET", path, query, None))
+        if status != 200:
+            self._reply(path, status, raw)
+        return raw
+
+    def _parsed(self, method: str, path: str, query: dict[str, str], body: bytes | None) -> Any:
+        return self._reply(path, *asyncio.run(self._call(method, path, query, body)))
+
+    def _reply(self, path: str, status: int, raw: bytes) -> Any:
         try:
             reply = orjson.loads(raw)
         except orjson.JSONDecodeError:
@@ -67,3 +70,17 @@ class Gateway:
         if isinstance(reply, dict) and "error" in reply:
             fail(str(reply["error"].get("message", reply["error"])))
         return reply
+
+    async def _call(self, method: str, path: str, query: dict[str, str], body: bytes | None) -> tuple[int, bytes]:
+        import aiohttp
+
+        headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json", **self._headers}
+        timeout = aiohttp.ClientTimeout(total=WAIT_S)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as http,
+                http.request(method, self._url + path, params=query, data=body, headers=headers) as response,
+            ):
+                return response.status, await response.read()
+        except (aiohttp.ClientError, ValueError, OSError, TimeoutError) as error:
+            fail(f"no gateway answers at {self._url}: {error or type(error).__name__}")

@@ -18,7 +18,7 @@ ADMIN = {"authorization": "Bearer admin-key-1", "x-ocho-reviewer": "%EA%B9%80%EB
 QUESTION = "정규직의 연차휴가는 며칠인가요?"
 PINNED = "정규직의 연차휴가는 1년에 15일입니다. 자세한 것은 인사팀에 문의하세요."
 LEAVE = "# 휴가 규정\n\n## 연차휴가\n\n정규직의 연차휴가는 1년에 {days}일이다.\n"
-KEYS = [
+KEYS: list[dict[str, Any]] = [
     {"key": "key-of-acme", "tenant": "acme", "groups": ["hr"]},
     {"key": "key-of-acme-guest", "tenant": "acme"},
     {"key": "key-of-globex", "tenant": "globex", "groups": ["hr"]},
@@ -120,7 +120,7 @@ async def test_it_holds_for_its_own_tenant_model_instructions_and_stand_alone_qu
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
     others = [
         await ask(it, **GLOBEX),
-        await it.chat(QUESTION, "gpt-4", **ACME),
+        await it.chat(QUESTION, "gpt-4", authorization=ACME["authorization"]),
         await ask(it, body=says(("system", "Speak like a pirate."))),
         await ask(it, body=says(("user", "인턴은요?"), ("assistant", "10일입니다."))),
         await ask(it, body=says(tools=[tool])),
