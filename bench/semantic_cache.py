@@ -32,8 +32,9 @@ from gateway.cache.decision import Decision, Rule, StrictRule, plain
 from gateway.cache.keys import Keys, Sharing, cache_keys
 from gateway.cache.language import language
 from gateway.cache.memory import MemoryIndex, MemoryStore
+from gateway.cache.redis_index import RedisIndex
 from gateway.cache.redis_link import RedisLink, redis_client
-from gateway.cache.redis_store import RedisIndex, RedisStore
+from gateway.cache.redis_store import RedisStore
 from gateway.cache.semantic import SemanticCache
 from gateway.cache.writer import index_question
 from gateway.chat import (

@@ -164,13 +164,13 @@ class MemoryIndex:
         self._max_rows = max_rows  # per scope
         self._max_scopes = max_scopes
         self._now = wall_clock
-        self._scopes: OrderedDict[Scope, _Rows] = OrderedDict()
+        self._scopes: OrderedDict[Scope, Rows] = OrderedDict()
 
     async def add(self, question: CachedQuestion, vector: Vector, ttl_s: float) -> None:
         scope = question.key.scope
         rows = self._scopes.get(scope)
         if rows is None or rows.dimensions != vector.shape[0]:
-            rows = self._scopes[scope] = _Rows(vector.shape[0], self._max_rows)
+            rows = self._scopes[scope] = Rows(vector.shape[0], self._max_rows)
         self._scopes.move_to_end(scope)
         rows.add(question, vector, self._now() + ttl_s)
         if len(self._scopes) > self._max_scopes:
@@ -197,7 +197,7 @@ class MemoryIndex:
 
 
 @dataclass(slots=True)
-class _Rows:
+class Rows:
     """The questions of one scope. A ring: when full, the next question takes the oldest one's row."""
 
     dimensions: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
@@ -15,6 +15,9 @@ from gateway.cache.breaker import Breaker
 from gateway.errors import StoreUnavailable
 
 T = TypeVar("T")
+ADMIN_BUDGET_S = 5.0  # per step of what an administrator asks for; never in the serving path
+ADMIN_BATCH = 200  # keys per such step
+BUCKETS = 4  # of questions, per time to live: at most five keys to search, at most a quarter of a life too long kept
 Client = Any  # Redis or RedisCluster: the commands used here are the same on both, their types are not
 
 
@@ -65,3 +68,16 @@ class RedisLink:
 
     async def close(self) -> None:
         await self.client.aclose()
+
+
+async def scanned(link: RedisLink, pattern: str) -> AsyncIterator[bytes]:
+    """Names of keys, on every node of a cluster. Raises StoreUnavailable."""
+    try:
+        async for name in link.client.scan_iter(match=pattern, count=ADMIN_BATCH):
+            yield name
+    except (RedisError, RedisClusterException, OSError) as error:
+        raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+async def unlink_one(name: bytes, redis: Client) -> None:
+    await redis.unlink(name)

@@ -13,8 +13,9 @@ import structlog
 from gateway.cache.calibrated import BadCalibration, Standing, rule_for
 from gateway.cache.decision import Rule, StrictRule
 from gateway.cache.memory import MemoryIndex, MemoryStore
+from gateway.cache.redis_index import RedisIndex
 from gateway.cache.redis_link import RedisLink, redis_client
-from gateway.cache.redis_store import RedisIndex, RedisStore
+from gateway.cache.redis_store import RedisStore
 from gateway.metrics import Metrics
 from gateway.ports import Embedder
 from gateway.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.cache.calibrated import BadCalibration, Calibration, shipped
-from gateway.cache.redis_store import RedisIndex
+from gateway.cache.redis_index import RedisIndex
 from gateway.embedding.local import LocalEmbedder
 from gateway.errors import StoreUnavailable
 from gateway.settings import Settings

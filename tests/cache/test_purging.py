@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from gateway.cache.memory import MemoryIndex, MemoryStore
 from gateway.cache.purging import MAX_CUTS, Cut, Ledger, Selection, purge
+from gateway.cache.redis_index import RedisIndex
+from gateway.cache.redis_journal import JournalIndex
 from gateway.cache.redis_link import RedisLink, redis_client
-from gateway.cache.redis_store import LEDGER, RedisIndex, RedisStore
+from gateway.cache.redis_store import LEDGER, RedisStore
 from gateway.chat import CachedQuestion
 from tests.cache.makers import SECRET, Wall, entry, key, unit
 
@@ -98,22 +100,24 @@ async def test_a_ledger_that_is_lost_brings_nothing_back(link: RedisLink, redis_
 
 
 async def test_questions_go_with_their_answers_in_memory() -> None:
-    await _questions_go_with_their_answers(None)
-
-
-async def test_questions_go_with_their_answers_in_redis(link: RedisLink, redis_url: str) -> None:
-    await _questions_go_with_their_answers(link)
-    with sync_redis.Redis.from_url(redis_url) as client:
-        assert client.keys("ocho:*:[ev]:*") == []
-
-
-async def _questions_go_with_their_answers(link: RedisLink | None) -> None:
     wall = Wall()
-    store: MemoryStore | RedisStore = MemoryStore(wall_clock=wall)
-    index: MemoryIndex | RedisIndex = MemoryIndex(wall_clock=wall)
-    if link is not None:
-        wall.now = 4_000_000_000.0
-        store, index = RedisStore(link, SECRET, wall_clock=wall), RedisIndex(link, SECRET, wall_clock=wall)
+    await _questions_go_with_their_answers(wall, MemoryStore(wall_clock=wall), MemoryIndex(wall_clock=wall))
+
+
+@pytest.mark.parametrize("kind", [RedisIndex, JournalIndex])
+async def test_questions_go_with_their_answers_in_redis(
+    kind: type[RedisIndex | JournalIndex], link: RedisLink, redis_url: str
+) -> None:
+    wall = Wall(4_000_000_000.0)  # Redis expires keys by its own clock: keep ours ahead of it
+    index = kind(link, SECRET, wall_clock=wall)
+    await _questions_go_with_their_answers(wall, RedisStore(link, SECRET, wall_clock=wall), index)
+    with sync_redis.Redis.from_url(redis_url) as client:
+        assert client.keys("ocho:*:[evj]:*") == []
+
+
+async def _questions_go_with_their_answers(
+    wall: Wall, store: MemoryStore | RedisStore, index: MemoryIndex | RedisIndex | JournalIndex
+) -> None:
     for tenant, scope in (("acme", "5c"), ("acme", "5d"), ("globex", "6d")):
         for tag in ("a", "b"):
             one = entry(key(tag, scope, tenant), question=f"질문 {tag}", tags=(tag,), created_at=wall.now)

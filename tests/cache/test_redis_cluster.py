@@ -11,8 +11,9 @@ import pytest
 import redis as sync_redis
 
 from gateway.cache.purging import Selection, purge
+from gateway.cache.redis_index import RedisIndex
 from gateway.cache.redis_link import RedisLink, redis_client
-from gateway.cache.redis_store import RedisIndex, RedisStore
+from gateway.cache.redis_store import RedisStore
 from gateway.chat import CachedQuestion
 from gateway.errors import StoreUnavailable
 from tests.cache.makers import SECRET, entry, key, unit

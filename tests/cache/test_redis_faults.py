@@ -14,8 +14,9 @@ from structlog.testing import capture_logs
 
 from gateway.cache.breaker import Breaker
 from gateway.cache.exact import ExactCache
+from gateway.cache.redis_index import RedisIndex
 from gateway.cache.redis_link import RedisLink, redis_client
-from gateway.cache.redis_store import RedisIndex, RedisStore
+from gateway.cache.redis_store import RedisStore
 from gateway.cache.semantic import SemanticCache
 from gateway.chat import CachedQuestion, CacheWishes
 from gateway.errors import StoreUnavailable
@@ -171,7 +172,7 @@ async def test_a_key_of_the_wrong_type_spoils_only_its_own_bucket(server: RedisS
     assert len(await index.search(key().scope, V, 8)) == 1
 
 
-async def test_a_server_without_vector_sets_finds_nothing_and_says_so_once(
+async def test_a_server_without_vector_sets_has_a_journal_instead_and_says_so_once(
     server: RedisServer, link: RedisLink
 ) -> None:
     class Old:
@@ -181,15 +182,17 @@ async def test_a_server_without_vector_sets_finds_nothing_and_says_so_once(
         def pipeline(self, transaction: bool) -> Any:
             pipe = self.client.pipeline(transaction=transaction)
             execute = pipe.execute_command
-            pipe.execute_command = lambda name, *rest: execute(f"OLD{name}", *rest)
+            pipe.execute_command = lambda name, *rest, **more: execute(
+                f"OLD{name}" if name in {"VADD", "VSIM"} else name, *rest, **more
+            )
             return pipe
 
     link.client = Old(link.client)
     index = RedisIndex(link, SECRET)
     with capture_logs() as logs:
-        for _ in range(3):
-            assert await index.search(key().scope, V, 8) == []
-            await index.add(CachedQuestion("q", key()), V, 60)
+        assert await index.search(key().scope, V, 8) == []
+        await index.add(CachedQuestion("연차는 며칠?", key()), V, 60)
+        assert [n.question.text for n in await index.search(key().scope, V, 8)] == ["연차는 며칠?"]
     assert len(logs) == 1
     assert not index.supported
     assert link.up

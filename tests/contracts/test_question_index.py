@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from gateway.cache.memory import MemoryIndex
+from gateway.cache.redis_index import RedisIndex
+from gateway.cache.redis_journal import JournalIndex
 from gateway.cache.redis_link import RedisLink, redis_client
-from gateway.cache.redis_store import RedisIndex
 from gateway.chat import CachedQuestion, Scope
 from gateway.ports import QuestionIndex
 from tests.cache.makers import SECRET, Wall, key, unit
@@ -22,7 +23,7 @@ def wall() -> Wall:
     return Wall()
 
 
-@pytest.fixture(params=["memory", "redis resp2", "redis resp3"])
+@pytest.fixture(params=["memory", "redis resp2", "redis resp3", "journal resp2", "journal resp3"])
 async def index(request: pytest.FixtureRequest, wall: Wall) -> AsyncIterator[QuestionIndex]:
     if request.param == "memory":
         yield MemoryIndex(wall_clock=wall)
@@ -30,7 +31,8 @@ async def index(request: pytest.FixtureRequest, wall: Wall) -> AsyncIterator[Que
     url = f"{request.getfixturevalue('redis_url')}?protocol={request.param[-1]}"
     wall.now = 4_000_000_000.0  # Redis expires keys by its own clock: keep ours ahead of it
     link = RedisLink(redis_client(url, timeout_s=1), timeout_s=1)
-    yield RedisIndex(link, SECRET, max_ttl_s=400, wall_clock=wall)
+    kind = JournalIndex if request.param.startswith("journal") else RedisIndex
+    yield kind(link, SECRET, max_ttl_s=400, wall_clock=wall)
     await link.close()
 
 
