@@ -18,6 +18,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "consistency": ("bench.consistency.main", "same facts on repeats and rephrasings, directly and through Ocho"),
     "overhead": ("bench.overhead.main", "what the gateway costs, against a bare proxy, in one run"),
     "five-seconds": ("bench.five_seconds.main", "useful answers within 5 s, directly and through Ocho"),
+    "tails": ("bench.tails.main", "one of four deployments falls ill, and overload: first token, goodput, refusals"),
+    "soak": ("bench.soak.main", "a steady mixed load, and whether memory, tasks, sockets and files stay flat"),
     "metrics-doc": ("bench.metrics_doc", "write docs/metrics.md from the code"),
     "dashboards": ("bench.dashboards.main", "write the Grafana dashboards, and pictures of them"),
     "gate": ("bench.gate", "calibrate the gate that drafts must pass"),

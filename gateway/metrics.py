@@ -233,6 +233,8 @@ class Metrics:
         )
         self._findings = counter("ocho_review_findings", "Answers put up for review, by what was found.", ("kind",))
         self._in_flight = gauge("ocho_in_flight_requests", "Requests being served.")
+        self._tasks = gauge("ocho_asyncio_tasks", "Tasks on the event loop; growth under a steady load is a leak.")
+        self._tasks.set_function(_tasks)
         self._disconnects = counter("ocho_client_disconnects", "Callers that left before their answer ended.")
         self._redis_up = gauge(
             "ocho_redis_up", "1 while Redis answers or none is configured, 0 while its breaker is open.",
@@ -404,3 +406,10 @@ class Metrics:
 
 def _totals(counter: Counter) -> list[Sample]:
     return [sample for family in counter.collect() for sample in family.samples if sample.name.endswith("_total")]
+
+
+def _tasks() -> float:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # asked where no loop runs
+        return 0

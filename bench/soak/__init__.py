@@ -1,0 +1,1 @@
+"""Soak: the same mixed load for a long time, and whether memory, tasks, sockets and files stay flat."""

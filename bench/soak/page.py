@@ -1,0 +1,40 @@
+"""The run as a page with a picture: what the gateway held, over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from bench.page import Table, page
+from bench.soak.main import __doc__ as told
+from bench.soak.main import tables
+from bench.soak.watch import WARM, Sample
+
+TITLES = {"rss_mb": "resident memory, MB", "tasks": "tasks", "sockets": "sockets", "files": "file descriptors"}
+
+
+def write(folder: Path, result: Mapping[str, Any], samples: Sequence[Sample]) -> None:
+    """``soak.html`` (whole in itself) and ``soak.png`` in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = folder / "soak.png"
+    figure, axes = plt.subplots(2, 2, figsize=(12, 6), layout="constrained", sharex=True)
+    for axis, (name, title) in zip(axes.flat, TITLES.items(), strict=True):
+        axis.plot([s.at_s / 60 for s in samples], [getattr(s, name) for s in samples], linewidth=1)
+        axis.axvspan(0, samples[-1].at_s * WARM / 60, color="#eeeeee")
+        axis.set_title(f"{title}: {result['verdicts'][name]['grown']:+g} after the warm-up", fontsize=10, loc="left")
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    for axis in axes[1]:
+        axis.set_xlabel("minutes")
+    figure.savefig(picture, dpi=80)
+    plt.close(figure)
+    traffic = Table("Asked, and how it ended", ("", "requests"), [(k, str(v)) for k, v in result["traffic"].items()])
+    lead = [" ".join((told or "").split("\n\n", 1)[-1].split()), "Flat." if result["flat"] else "Not flat."]
+    text = page("Soak", lead, [*(Table(*table) for table in tables(result)), traffic], [picture], result["run"])
+    (folder / "soak.html").write_text(text, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Tails: one deployment of four falls ill, or twice as much is asked as can be answered."""
