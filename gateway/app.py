@@ -18,9 +18,11 @@ from gateway.ingress.admin.answers import AnswerPages
 from gateway.ingress.admin.cache import CachePages
 from gateway.ingress.admin.door import behind
 from gateway.ingress.admin.health import Health
+from gateway.ingress.admin.overview import OverviewPage
 from gateway.ingress.admin.warming import Warmer
 from gateway.ingress.answering import Showing
 from gateway.ingress.auth import KeyRing
+from gateway.ingress.console import Console
 from gateway.ingress.front import Front
 from gateway.ingress.middleware import Around
 from gateway.ingress.relay import Relay
@@ -78,7 +80,9 @@ async def assembled(settings: Settings) -> AsyncIterator[Gateway]:
         warmer = Warmer(pipeline, keys, stores.answers, stores.questions)
         pages = CachePages(stores.answers, stores.questions, warmer, metrics)
         reviewing = AnswerPages(reviewer_of(settings, book, pipeline, keys, stores), keys.operator)
-        gateway.app.add_routes(behind(keys, [*pages.routes(), *reviewing.routes()]))
+        overview = OverviewPage(metrics, surface_of(settings).models)
+        gateway.app.add_routes(behind(keys, [*pages.routes(), *reviewing.routes(), *overview.routes()]))
+        gateway.app.add_routes(Console(keys).routes())
         uploads = await opened_uploads(settings, keys, pipeline.shelves, pipeline.embedder, stack)
         for documents in uploads or ():  # before the relay, which takes every path that is left
             gateway.app.add_routes(documents.routes())

@@ -232,6 +232,16 @@ class Metrics:
             ("status", "how"),
         )
         self._findings = counter("ocho_review_findings", "Answers put up for review, by what was found.", ("kind",))
+        self._facts_compared = counter(
+            "ocho_facts_compared",
+            "Answers that were made twice and compared by what they state: a repeat of the very same question, or "
+            "samples in the background.",
+            ("of", "result"),
+        )
+        self._verified = counter(
+            "ocho_verifications", "Kept answers that were asked for again in the background, by what came of it.",
+            ("result",),
+        )  # fmt: skip
         self._in_flight = gauge("ocho_in_flight_requests", "Requests being served.")
         self._tasks = gauge("ocho_asyncio_tasks", "Tasks on the event loop; growth under a steady load is a leak.")
         self._tasks.set_function(_tasks)
@@ -336,7 +346,7 @@ class Metrics:
         self._client_tokens.labels(label, "output").inc(completion)
 
     def spent(self, model: str, reason: str, prompt: int, completion: int, money: float) -> None:
-        """``reason``: answer, draft, hedge or abandoned."""
+        """``reason``: answer, draft, hedge, verification or abandoned."""
         label = self.model_label(model)
         self._spend_tokens.labels(label, reason, "input").inc(prompt)
         self._spend_tokens.labels(label, reason, "output").inc(completion)
@@ -383,6 +393,12 @@ class Metrics:
 
     def found(self, kind: str) -> None:
         self._findings.labels(kind).inc()
+
+    def facts_compared(self, of: str, agreed: bool) -> None:
+        self._facts_compared.labels(of, "agreed" if agreed else "contradicted").inc()
+
+    def verified(self, result: str) -> None:
+        self._verified.labels(result).inc()
 
     def exposition(self) -> bytes:
         """The text format that Prometheus scrapes; with several workers that of all of them together."""

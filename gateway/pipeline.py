@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from gateway.answers.serving import Case, ReviewedAnswers
+from gateway.answers.verifying import Verifier
 from gateway.cache.admission import Limits
 from gateway.cache.exact import ExactCache
 from gateway.cache.inflight import Inflight, Joined
@@ -106,6 +107,7 @@ class Pipeline:
     stages: Stages
     metrics: Metrics
     reviewed: ReviewedAnswers
+    verifier: Verifier | None = None  # asks again, in the background, for what is given often
     shelves: Shelves | None = None  # documents that requests may name for themselves
     budgets: Budgets = Budgets()
     wall_clock: WallClock = time.time
@@ -134,7 +136,7 @@ class Pipeline:
         job = self._job(ctx, request, key_id)
         hit = self.reviewed.exact(job.case) or (await self._exact(job) if job.reads else None)
         if hit is not None:
-            self._saved(hit)
+            self._saved(job, hit)
             yield _replayed(hit, request)
             return
         async with self.inflight.join(self._flight(job), partial(self._produce, job)) as joined:
@@ -171,7 +173,7 @@ class Pipeline:
                 )
             )  # fmt: skip
             if (hit := await lookup) is not None:
-                self._saved(hit)
+                self._saved(job, hit)
                 replay(hit, send)
                 return
             if ctx.wishes.only_if_cached:
@@ -305,7 +307,9 @@ class Pipeline:
     def _asked(self, ctx: RequestContext) -> bool:
         return ctx.wishes.asked or ctx.wishes.only_if_cached
 
-    def _saved(self, hit: CacheHit) -> None:
+    def _saved(self, job: Job, hit: CacheHit) -> None:
+        if self.verifier is not None:
+            self.verifier.served(hit, lambda: self._grounded(job, Evidence(hit.entry.citations)))
         self.metrics.cache_saved(
             hit.outcome, hit.entry.key.scope.tenant_id, hit.entry.requested_model, hit.entry.took_s
         )

@@ -96,13 +96,16 @@ class DocumentRecord(Protocol):
         """Whether all of them exist and a caller in ``groups`` may read each."""
 
 
+FindingKind = Literal["flip", "contradiction", "wrong_hit", "verification"]
+# flip: the same question and documents, other facts. contradiction: a judge or a comparison of rephrasings.
+# wrong_hit: an audited hit was wrong. verification: samples in the background disagree.
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Two answers to one question of which at most one can be right: for a person to look at."""
 
-    kind: Literal["flip", "contradiction", "wrong_hit", "verification"]
-    # flip: the same question and documents, other facts. contradiction: a judge or a comparison of rephrasings.
-    # wrong_hit: an audited hit was wrong. verification: samples in the background disagree.
+    kind: FindingKind
     tenant: str  # as a Scope has it
     model: str  # as callers name it
     question: str

@@ -230,6 +230,24 @@ DOCUMENTS = Dashboard(
                       quantiles("ocho_retrieval_passages", of=(0.05, 0.5, 0.95))),
             ),
         ),
+        Row(
+            "Review",
+            (
+                Panel("Same facts again", "Answers that were made twice and agreed, last hour. Falls when the model "
+                      "wavers.", "percentunit", (Query("ocho:facts_agreed:ratio_rate1h"),), "stat", 6),
+                Panel("Waiting for review", "Found by the gateway, or its documents changed. People have to look.",
+                      "short", (Query('max(ocho_answers{status="awaiting_review"}) + '
+                                      'max(ocho_answers{status="needs_review"})'),), "stat", 6, marks=(1, 50)),
+                Panel("Reviewed answers", "By status.", "short",
+                      (Query("max by (status) (ocho_answers)", "{{status}}"),), "bars", 12),
+                Panel("Reviewed answers given", "noted: its documents changed since; refused: in the place of a "
+                      "rejected one.", "reqps", rates("ocho_answers_served_total", "status, how"), "stacked", 12),
+                Panel("Disagreements found", "Put up for review: flips, wrong hits, contradictions, verification.",
+                      "cps",
+                      (Query(f"sum by (kind) (rate(ocho_review_findings_total[{RATE}])) or vector(0)", "{{kind}}"),),
+                      "stacked", 12),
+            ),
+        ),
     ),
 )  # fmt: skip
 

@@ -20,6 +20,9 @@ from bench.handbook import FOLDER, load
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "prometheus"
 SCRAPE_S = 0.5  # the real one is 15 s; a short scene needs more points
+ADMIN_KEY = "key-of-the-scene"
+PINNED = 3  # of the popular questions, by a reviewer
+AFRESH = 0.1  # share of the questions that are then asked once more, past the cache
 NO_SUCH_MODEL = 0.05  # shares of the traffic
 LEAVES = 0.05
 RELAYED = 0.1
@@ -63,6 +66,7 @@ def _configured(folder: Path, provider: str) -> Path:
         ],
         "cache": {"semantic": {"embedder": "embeddings"}},
         "documents": [{"name": "handbook"}],
+        "auth": {"admin_key": ADMIN_KEY},
         "data_dir": str(folder / "data"),
     }  # fmt: skip
     path = folder / "ocho.yaml"
@@ -77,6 +81,7 @@ def _prometheus(folder: Path, gateway: str) -> Iterator[str]:
         "scrape_interval": f"{int(SCRAPE_S * 1000)}ms",
         "evaluation_interval": f"{int(SCRAPE_S * 1000)}ms",
     }
+    config["scrape_configs"][0]["authorization"] = {"credentials": ADMIN_KEY}
     config["rule_files"] = [str(DEPLOY / "rules.yml")]
     config["scrape_configs"][0]["static_configs"] = [{"targets": [gateway.removeprefix("http://")]}]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -102,18 +107,28 @@ async def traffic(gateway: str, seconds: float, per_second: float, seed: int = 5
     loop = asyncio.get_running_loop()
     end, asked = loop.time() + seconds, 0
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http, asyncio.TaskGroup() as group:
+        for question in popular[:PINNED]:
+            await _pin(http, gateway, question.text)
         while loop.time() < end:
             again = rng.random() < 0.4
             text = rng.choice(popular if again else questions).text
             if again and rng.random() < OTHER_DRESS:
                 text = f"{text.upper().rstrip('?')} ??"
-            group.create_task(_ask(http, gateway, text, rng.random(), rng.random() < 0.5))
+            afresh = rng.random() < AFRESH
+            group.create_task(_ask(http, gateway, text, rng.random(), rng.random() < 0.5, afresh))
             asked += 1
             await asyncio.sleep(rng.expovariate(per_second))
     return asked
 
 
-async def _ask(http: aiohttp.ClientSession, gateway: str, text: str, fate: float, stream: bool) -> None:
+async def _pin(http: aiohttp.ClientSession, gateway: str, question: str) -> None:
+    body = {"model": "handbook", "question": question, "answer": f"(reviewed) {question}"}
+    sent = {"authorization": f"Bearer {ADMIN_KEY}"}
+    async with http.post(f"{gateway}/admin/answers", json=body, headers=sent) as reply:
+        assert reply.status == 200, await reply.text()
+
+
+async def _ask(http: aiohttp.ClientSession, gateway: str, text: str, fate: float, stream: bool, afresh: bool) -> None:
     model, patience_s = "handbook", 15.0
     if fate < NO_SUCH_MODEL:
         model = "no-such-model"
@@ -123,8 +138,10 @@ async def _ask(http: aiohttp.ClientSession, gateway: str, text: str, fate: float
         model = "big"
     body = {"model": model, "messages": [{"role": "user", "content": text}], "stream": stream}
     with suppress(TimeoutError, aiohttp.ClientError):
-        async with asyncio.timeout(patience_s), http.post(f"{gateway}/v1/chat/completions", json=body) as reply:
-            await reply.read()
+        for sent in ({}, {"cache-control": "no-cache"})[: 1 + afresh]:
+            address = f"{gateway}/v1/chat/completions"
+            async with asyncio.timeout(patience_s), http.post(address, json=body, headers=sent) as reply:
+                await reply.read()
 
 
 async def query(http: aiohttp.ClientSession, prometheus: str, expr: str, range_s: float, step_s: float | None = None

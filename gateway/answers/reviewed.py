@@ -87,6 +87,7 @@ class Change:
     action: str
     note: str = ""
     changed: Mapping[str, Any] = field(default_factory=dict)  # {field: [before, after]}
+    question: str = ""
 
 
 def spoken(text: str) -> str:
@@ -107,12 +108,12 @@ def unchanged(documents: Mapping[str, str], current: Mapping[str, str]) -> bool:
 
 def change_of(before: Reviewed | None, after: Reviewed, action: str) -> Change:
     """What the audit trail says of a step from ``before`` to ``after``."""
+    was = {name: getattr(before, name) if before is not None else None for name in TRACKED}
+    now = {name: getattr(after, name) for name in TRACKED}
     changed = {
-        name: [plain_value(getattr(before, name)) if before is not None else None, plain_value(getattr(after, name))]
-        for name in TRACKED
-        if (getattr(before, name) if before is not None else None) != getattr(after, name)
+        n: [plain_value(was[n]), plain_value(now[n])] for n in TRACKED if was[n] != now[n] and (was[n] or now[n])
     }
-    return Change(after.id, after.tenant, after.updated_at, after.author, action, after.note, changed)
+    return Change(after.id, after.tenant, after.updated_at, after.author, action, after.note, changed, after.question)
 
 
 def rejected_from(answer: Reviewed, texts: tuple[str, ...], at: float) -> Reviewed:

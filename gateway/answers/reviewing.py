@@ -25,7 +25,7 @@ from gateway.answers.reviewed import (
 from gateway.answers.serving import ReviewedAnswers
 from gateway.answers.shelf import place_of
 from gateway.cache.decision import plain
-from gateway.chat import CacheEntry, Evidence, Passage
+from gateway.chat import UNRECORDED, CacheEntry, Evidence, Passage
 from gateway.clock import WallClock
 from gateway.errors import InvalidRequest, NotFound
 from gateway.facts import unsupported
@@ -116,9 +116,9 @@ class Reviewer:
             texts = {language: text for language, text in {**before.texts, **edit.texts}.items() if text}
             after = replace(after, texts=texts, status=Status.PINNED, found="", other="")
         if edit.documents is not None:
-            after = replace(after, documents=self._versions(edit.documents))
+            after = await self._today(replace(after, documents=self._versions(edit.documents)))
         elif edit.texts is not None:
-            after = replace(after, documents=self._renewed(before.documents))
+            after = await self._today(after)
         return await self._save(before, after, "edit")
 
     async def approve(self, id: str, who: str, note: str = "", which: Which = "answer", revision: int | None = None
@@ -133,7 +133,7 @@ class Reviewer:
         if not texts:
             raise InvalidRequest("there is no answer to approve; edit it first", param="answer")
         after = replace(
-            before, texts=texts, status=Status.APPROVED, documents=self._renewed(before.documents), other="", found="",
+            await self._today(before), texts=texts, status=Status.APPROVED, other="", found="",
             note=note or before.note, author=who, updated_at=self.wall_clock(),
         )  # fmt: skip
         return await self._save(before, after, "approve")
@@ -147,9 +147,7 @@ class Reviewer:
         gone = texts["answer"] + texts["other"] if which == "both" else texts[which]
         if not any(gone):
             raise InvalidRequest(f"there is no {which} to reject", param="which")
-        renewed = replace(
-            before, documents=self._renewed(before.documents), note=note or before.note, author=who, updated_at=now
-        )
+        renewed = replace(await self._today(before), note=note or before.note, author=who, updated_at=now)
         after = rejected_from(renewed, gone, now)
         if which == "other":
             after = replace(after, other="")
@@ -161,7 +159,9 @@ class Reviewer:
         """Forget the decision. Its history stays."""
         before = await self.get(id, revision)
         async with self._turn:
-            await self.book.delete(before, Change(id, before.tenant, self.wall_clock(), who, "delete", note))
+            await self.book.delete(
+                before, Change(id, before.tenant, self.wall_clock(), who, "delete", note, {}, before.question)
+            )
             await self._settle()
 
     async def get(self, id: str, revision: int | None = None) -> Reviewed:
@@ -230,10 +230,17 @@ class Reviewer:
             )
         return found
 
-    def _renewed(self, documents: Mapping[str, str]) -> dict[str, str]:
-        """The same documents as they are now; those that are gone count no more."""
-        current = self.answers.versions(tuple(documents))
-        return {n: current.get(n, v) for n, v in documents.items() if n in current or v.startswith("~")}
+    async def _today(self, answer: Reviewed) -> Reviewed:
+        """Tied to the same documents as they are now, and showing what they say; those that are gone count no more."""
+        current = self.answers.versions(tuple(answer.documents))
+        documents = {
+            n: current.get(n, v) for n, v in answer.documents.items() if n in current or v.startswith(UNRECORDED)
+        }
+        collections, evidence = await self.find(answer.model, answer.question, answer.tenant)
+        return replace(
+            answer, documents=documents, collections=collections,
+            citations=shown_now(answer.citations, evidence.passages, documents),
+        )  # fmt: skip
 
 
 VERBS = {
@@ -285,6 +292,14 @@ def resting_on(passages: Sequence[Passage], texts: Collection[str]) -> tuple[Pas
         if lost and _unsupported(passages, [*chosen, name], texts) < lost:
             chosen.append(name)
     return tuple(p for p in passages if document_of(p) in chosen)
+
+
+def shown_now(before: Sequence[Passage], found: Sequence[Passage], documents: Mapping[str, str]) -> tuple[Passage, ...]:
+    """The passages shown so far in their present words, as far as they still stand; else all found in the documents."""
+    fresh = {p.id: p for p in found}
+    kept = [fresh.get(p.id, p) for p in before]
+    now = tuple(p for p in kept if documents.get(document_of(p), documents.get(p.id)) == p.version)
+    return now or tuple(p for p in found if document_of(p) in documents)
 
 
 def document_of(passage: Passage) -> str:

@@ -142,11 +142,11 @@ class AdaptiveRule:
             return Decision(found.best, "", right)
         return Decision(None, found.refused or "uncertain", right)
 
-    def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> None:
+    def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> CacheKey | None:
         """A miss was answered: ``same`` tells for kept answers whether the fresh one states the same facts."""
         found = look(asked, neighbors)
         if found.best is None or found.row is None or found.best.question.key not in same:
-            return
+            return None
         right = same[found.best.question.key]
         scope = self._of(found.best)
         score = scope.belief.cautious(found.row)
@@ -159,8 +159,10 @@ class AdaptiveRule:
         scope.bar.learn(score, right, hit=hit or (scope.bar.broken and score > 0))
         scope.belief.learn(found.row, right)
         self._note(scope)
-        if hit:
-            self._tell(self.standing())
+        if not hit:
+            return None
+        self._tell(self.standing())
+        return found.best.question.key
 
     def repeated(self, agreed: bool) -> None:
         """The very same question was answered once more: ``agreed`` tells whether with the same facts."""

@@ -28,8 +28,11 @@ class Rule(Protocol):
 
     def decide(self, asked: str, neighbors: Sequence[Neighbor]) -> Decision: ...
 
-    def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> None:
-        """A miss was answered: ``same`` tells for kept answers whether the fresh one states the same facts."""
+    def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> CacheKey | None:
+        """A miss was answered: ``same`` tells for kept answers whether the fresh one states the same facts.
+
+        The kept answer that it would have served, or None.
+        """
 
     def repeated(self, agreed: bool) -> None:
         """The very same question was answered once more: ``agreed`` tells whether with the same facts."""
@@ -56,8 +59,9 @@ class StrictRule:
             reason = difference
         return Decision(None, reason)
 
-    def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> None:
+    def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> CacheKey | None:
         """Learns nothing."""
+        return None
 
     def repeated(self, agreed: bool) -> None:
         """Learns nothing."""

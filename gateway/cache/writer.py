@@ -7,6 +7,7 @@ import time
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -14,11 +15,12 @@ from gateway.cache import freshness
 from gateway.cache.admission import Limits, Verdict, admissible
 from gateway.cache.decision import Rule
 from gateway.cache.keys import Keys
-from gateway.cache.learning import LINK_FLOOR, same_answer, same_facts
+from gateway.cache.learning import LINK_FLOOR, agreement, same_answer
 from gateway.chat import Answer, CachedQuestion, CacheEntry, CacheKey, CacheWishes, ChatRequest, Evidence
 from gateway.clock import WallClock
 from gateway.errors import StoreUnavailable
-from gateway.ports import AnswerStore, DocumentRecord, QuestionIndex, Vector
+from gateway.facts import Verdict as FactVerdict
+from gateway.ports import AnswerStore, DocumentRecord, Finding, FindingKind, QuestionIndex, ReviewQueue, Vector
 
 log = structlog.get_logger()
 COMPARED = 4  # near answers that a fresh one is compared with
@@ -28,13 +30,15 @@ COMPARED = 4  # near answers that a fresh one is compared with
 class _Offer:
     entry: CacheEntry
     vector: Vector | None  # None: not to be found by another wording
+    system: str | None  # the caller's instructions; None: the question does not stand alone, nobody could review it
 
 
 class CacheWriter:
     """A bounded queue and one task. Full queue, store away, documents changed: the answer is not kept, nothing else.
 
     ``on_outcome`` hears "kept", "linked", "dropped", "store away", "document changed", "failed",
-    or why it was not admitted.
+    or why it was not admitted. ``on_compared`` hears whether two answers to the very same question agreed; ``review``
+    is offered those that contradict each other.
     """
 
     def __init__(
@@ -44,7 +48,9 @@ class CacheWriter:
         *,
         rule: Rule | None = None,
         record: DocumentRecord | None = None,
+        review: ReviewQueue | None = None,
         on_outcome: Callable[[str], None] = lambda outcome: None,
+        on_compared: Callable[[bool], None] = lambda agreed: None,
         wall_clock: WallClock = time.time,
         max_waiting: int = 1_000,
     ) -> None:
@@ -52,7 +58,9 @@ class CacheWriter:
         self._index = index
         self._rule = rule
         self._record = record
+        self._review = review
         self._tell = on_outcome
+        self._tell_compared = on_compared
         self._now = wall_clock
         self._queue: asyncio.Queue[_Offer] = asyncio.Queue(max_waiting)
         self._worker: asyncio.Task[None] | None = None
@@ -91,7 +99,7 @@ class CacheWriter:
         )
         findable = keys.semantic and verdict.semantic
         try:
-            self._queue.put_nowait(_Offer(entry, vector if findable else None))
+            self._queue.put_nowait(_Offer(entry, vector if findable else None, _instructions(request)))
         except asyncio.QueueFull:
             self._tell("dropped")
             return verdict
@@ -133,39 +141,83 @@ class CacheWriter:
         if not freshness.documents_unchanged(entry, self._record):
             return "document changed"  # between the search and now: the answer may rest on the old text
         if self._rule is not None:
-            await self._compare_with_itself(entry)
+            await self._compare_with_itself(entry, offer.system)
         await self._store.put(entry)
         if offer.vector is not None and self._index is not None:
-            return await index_question(self._store, self._index, entry, offer.vector, self._rule)
+            wrong = partial(self._found, "wrong_hit", entry, offer.system)
+            return await index_question(self._store, self._index, entry, offer.vector, self._rule, wrong)
         return "kept"
 
-    async def _compare_with_itself(self, entry: CacheEntry) -> None:
+    async def _compare_with_itself(self, entry: CacheEntry, system: str | None) -> None:
         """How far a provider's answers to the very same question differ, wherever one is asked for again."""
         before = await self._store.get(entry.key)
-        if self._rule is not None and before is not None and dict(before.dependencies) == dict(entry.dependencies):
-            self._rule.repeated(same_facts(before, entry))
+        if self._rule is None or before is None or dict(before.dependencies) != dict(entry.dependencies):
+            return
+        verdict = agreement(before, entry).verdict
+        self._rule.repeated(verdict is FactVerdict.SAME)
+        if verdict is not FactVerdict.UNCLEAR:
+            self._tell_compared(verdict is FactVerdict.SAME)
+        if verdict is FactVerdict.DIFFERENT:
+            self._found("flip", entry, system, before)
+
+    def _found(self, kind: FindingKind, fresh: CacheEntry, system: str | None, kept: CacheEntry) -> None:
+        """Put two answers up for review, that was kept and that is fresh."""
+        if self._review is None or system is None:
+            return
+        self._review.offer(
+            Finding(
+                kind,
+                fresh.key.scope.tenant_id,
+                fresh.requested_model,
+                fresh.question,
+                kept.answer.text,
+                fresh.answer.text,
+                fresh.namespace,
+                system,
+                kept.dependencies,
+                kept.citations,
+            )
+        )
+
+
+def _instructions(request: ChatRequest) -> str | None:
+    if request.earlier:
+        return None
+    return "\n".join(m.text for m in request.messages if m.role in {"system", "developer"})
 
 
 async def index_question(
-    store: AnswerStore, index: QuestionIndex, entry: CacheEntry, vector: Vector, rule: Rule | None = None
+    store: AnswerStore,
+    index: QuestionIndex,
+    entry: CacheEntry,
+    vector: Vector,
+    rule: Rule | None = None,
+    on_wrong: Callable[[CacheEntry], None] = lambda kept: None,
 ) -> str:
     """Make a kept answer findable by meaning: "kept", or "linked" where a near question has the same answer.
 
     A linked question points to the earlier answer, so that all wordings get the same bytes, and vouch for each other.
-    ``rule`` hears which of the near answers the fresh one agrees with.
+    ``rule`` hears which of the near answers the fresh one agrees with; ``on_wrong`` the one that it would have given
+    although it contradicts the fresh one.
     """
     text = unicodedata.normalize("NFC", entry.question)
     near = await index.search(entry.key.scope, vector, rule.candidates if rule is not None else COMPARED)
     others = [n for n in near if n.question.key != entry.key and n.question.text != text]  # itself, being renewed
     same: dict[CacheKey, bool] = {}
+    wrong: dict[CacheKey, CacheEntry] = {}
     linked: CacheEntry | None = None
     for key in dict.fromkeys(n.question.key for n in others if n.similarity >= LINK_FLOOR):
         kept = await store.get(key) if len(same) < COMPARED else None
         if kept is not None:
-            same[key] = same_facts(kept, entry)  # also where they rest on other passages
+            verdict = agreement(kept, entry).verdict  # also where they rest on other passages
+            same[key] = verdict is FactVerdict.SAME
+            if verdict is FactVerdict.DIFFERENT:
+                wrong[key] = kept
             linked = kept if linked is None and same_answer(kept, entry) else linked
     if rule is not None and len(others) == len(near):
-        rule.learn(text, others, same)
+        given = rule.learn(text, others, same)
+        if given in wrong:
+            on_wrong(wrong[given])
     if linked is None:
         await index.add(CachedQuestion(text, entry.key), vector, entry.ttl_s)
         return "kept"

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import orjson
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from gateway.cli.common import ConfigOption, err, fail, out
 from gateway.cli.operating import Gateway, JsonOption, KeyOption, UrlOption
@@ -71,14 +71,13 @@ def list_(
     told = Gateway(config, url, key).get("/admin/answers", **query)
     if as_json:
         return _print(told)
-    table = Table("id", "status", "model", "question", "answer", "why")
+    table = Table(Column("id", no_wrap=True, min_width=28), "status", "question", "answer", "why")
     for row in told["data"]:
         answer = " / ".join(row["answers"].values()) or "—"
         why = row["found"] or row["note"]
         table.add_row(
             row["id"],
             _status(row["status"]),
-            escape(row["model"]),
             escape(_short(row["question"])),
             escape(_short(answer)),
             escape(_short(why, 30)),
@@ -369,6 +368,12 @@ def _card(told: Any) -> None:
     for name, value in lines:
         if value:
             out.print(f"  [bold]{name}[/]: {escape(value)}", highlight=False, soft_wrap=True)
+    _warn(told)
+
+
+def _warn(told: Any) -> None:
+    for name, lost in told["unsupported"].items():
+        out.print(f"  [yellow]not in its documents[/] ({name}): {escape(', '.join(lost))}", highlight=False)
 
 
 def _status(status: str) -> str:

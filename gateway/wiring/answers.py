@@ -9,10 +9,12 @@ from pathlib import Path
 import structlog
 
 from gateway.answers.book import Book, NoBook
+from gateway.answers.queue import BookedFindings
 from gateway.answers.redis_book import RedisBook
 from gateway.answers.reviewing import Reviewer
 from gateway.answers.serving import FOLLOW_S, ReviewedAnswers
 from gateway.answers.sqlite_book import SqliteBook
+from gateway.answers.verifying import Verification, Verifier
 from gateway.cache.decision import Rule
 from gateway.chat import Evidence
 from gateway.clock import Deadline
@@ -20,8 +22,9 @@ from gateway.errors import InvalidRequest
 from gateway.ingress.auth import KeyRing
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
-from gateway.ports import DocumentRecord, Embedder, Vector
-from gateway.routing.router import ANY_MODEL
+from gateway.ports import DocumentRecord, Embedder, ReviewQueue, Vector
+from gateway.routing.router import ANY_MODEL, Router
+from gateway.routing.spend import Price
 from gateway.settings import Settings
 from gateway.wiring.cache import Stores, redis_link, uses_redis
 
@@ -60,6 +63,33 @@ async def opened_answers(
     await answers.start()
     stack.push_async_callback(answers.close)
     return answers
+
+
+def opened_findings(
+    settings: Settings, book: Book, answers: ReviewedAnswers, metrics: Metrics, stack: AsyncExitStack
+) -> BookedFindings | None:
+    """None where each key has its own answers: what one person asked is nobody else's to review."""
+    if settings.cache.semantic.share == "key":
+        return None
+    findings = BookedFindings(book, answers, metrics)
+    stack.push_async_callback(findings.close)
+    return findings
+
+
+def opened_verifier(
+    settings: Settings, router: Router, findings: ReviewQueue | None, metrics: Metrics, stack: AsyncExitStack
+) -> Verifier | None:
+    verify = settings.answers.verify
+    if verify is None or findings is None:
+        return None
+    model = next(m for m in settings.models if m.name == verify.model)
+    price = Price(model.price.input, model.price.output) if model.price is not None else Price(1.0, 1.0)
+    plan = Verification(
+        verify.model, verify.samples, verify.after_hits, verify.max_tokens, verify.max_spend, price, verify.timeout_s
+    )
+    verifier = Verifier(plan, router, findings, metrics)
+    stack.push_async_callback(verifier.close)
+    return verifier
 
 
 def reviewer_of(settings: Settings, book: Book, pipeline: Pipeline, keys: KeyRing, stores: Stores) -> Reviewer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 
 from gateway.answers.book import Book
 from gateway.cache.admission import Limits
@@ -25,7 +26,7 @@ from gateway.routing.spend import Allowance
 from gateway.settings import Settings
 from gateway.settings.models import ModelSettings
 from gateway.stages import Stages
-from gateway.wiring.answers import opened_answers
+from gateway.wiring.answers import opened_answers, opened_findings, opened_verifier
 from gateway.wiring.cache import Stores, chosen_rule
 from gateway.wiring.documents import freshness, opened_record, opened_sources
 from gateway.wiring.embedding import chosen_embedder
@@ -63,7 +64,12 @@ async def opened_pipeline(
     state = freshness(settings, record)
     store, index = stores.answers, stores.questions
     rule = chosen_rule(settings, embedder, metrics)
-    writer = CacheWriter(store, index, rule=rule, record=state, on_outcome=metrics.cache_written)
+    reviewed = await opened_answers(settings, book, state, embedder, rule, metrics, stack)
+    findings = opened_findings(settings, book, reviewed, metrics, stack)
+    writer = CacheWriter(
+        store, index, rule=rule, record=state, review=findings, on_outcome=metrics.cache_written,
+        on_compared=partial(metrics.facts_compared, "repeat"),
+    )  # fmt: skip
     stack.push_async_callback(writer.close)
     background = Background()
     stack.push_async_callback(background.close)
@@ -86,7 +92,8 @@ async def opened_pipeline(
         writer=writer,
         stages=Stages(metrics),
         metrics=metrics,
-        reviewed=await opened_answers(settings, book, state, embedder, rule, metrics, stack),
+        reviewed=reviewed,
+        verifier=opened_verifier(settings, router, findings, metrics, stack),
         shelves=shelves,
     )
 

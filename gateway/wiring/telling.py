@@ -47,6 +47,7 @@ async def describe(settings: Settings) -> list[tuple[str, str, bool]]:
             await link.client.aclose()
     else:
         rows.append(("cache", f"in this process, up to {settings.cache.max_mb:g} MB", True))
+    rows.append(_describe_review(settings))
     rows.append(_describe_embedder(settings))
     rows.append(_describe_files(settings))
     for collection in settings.documents:
@@ -72,6 +73,15 @@ def _describe_files(settings: Settings) -> tuple[str, str, bool]:
         return ("files", f"/v1/files goes to the provider, whose one account {len(tenants)} tenants then share: each "
                 "can list, read and delete the others' files; keep them here with files.api: ocho", False)  # fmt: skip
     return ("files", "/v1/files and /v1/vector_stores go to the provider", True)
+
+
+def _describe_review(settings: Settings) -> tuple[str, str, bool]:
+    where = "in Redis" if uses_redis(settings) else f"in {Path(settings.data_dir) / 'answers.db'}"
+    if settings.auth.admin_key is None:
+        return ("reviewed answers", f"{where}; nobody can review: /console and /admin need auth.admin_key", True)
+    verify = settings.answers.verify
+    checked = f"; answers given often are verified with {verify.model}" if verify is not None else ""
+    return ("reviewed answers", f"{where}, at /console and `ocho answers`{checked}", True)
 
 
 def _describe_embedder(settings: Settings) -> tuple[str, str, bool]:

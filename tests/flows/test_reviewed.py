@@ -73,6 +73,7 @@ async def test_a_pinned_answer_wins_whatever_the_cache_holds(it: House, provider
     kept = await pin(it)
     assert kept["status"] == "pinned"
     assert list(kept["documents"]) == ["hr/leave.md"]
+    assert kept["unsupported"] == {}
     calls = len(provider.calls)
     replies = [await ask(it), await ask(it, f"  {QUESTION.rstrip('?')} ??"), await ask(it, body={"stream": True})]
     assert (await it.post("/admin/cache/purge", {"all": True}, **ADMIN)).status == 200
@@ -164,7 +165,9 @@ async def test_a_changed_document_withdraws_it_until_it_is_approved_again(it: Ho
     fixed = PINNED.replace("15", "21")
     edited = await it.post(f"/admin/answers/{kept['id']}", {"answer": fixed}, **ADMIN)
     assert edited.json["status"] == "pinned"
-    assert (await ask(it)).text == fixed
+    again = await ask(it)
+    assert again.text == fixed
+    assert "21일" in again.json["choices"][0]["message"]["context"]["citations"][0]["content"]
     (folder / "expenses.md").write_text("# Expenses\n\nNothing is refunded.\n", encoding="utf-8")
     await fill(it.gateway.settings, "hr", folder)
     assert (await ask(it)).text == fixed  # it does not rest on that one
@@ -378,6 +381,12 @@ async def test_what_is_wrong_is_told_and_changes_nothing(it: House) -> None:
     async with it.http.delete(f"{it.url}{one}", headers={"authorization": "Bearer admin-key-1"}) as gone:
         assert gone.status == 200
     assert how(await ask(it))[0] == "model"
+
+
+async def test_a_reviewer_is_told_what_no_document_says(it: House) -> None:
+    kept = await pin(it, answer="정규직의 연차휴가는 1년에 19일입니다.")
+    assert kept["unsupported"] == {"ko": ["19 day"]}
+    assert (await ask(it)).text.startswith("정규직의 연차휴가는 1년에 19일")  # the reviewer has the last word
 
 
 async def test_models_without_a_cache_or_documents_have_reviewed_answers_too(

@@ -56,6 +56,7 @@ async def test_every_rule_evaluates_on_real_traffic(tmp_path: Path) -> None:
                 for number in range(40):
                     for question in ("again", f"new {number}"):
                         await it.chat(question, body={"stream": number % 2 == 0})
+                    await it.chat("again", cache_control="no-cache")
                     await it.chat("no", "bad")
                     await asyncio.sleep(0.25)
                     try:

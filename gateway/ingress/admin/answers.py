@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
@@ -13,6 +14,7 @@ from aiohttp import web
 from gateway.answers.reviewed import Change, Reviewed, Status, plain_value, spoken
 from gateway.answers.reviewing import Edit, Reviewer, Wanted, Which
 from gateway.errors import GatewayError, InvalidRequest, Overloaded, StoreUnavailable
+from gateway.facts import unsupported
 from gateway.ingress.admin.door import body_of, given, read
 from gateway.ingress.openai import parse_object
 
@@ -62,7 +64,7 @@ class AnswerPages:
         return _json(
             {
                 "object": "list",
-                "data": [shown(a) for a in page],
+                "data": await asyncio.to_thread(lambda: [shown(a) for a in page]),
                 "first_id": page[0].id if page else None,
                 "last_id": page[-1].id if page else None,
                 "has_more": start + limit < len(found),
@@ -218,7 +220,15 @@ def shown(answer: Reviewed) -> dict[str, Any]:
         {"document": f"{p.collection}/{p.document}", "version": p.version, "section": p.section, "text": p.text}
         for p in answer.citations
     ]
-    return {"object": "answer", **whole}
+    return {"object": "answer", **whole, "unsupported": _unsupported(answer)}
+
+
+def _unsupported(answer: Reviewed) -> dict[str, Any]:
+    """Numbers and codes that an answer gives and the passages found for it do not: for the reviewer to check."""
+    passages = [p.text for p in answer.citations]
+    texts = {**answer.texts, "other": answer.other}
+    found = {name: unsupported(text, passages, answer.question) for name, text in texts.items() if passages and text}
+    return {name: lost for name, lost in found.items() if lost}
 
 
 def exported(answer: Reviewed) -> dict[str, Any]:
