@@ -137,9 +137,12 @@ class Line:
         """Give the room there is to those who wait."""
         for tenant in sorted(self.waiting, key=lambda tenant: self.running[tenant]):
             line = self.waiting[tenant]
-            while line and line[0].granted.done():
+            while line and line[0].granted.done():  # gave up at this very moment, and has not run yet
                 line.popleft()
-            if line and (health := line[0].pick()) is not None:
+                self.length -= 1
+            if not line:
+                del self.waiting[tenant]
+            elif (health := line[0].pick()) is not None:
                 waiter = line.popleft()
                 self._left(tenant)
                 waiter.granted.set_result(self._start(health, tenant))

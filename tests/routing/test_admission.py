@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.chat import Deployment
@@ -182,6 +182,7 @@ def test_room_goes_to_the_tenant_with_the_fewest_calls_first_come_first() -> Non
 
 
 @settings(max_examples=60, deadline=None)
+@example(4, [(0.0, "a", 1.0, 0.5, False)] * 6)  # room comes free in the very instant in which the patience of two ends
 @given(
     st.integers(4, 9),
     st.lists(
