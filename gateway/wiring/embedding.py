@@ -27,7 +27,8 @@ def chosen_embedder(settings: Settings, router: Router) -> Embedder | None:
     if not settings.cache.semantic.enabled or name == "off" or (name == "auto" and not local_embedder_installed()):
         return None
     if name in {"auto", "local"}:
-        return CachedEmbedder(LocalEmbedder())
+        local = LocalEmbedder(settings.cache.semantic.embedder_threads)
+        return CachedEmbedder(local, batch_size=1)  # a batch is no faster, and makes its first wait for its last
     return CachedEmbedder(UpstreamEmbedder(_post_embeddings(name, router), name, settings.cache.semantic.dimensions))
 
 
