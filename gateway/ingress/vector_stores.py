@@ -19,7 +19,7 @@ from gateway.ingress.caller import OPERATION
 from gateway.ingress.filters import attributes_of, filter_of, matches
 from gateway.ingress.uploads import PREFIXES, body_of, listed, one_more, page_of, reply, text_of
 from gateway.ports import Search, Vector
-from gateway.retrieval.fusion import K, fuse
+from gateway.retrieval.fusion import fuse
 from gateway.retrieval.record import Record
 from gateway.retrieval.shelves import Shelves
 from gateway.retrieval.uploads.library import (
@@ -342,7 +342,7 @@ def _file_shown(attached: Attached, size: int) -> dict[str, Any]:
 
 
 def _result(passage: Passage, held: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """A hit; its score is 1 for the first by words and by meaning alike."""
+    """A hit; its score is 1 for the first by words and by meaning alike, 0 for what neither finds."""
     file_id, _, filename = passage.document.partition("/")
     if file_id not in held:  # read from a folder, not uploaded
         digest = hashlib.sha256(f"{passage.collection}/{passage.document}".encode()).hexdigest()
@@ -351,7 +351,7 @@ def _result(passage: Passage, held: Mapping[str, Mapping[str, Any]]) -> dict[str
     return {
         "file_id": file_id,
         "filename": filename,
-        "score": round(passage.score * (K + 1) / 2, 6),
+        "score": round(min(1.0, max(0.0, passage.score)), 6),
         "attributes": dict(held.get(file_id, {})),
         "content": [said],
     }

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.retrieval.fusion import fuse
+from gateway.retrieval.fusion import blend, fuse
 
 rankings = st.lists(st.lists(st.integers(0, 30), unique=True, max_size=20), max_size=4)
 
@@ -36,3 +36,31 @@ def test_with_a_tie_rule_the_order_of_rankings_does_not_matter(given: list[list[
         return {item: round(score, 12) for item, score in fused}
 
     assert rounded(fuse(given, tie=int)) == rounded(fuse(given[::-1], tie=int))
+
+
+scores = st.dictionaries(st.integers(0, 30), st.floats(0.01, 40), max_size=20)
+
+
+@given(scores, scores)
+def test_blended_scores_lie_between_none_and_both(words: dict[int, float], meaning: dict[int, float]) -> None:
+    blended = blend(words, meaning)
+    assert blended.keys() == words.keys() | meaning.keys()
+    assert all(0 <= score <= 1 + 1e-9 for score in blended.values())
+
+
+def test_far_ahead_by_words_is_not_outvoted_by_a_narrow_order_of_meanings() -> None:
+    words = {"fits": 20.0, "b": 6.0, "c": 5.0}
+    meaning = {"c": 0.861, "b": 0.86, "fits": 0.858, "d": 0.84}
+    blended = blend(words, meaning)
+    assert max(blended, key=lambda item: blended[item]) == "fits"
+
+
+def test_meaning_decides_where_words_do_not() -> None:
+    blended = blend({"a": 3.0, "b": 2.9}, {"b": 0.9, "a": 0.8})
+    assert blended["b"] > blended["a"]
+
+
+def test_words_alone_keep_their_order_and_meaning_alone_too() -> None:
+    assert blend({"a": 3.0, "b": 1.5}, None) == {"a": 1.0, "b": 0.5}
+    assert list(blend({}, {"a": 0.9, "b": 0.8})) == ["a", "b"]
+    assert blend({}, {}) == {}

@@ -17,7 +17,7 @@ from typing import TypeVar
 from gateway.chat import Passage
 from gateway.clock import Deadline
 from gateway.ports import Search, Vector
-from gateway.retrieval.fusion import fuse
+from gateway.retrieval.fusion import blend
 from gateway.retrieval.index import Hit, Index
 from gateway.retrieval.record import Record, may_see
 from gateway.retrieval.tokens import terms
@@ -98,10 +98,9 @@ class EmbeddedSource:
 
     def _read(self, legs: Legs, search: Search) -> list[Passage]:
         """The fused best as they stand in the record now."""
-        rankings = [[hit.id for hit in legs.lexical]]
-        if legs.dense is not None:
-            rankings.append([hit.id for hit in legs.dense])
-        fused = fuse(rankings)[: 4 * search.k]
+        meaning = {hit.id: hit.score for hit in legs.dense} if legs.dense is not None else None
+        scores = blend({hit.id: hit.score for hit in legs.lexical}, meaning)
+        fused = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[: 4 * search.k]
         found = self._record.passages([id for id, _ in fused], search.groups)
         passages = [replace(found[id], score=score) for id, score in fused if id in found]
         passages.sort(key=lambda p: (-p.score, p.document, p.position))
