@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.ports import Vector, Vectors
+from gateway.retrieval.coarse import Coarse
 from gateway.retrieval.record import Changes, IndexRow
 from gateway.retrieval.tokens import Terms
 
@@ -46,6 +47,7 @@ class Segment:
     postings: NDArray[np.int32]  # passages with the term, ascending inside a term
     weights: NDArray[np.float32]  # saturated, length-normalised count beside each posting
     vectors: Vectors | None  # (n, dimensions); zero rows where a passage has none
+    coarse: Coarse | None  # of ``vectors``, where there are many
     dead: int = 0
 
     @property
@@ -67,7 +69,8 @@ class Segment:
             offsets=offsets,
             postings=postings,
             weights=weights,
-            vectors=_matrix([row.vector for row in rows]),
+            vectors=(vectors := _matrix([row.vector for row in rows])),
+            coarse=Coarse.of(vectors),
         )
 
     def without(self, documents: NDArray[np.int64]) -> Segment:
@@ -158,7 +161,8 @@ def merge(segments: Sequence[Segment]) -> Segment:
         offsets=np.append(starts, len(found)).astype(np.int64),
         postings=(keys & np.uint64(0xFFFFFFFF)).astype(np.int32),
         weights=np.concatenate(weights)[by_term],
-        vectors=_merged_vectors(segments, order),
+        vectors=(vectors := _merged_vectors(segments, order)),
+        coarse=Coarse.of(vectors),
     )
 
 
@@ -221,7 +225,7 @@ class Index:
     def dense(self, vector: Vector, k: int, allowed: Mapping[str, bool]) -> list[Hit]:
         """The ``k`` passages nearest in meaning, best first; ties by passage id."""
         tops = [
-            _top(s, s.vectors @ vector, k, allowed)
+            _nearest(s, s.vectors, vector, k, allowed)
             for s in self.segments
             if s.vectors is not None and s.vectors.shape[1] == len(vector)
         ]
@@ -230,6 +234,16 @@ class Index:
     def rights(self) -> Iterable[str]:
         """Every distinct list of groups in use."""
         return {group for s in self.segments for group in s.groups}
+
+
+def _nearest(segment: Segment, vectors: Vectors, vector: Vector, k: int, allowed: Mapping[str, bool]) -> list[Hit]:
+    if segment.coarse is None:
+        return _top(segment, vectors @ vector, k, allowed)
+    near = segment.coarse.near(vector, k, segment.visible(allowed))
+    cosines = vectors[near] @ vector
+    near, cosines = near[cosines > 0], cosines[cosines > 0]  # 0: no vector yet
+    best = np.lexsort((segment.ids[near], -cosines))[:k]
+    return [Hit(int(segment.ids[near[i]]), float(cosines[i])) for i in best]
 
 
 def _top(segment: Segment, scores: NDArray[np.float32], k: int, allowed: Mapping[str, bool]) -> list[Hit]:

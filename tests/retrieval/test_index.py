@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.retrieval.coarse import WORTHWHILE
 from gateway.retrieval.index import Hit, Index
 from gateway.retrieval.record import Changes, IndexRow
 from gateway.retrieval.tokens import terms
@@ -62,6 +63,34 @@ def test_dense_finds_the_nearest_and_skips_passages_without_vector() -> None:
     assert ids(hits) == [2]
     assert abs(hits[0].score - 0.8) < 1e-6
     assert index.dense(np.array([0, 1, 0], np.float32), 5, EVERYONE) == []  # another model's length
+
+
+def test_many_vectors_are_searched_as_exactly_as_few() -> None:
+    chance = np.random.default_rng(7)
+    vectors = chance.standard_normal((WORTHWHILE + 500, 32)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    missing, secret, gone = {3, 4}, set(range(0, 1000, 7)), set(range(0, 1000, 11))
+    rows = [
+        row(n, "a", groups='["hr"]' if n in secret else "[]", vector=None if n in missing else vector.tobytes())
+        for n, vector in enumerate(vectors)
+    ]
+    index = built(rows).apply(Changes(2, tuple(gone), []))
+    assert index.segments[0].coarse is not None
+    for asked in vectors[:1000:97]:
+        for allowed in (EVERYONE, {"[]": True, '["hr"]': False}):
+            seen = [
+                n
+                for n in range(len(vectors))
+                if n not in missing | gone and (allowed['["hr"]'] or n not in secret) and vectors[n] @ asked > 0
+            ]
+            exact = sorted(seen, key=lambda n: (-float(vectors[n] @ asked), n))[:20]
+            assert ids(index.dense(asked, 20, allowed)) == exact
+
+
+def test_where_most_are_hidden_the_first_look_still_finds_the_rest() -> None:
+    vectors = np.eye(8, dtype=np.float32)[np.arange(WORTHWHILE) % 8]
+    rows = [row(n, "a", groups="[]" if n == 5 else '["hr"]', vector=v.tobytes()) for n, v in enumerate(vectors)]
+    assert ids(built(rows).dense(vectors[5], 20, {"[]": True, '["hr"]': False})) == [5]
 
 
 texts = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(" ".join), min_size=1, max_size=25)

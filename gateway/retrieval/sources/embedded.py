@@ -100,9 +100,13 @@ class EmbeddedSource:
         """The fused best as they stand in the record now."""
         meaning = {hit.id: hit.score for hit in legs.dense} if legs.dense is not None else None
         scores = blend({hit.id: hit.score for hit in legs.lexical}, meaning)
-        fused = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[: 4 * search.k]
-        found = self._record.passages([id for id, _ in fused], search.groups)
-        passages = [replace(found[id], score=score) for id, score in fused if id in found]
+        fused = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
+        passages: list[Passage] = []
+        for start in (0, search.k):  # the next as many, where some of the best went away since the index looked
+            part = fused[start : start + search.k]
+            if len(passages) < search.k:
+                found = self._record.passages([id for id, _ in part], search.groups)
+                passages += [replace(found[id], score=score) for id, score in part if id in found]
         passages.sort(key=lambda p: (-p.score, p.document, p.position))
         return passages[: search.k]
 
