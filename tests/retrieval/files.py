@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -110,3 +112,58 @@ def _saved(document: Any) -> bytes:
     out = io.BytesIO()
     document.save(out)
     return out.getvalue()
+
+
+def hwp_file(flags: int = 1, *, cut: int = 0) -> bytes:
+    """An HWP 5 file as its published description has it; ``cut`` bytes are missing from the end of its text."""
+
+    def record(tag: int, level: int, payload: bytes) -> bytes:
+        size = len(payload)
+        head = tag | level << 10 | min(size, 0xFFF) << 20
+        return struct.pack("<I", head) + (struct.pack("<I", size) if size >= 0xFFF else b"") + payload
+
+    def words(text: str) -> bytes:
+        return record(67, 1, text.encode("utf-16-le"))
+
+    def cell(row: int, column: int, *texts: str) -> bytes:
+        inside = b"".join(record(66, 2, bytes(22)) + record(67, 3, text.encode("utf-16-le")) for text in texts)
+        return record(72, 2, struct.pack("<hIHHHHH", len(texts), 0, 0, column, row, 1, 1)) + inside
+
+    control, tab = (sign + "\0" * 6 + sign for sign in "\x02\t")  # eight code units each
+    section = b"".join([
+        words(control + "경조금 지급 기준\r"), words("제1조(목적)\r"), words(f"경조금은{tab}신청\n다음 날 지급한다.\r"),
+        words("\x0b" + "\0" * 6 + "\x0b\r"), record(71, 1, b" lbt" + bytes(42)), record(77, 2, bytes(20)),
+        cell(0, 0, "구분"), cell(0, 1, "금액"), cell(1, 0, "결혼", "(본인)"), cell(1, 1, "50만 원"),
+        words("가" * 2_100 + "\r"),
+    ])  # fmt: skip
+    section = section[: len(section) - cut]
+    header = (b"HWP Document File" + bytes(15) + struct.pack("<II", 0x05000300, flags)).ljust(256, b"\0")
+    if flags & 1:
+        packer = zlib.compressobj(wbits=-15)
+        section = packer.compress(section) + packer.flush()
+    return _compound_file(header, section)
+
+
+def _compound_file(header: bytes, section: bytes) -> bytes:
+    """The two streams FileHeader and BodyText/Section0, large enough to have sectors of their own."""
+    streams = [stream.ljust(max(4096, -(-len(stream) // 512) * 512), b"\0") for stream in (header, section)]
+    fat, starts = [0xFFFFFFFD, 0xFFFFFFFE], []
+    for stream in streams:
+        starts.append(len(fat))
+        fat += [*range(len(fat) + 1, len(fat) + len(stream) // 512), 0xFFFFFFFE]
+    none = 0xFFFFFFFF
+
+    def entry(name: str, kind: int, left: int, child: int, start: int, size: int) -> bytes:
+        raw = (name + "\0").encode("utf-16-le")
+        body = struct.pack("<64sHBBIII", raw, len(raw), kind, 1, left, none, child) + bytes(36)
+        return body + struct.pack("<IQ", start, size)
+
+    directory = b"".join([
+        entry("Root Entry", 5, none, 1, 0xFFFFFFFE, 0), entry("FileHeader", 2, 2, none, starts[0], len(streams[0])),
+        entry("BodyText", 1, none, 3, 0, 0), entry("Section0", 2, none, none, starts[1], len(streams[1])),
+    ])  # fmt: skip
+    table = struct.pack(f"<{len(fat)}I", *fat).ljust(512, b"\xff")
+    head = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(16)
+    head += struct.pack("<HHHHH6xIIIIIIIII", 0x3E, 3, 0xFFFE, 9, 6, 0, 1, 1, 0, 4096, 0xFFFFFFFE, 0, 0xFFFFFFFE, 0)
+    head += struct.pack("<109I", 0, *[none] * 108)
+    return head + table + directory + b"".join(streams)

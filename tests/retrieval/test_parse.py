@@ -8,7 +8,7 @@ import pytest
 
 from gateway.retrieval.ingest.blocks import Heading, Paragraph, Parsed, Table
 from gateway.retrieval.ingest.parse import UnreadableFile, decode, parse
-from tests.retrieval.files import docx_file, hwpx_file, pdf_file, pptx_file, xlsx_file
+from tests.retrieval.files import docx_file, hwp_file, hwpx_file, pdf_file, pptx_file, xlsx_file
 
 MARKDOWN = """\
 ---
@@ -119,6 +119,35 @@ def test_hwpx_text_and_tables() -> None:
     assert Table(("구분", "금액"), (("결혼", "50만 원"),)) in parsed.blocks
 
 
+@pytest.mark.parametrize("flags", [0, 1])
+def test_hwp_text_and_tables(flags: int) -> None:
+    parsed = parse("a.hwp", hwp_file(flags))
+    assert parsed.title == "경조금 지급 기준"
+    assert parsed.blocks == (
+        Paragraph("경조금 지급 기준"),
+        Heading(2, "제1조(목적)"),
+        Paragraph("경조금은 신청\n다음 날 지급한다."),
+        Table(("구분", "금액"), (("결혼 (본인)", "50만 원"),)),
+        Paragraph("가" * 2_100),
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (hwp_file(3), "password"),
+        (hwp_file(5), "배포용"),
+        (hwp_file(0, cut=5_000), "no text|damaged"),
+        (hwp_file(1)[:600], "cannot be read|not an HWP 5"),
+        (b"HWP Document File V3.00 \x1a\1\2\3\4\5" + bytes(3000), "not an HWP 5 file"),
+        (hwpx_file(), "not an HWP 5 file"),
+    ],
+)
+def test_an_hwp_file_that_gives_no_text_says_why(data: bytes, reason: str) -> None:
+    with pytest.raises(UnreadableFile, match=reason):
+        parse("a.hwp", data)
+
+
 def test_csv_in_the_encoding_of_korean_windows() -> None:
     parsed = parse("a.csv", "이름;내선\n김하나;1234\n".encode("cp949"))
     assert parsed.blocks == (Table(("이름", "내선"), (("김하나", "1234"),)),)
@@ -162,7 +191,7 @@ def not_a_docx() -> bytes:
         ("a.txt", bytes(range(256)) * 8 + b"\0" * 900, "not text"),
         ("a.exe", b"MZ", "no reader"),
         ("README", b"x", "no reader"),
-        ("a.hwp", b"\xd0\xcf\x11\xe0", "no reader"),
+        ("a.doc", b"\xd0\xcf\x11\xe0", "no reader"),
         ("a.pdf", b"%PDF-1.7 and then nothing", "cannot be read"),
         ("a.pdf", pdf_file([["secret"]], password="1234"), "password"),
         ("a.pdf", pdf_file([[]]), "no text"),

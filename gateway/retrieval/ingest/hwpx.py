@@ -1,4 +1,4 @@
-"""HWPX (the open form of Hangul documents, KS X 6101) → blocks. The old binary .hwp is not read."""
+"""HWPX (the open form of Hangul documents, KS X 6101) → blocks. The older binary form: hwp.py."""
 
 from __future__ import annotations
 

@@ -114,6 +114,12 @@ def _hwpx(data: bytes) -> Parsed:
     return parse_hwpx(data)
 
 
+def _hwp(data: bytes) -> Parsed:
+    from gateway.retrieval.ingest.hwp import parse_hwp
+
+    return parse_hwp(data)
+
+
 def _csv(data: bytes) -> Parsed:
     from gateway.retrieval.ingest.sheets import parse_csv
 
@@ -131,5 +137,6 @@ _READERS: dict[str, Callable[[bytes], Parsed]] = {
     ".xlsx": _xlsx,
     ".pptx": _pptx,
     ".hwpx": _hwpx,
+    ".hwp": _hwp,
     ".csv": _csv,
 }
