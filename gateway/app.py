@@ -104,8 +104,8 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[Gateway, int]]:
         assert gateway.endpoints is not None
         assert runner.server is not None
         front = Front(
-            gateway.endpoints.chat, gateway.around, runner.server, max_body=_max_body(settings), body_s=server.body_s,
-            idle_s=IDLE_S,
+            gateway.endpoints.chat, gateway.endpoints.repeats.reply, gateway.around, runner.server,
+            max_body=_max_body(settings), body_s=server.body_s, idle_s=IDLE_S,
         )  # fmt: skip
         listening = await asyncio.get_running_loop().create_server(
             front, settings.host, server.port, backlog=1024, reuse_port=server.workers > 1 or None

@@ -7,13 +7,14 @@ An answer is a stream of three kinds of event, whoever produced it (provider, ca
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
 import orjson
 
 from gateway.clock import Deadline, Timings
+from gateway.values import dataclass
 
 Json = Mapping[str, Any]
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from gateway.values import dataclass
 
 Clock = Callable[[], float]  # seconds, monotonic
 WallClock = Callable[[], float]  # seconds since 1970, for what is stored
@@ -30,7 +32,8 @@ class Deadline:
 
     def within(self, budget_s: float) -> Deadline:
         """The earlier of this deadline and ``budget_s`` from now."""
-        return Deadline(min(self.at, self.clock() + budget_s), self.clock)
+        at = self.clock() + budget_s
+        return self if self.at <= at else Deadline(at, self.clock)
 
 
 @dataclass(slots=True)

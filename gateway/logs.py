@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 import time
+from functools import lru_cache
 from queue import SimpleQueue
 from typing import Any
 
@@ -48,12 +49,12 @@ def configure_logs(level: str = "info", style: str = "json") -> None:
 
 
 FLUSH_S = 0.2  # a line of the access log may be that old before it is written
-FLUSH_BYTES = 64 * 1024
+FLUSH_LINES = 256
 MAX_WAITING = 256  # batches; when nobody takes the output, lines are dropped and counted, not requests held up
 
 
 class AccessLog:
-    """One line per request, gathered and written by a thread: 2 µs on the event loop instead of 40.
+    """One line per request, gathered and written by a thread.
 
     ``level`` and ``style`` as for ``configure_logs``; above info there are no lines.
     """
@@ -61,30 +62,30 @@ class AccessLog:
     def __init__(self, level: str = "info", style: str = "json") -> None:
         self._on = level in {"debug", "info"}
         self._plain = style != "json"
-        self._lines: list[bytes] = []
-        self._bytes = 0
+        self._lines: list[str] = []
         self._dropped = 0
         self._timer: asyncio.TimerHandle | None = None
         self._second = (0, "")
-        self._batches: SimpleQueue[bytes | None] = SimpleQueue()
+        self._batches: SimpleQueue[str | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
         self._thread.start()
 
     def request(self, id: str, method: str, operation: str, model: str, seconds: float, error: str) -> None:
+        """``method``, ``operation`` and ``error`` are words, ``id`` is of safe characters: none needs an escape."""
         if not self._on:
             return
-        fields = {
-            "request_id": id, "method": method, "operation": operation, "model": model,
-            "seconds": round(seconds, 4), "error": error,
-        }  # fmt: skip
         if self._plain:
-            structlog.get_logger().info("request", **fields)
+            structlog.get_logger().info(
+                "request", request_id=id, method=method, operation=operation, model=model, seconds=round(seconds, 4),
+                error=error,
+            )  # fmt: skip
             return
-        fields |= {"event": "request", "level": "info", "timestamp": self._timestamp()}
-        line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
-        self._lines.append(line)
-        self._bytes += len(line)
-        if self._bytes > FLUSH_BYTES:
+        self._lines.append(
+            f'{{"request_id":"{id}","method":"{method}","operation":"{operation}","model":{_quoted(model)},'
+            f'"seconds":{seconds:.4f},"error":"{error}","event":"request","level":"info",'
+            f'"timestamp":"{self._timestamp()}"}}\n'
+        )
+        if len(self._lines) >= FLUSH_LINES:
             self._flush()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
@@ -102,13 +103,12 @@ class AccessLog:
         if self._batches.qsize() >= MAX_WAITING:
             self._dropped += len(self._lines)
         elif self._lines:
-            self._batches.put(b"".join(self._lines))
+            self._batches.put("".join(self._lines))
         self._lines.clear()
-        self._bytes = 0
 
     def _write(self) -> None:
         while (batch := self._batches.get()) is not None:
-            sys.stdout.write(batch.decode())
+            sys.stdout.write(batch)
             sys.stdout.flush()
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
@@ -120,3 +120,9 @@ class AccessLog:
         if self._second[0] != second:
             self._second = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
         return f"{self._second[1]}.{int((now - second) * 1e6):06d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _quoted(model: str) -> str:
+    """As a JSON string."""
+    return orjson.dumps(model).decode()

@@ -55,7 +55,74 @@ class _Children:
         return child
 
 
-class Counter(_Children, _Counter): ...  # type: ignore[misc]
+class _Settling(_Children):
+    """Adds up in plain numbers. The library's values, each behind a lock, get the sums when somebody looks; with
+    several workers each is in a file and gets them once per turn of the event loop. On the loop's thread only."""
+
+    unsettled: ClassVar[list[_Settling]] = []  # with several workers: those that were added to in this turn
+
+    def _metric_init(self) -> None:
+        super()._metric_init()  # type: ignore[misc]
+        self._waits = not SHARED  # to be settled already, or not before a scrape
+        self._begin()
+
+    def _child_samples(self) -> Any:
+        self._settle()
+        return super()._child_samples()  # type: ignore[misc]
+
+    def _settle_soon(self) -> None:
+        self._waits = True
+        self.unsettled.append(self)
+        if len(self.unsettled) == 1:
+            asyncio.get_running_loop().call_soon(_settle_all)
+
+    def _begin(self) -> None:
+        raise NotImplementedError
+
+    def _settle(self) -> None:
+        raise NotImplementedError
+
+
+def _settle_all() -> None:
+    for child in _Settling.unsettled:
+        child._settle()
+        child._waits = False
+    _Settling.unsettled.clear()
+
+
+class Counter(_Settling, _Counter):  # type: ignore[misc]
+    def inc(self, amount: float = 1, exemplar: dict[str, str] | None = None) -> None:
+        self._added += amount
+        if not self._waits:
+            self._settle_soon()
+
+    def _begin(self) -> None:
+        self._added = 0.0
+
+    def _settle(self) -> None:
+        if self._added:
+            self._value.inc(self._added)
+            self._added = 0.0
+
+
+class Histogram(_Settling, _Histogram):  # type: ignore[misc]
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
+        """The bucket found by bisection. Exemplars are not kept."""
+        self._added += amount
+        self._counts[bisect_left(self._upper_bounds, amount)] += 1
+        if not self._waits:
+            self._settle_soon()
+
+    def _begin(self) -> None:
+        self._added = 0.0
+        self._counts = [0] * len(self._upper_bounds)
+
+    def _settle(self) -> None:
+        for bucket, count in zip(self._buckets, self._counts, strict=True):
+            if count:
+                bucket.inc(count)
+        self._sum.inc(self._added)
+        self._begin()
 
 
 class Gauge(_Children, _Gauge):  # type: ignore[misc]
@@ -70,19 +137,13 @@ class Gauge(_Children, _Gauge):  # type: ignore[misc]
         super().set_function(f)
 
 
-class Histogram(_Children, _Histogram):  # type: ignore[misc]
-    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
-        """The bucket found by bisection. Exemplars are not kept."""
-        self._sum.inc(amount)
-        self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
-
-
 class Metrics:
     """All series of one gateway process. ``models`` bounds the model label."""
 
     def __init__(self, models: tuple[str, ...] = (), registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
         self._models = frozenset(models)
+        self._requests_now = 0
 
         def histogram(name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
             return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
@@ -251,6 +312,7 @@ class Metrics:
             of_workers="livemin",
         )  # fmt: skip
         self._redis_up.set(1)
+        self._in_flight.set_function(lambda: float(self._requests_now))
 
     def model_label(self, model: str) -> str:
         return model if model in self._models else OTHER
@@ -258,10 +320,10 @@ class Metrics:
     # what callers see
 
     def request_started(self) -> None:
-        self._in_flight.inc()
+        self._requests_now += 1
 
     def request_ended(self, operation: str, model: str, error_type: str, seconds: float) -> None:
-        self._in_flight.dec()
+        self._requests_now -= 1
         self._server_duration.labels(operation, self.model_label(model), error_type).observe(seconds)
 
     def client_left(self) -> None:
@@ -404,6 +466,7 @@ class Metrics:
         """The text format that Prometheus scrapes; with several workers that of all of them together."""
         if not SHARED:
             return generate_latest(self.registry)
+        _settle_all()
         self._refresh()
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]

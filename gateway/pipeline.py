@@ -13,13 +13,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from gateway.answers.serving import Case, ReviewedAnswers
 from gateway.answers.verifying import Verifier
 from gateway.cache.admission import Limits
-from gateway.cache.exact import ExactCache
+from gateway.cache.exact import ExactCache, Found
 from gateway.cache.inflight import Inflight, Joined
 from gateway.cache.keys import Keys, Sharing, cache_keys
 from gateway.cache.replay import replay
@@ -38,7 +38,7 @@ from gateway.chat import (
     Send,
     ServedBy,
 )
-from gateway.clock import WallClock
+from gateway.clock import Timings, WallClock
 from gateway.errors import NotCached, UnknownModel
 from gateway.in_time import Asked, InTime, Promise
 from gateway.metrics import Metrics
@@ -49,6 +49,7 @@ from gateway.retrieval.question import search_text
 from gateway.retrieval.shelves import Shelves
 from gateway.routing.router import ANY_MODEL, Router
 from gateway.stages import Stages, beside
+from gateway.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +138,22 @@ class Pipeline:
         hit = self.reviewed.exact(job.case) or (await self._exact(job) if job.reads else None)
         if hit is not None:
             self._saved(job, hit)
-            yield _replayed(hit, request)
+            plain = job.case is None and self.verifier is None  # nobody but the cache has a say in it
+            yield _replayed(hit, request, Found(hit.entry, job.plan.collections) if plain else None)
             return
         async with self.inflight.join(self._flight(job), partial(self._produce, job)) as joined:
             yield joined
+
+    def again(self, found: Found, id: str, timings: Timings) -> CacheHit | None:
+        """What ``answer`` gives for the same bytes, where that is the hit ``found`` before and takes no waiting."""
+        entry = found.entry
+        if self.reviewed.covers(entry.key.scope.tenant_id, entry.requested_model):
+            return None
+        hit = self.stages.at_once(id, timings, "cache_exact", partial(self.exact.again, found, self.record), None)
+        if hit is not None:
+            self._count("exact", hit)
+            self._count_saved(hit)
+        return hit
 
     def _flight(self, job: Job) -> str | None:
         """Who may share one production: the same question, and the same patience with it."""
@@ -310,6 +323,9 @@ class Pipeline:
     def _saved(self, job: Job, hit: CacheHit) -> None:
         if self.verifier is not None:
             self.verifier.served(hit, lambda: self._grounded(job, Evidence(hit.entry.citations)))
+        self._count_saved(hit)
+
+    def _count_saved(self, hit: CacheHit) -> None:
         self.metrics.cache_saved(
             hit.outcome, hit.entry.key.scope.tenant_id, hit.entry.requested_model, hit.entry.took_s
         )
@@ -320,7 +336,7 @@ class Pipeline:
             self.metrics.cache_hit(tier, hit.entry.age_s(self.wall_clock()), hit.similarity)
 
 
-def _replayed(hit: CacheHit, request: ChatRequest) -> Joined:
+def _replayed(hit: CacheHit, request: ChatRequest, found: Found | None) -> Joined:
     """An exact hit as its caller reads it: nothing is in flight, and only a stream needs the pieces."""
     events: list[AnswerEvent] = []
     replay(hit, events.append, pieces=request.stream)
@@ -328,4 +344,4 @@ def _replayed(hit: CacheHit, request: ChatRequest) -> Joined:
     async def at_once() -> AsyncIterator[list[AnswerEvent]]:
         yield events
 
-    return Joined(at_once(), coalesced=False)
+    return Joined(at_once(), coalesced=False, found=found)

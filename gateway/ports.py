@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import field
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from gateway.chat import (
     Scope,
 )
 from gateway.clock import Deadline
+from gateway.values import dataclass
 
 Vectors = NDArray[np.float32]  # (n, dimensions) float32, unit rows
 Vector = NDArray[np.float32]  # (dimensions,) float32, unit length
@@ -53,6 +54,14 @@ class AnswerStore(Protocol):
     async def put(self, entry: CacheEntry) -> None: ...
 
     async def delete(self, key: CacheKey) -> bool: ...
+
+
+@runtime_checkable
+class StoreAtHand(Protocol):
+    """What an ``AnswerStore`` in this process can do besides."""
+
+    def look(self, key: CacheKey) -> CacheEntry | None:
+        """``get`` without waiting; the same object as long as nothing was put in its place."""
 
 
 class QuestionIndex(Protocol):
@@ -150,6 +159,10 @@ class Forwarded(Protocol):
     @property
     def content_seen(self) -> bool:
         """The first content token of a streamed answer went by."""
+
+    @property
+    def ended(self) -> bool:
+        """The body was read to its end: more reads give nothing. May become true late, at the next read."""
 
     async def read(self) -> bytes:
         """What has come of the body since the last call; empty at its end. Raises UpstreamError."""

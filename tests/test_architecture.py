@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "gateway"
 
 LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"values"}),
     frozenset({"clock", "errors"}),
     frozenset({"chat"}),
     frozenset({"facts"}),

@@ -38,6 +38,14 @@ async def test_how_a_stage_ends_is_told_and_never_raised(work: object, got: str,
     assert ctx.timings.stages["s"][1] == outcome
 
 
+def test_work_at_once_is_told_and_never_raised_either() -> None:
+    timings, stages = Timings(), Stages(Metrics())
+    assert stages.at_once("id", timings, "s", lambda: "fine", "default") == "fine"
+    assert timings.stages["s"][1] == "ok"
+    assert stages.at_once("id", timings, "s", lambda: str(1 // 0), "default") == "default"
+    assert timings.stages["s"][1] == "failed"
+
+
 async def test_a_cancelled_request_cancels_its_stages() -> None:
     ctx, stages = context(), Stages(Metrics())
     task = asyncio.create_task(stages.attempt(ctx, "s", hangs(), ctx.deadline, "default"))

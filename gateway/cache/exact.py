@@ -12,13 +12,23 @@ from gateway.cache.keys import Keys
 from gateway.chat import CacheEntry, CacheHit, CacheOutcome, CacheWishes, Evidence
 from gateway.clock import WallClock
 from gateway.errors import StoreUnavailable
-from gateway.ports import AnswerStore, DocumentRecord
+from gateway.ports import AnswerStore, DocumentRecord, StoreAtHand
+from gateway.values import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An answer that was found, and where, to look for it once more."""
+
+    entry: CacheEntry
+    collections: tuple[str, ...]  # that it was found for
 
 
 class ExactCache:
     def __init__(self, store: AnswerStore, *, wall_clock: WallClock = time.time) -> None:
         self._store = store
         self._now = wall_clock
+        self._at_once = store if isinstance(store, StoreAtHand) else None
 
     @property
     def generation(self) -> int:
@@ -30,6 +40,22 @@ class ExactCache:
         """The kept answer if nothing happened to its documents or their collections; a store in trouble is a miss."""
         hit = await self._unchanged(keys, wishes, record)
         return hit if hit is not None and freshness.nothing_new(hit.entry, record, collections) else None
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether ``again`` can find anything."""
+        return self._at_once is not None
+
+    def again(self, found: Found, record: DocumentRecord | None) -> CacheHit | None:
+        """What ``lookup`` would find for the same request without wishes, if it is still the very same answer."""
+        entry = self._at_once.look(found.entry.key) if self._at_once is not None else None
+        if entry is None or entry is not found.entry or entry.age_s(self._now()) >= entry.ttl_s:
+            return None
+        if not freshness.documents_unchanged(entry, record):
+            return None
+        if not freshness.nothing_new(entry, record, found.collections):
+            return None
+        return CacheHit(entry, CacheOutcome.EXACT)
 
     async def confirm(
         self, keys: Keys, wishes: CacheWishes, record: DocumentRecord | None, evidence: Evidence

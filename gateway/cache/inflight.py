@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from types import TracebackType
 
+from gateway.cache.exact import Found
 from gateway.chat import AnswerEvent, Produce
 from gateway.errors import Overloaded
+from gateway.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Joined:
 
     batches: AsyncIterator[Sequence[AnswerEvent]]  # each all that has come since the last: fit for one write
     coalesced: bool  # True where the flight was already under way
+    found: Found | None = None  # where no flight was needed: the exact cache had it
 
 
 class Flight:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b, sha256
 from typing import Any, Literal
@@ -18,6 +17,7 @@ import orjson
 
 from gateway.cache.language import language
 from gateway.chat import CacheKey, ChatRequest, Message, Scope, Tenant
+from gateway.values import dataclass
 
 SCHEMA = 1  # of scope and entries; another number starts an empty cache
 MAX_TEMPERATURE = 1.0  # above it a caller wants variety, not the same answer again

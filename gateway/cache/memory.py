@@ -55,6 +55,9 @@ class MemoryStore:
         return self._ledger.generation
 
     async def get(self, key: CacheKey) -> CacheEntry | None:
+        return self.look(key)
+
+    def look(self, key: CacheKey) -> CacheEntry | None:
         entry = self._live(key)
         if entry is not None:
             self._shelves[key.scope.tenant_id].use(key)

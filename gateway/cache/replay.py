@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -39,7 +39,7 @@ def chunks(answer: Answer, now: float) -> Iterator[Mapping[str, Any]]:
     """``chat.completion.chunk`` objects that add up to ``answer``. ``now`` in wall seconds."""
     head = {
         **answer.extras,
-        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "id": f"chatcmpl-{random.getrandbits(128):032x}",
         "object": "chat.completion.chunk",
         "created": int(now),
         "model": answer.model,

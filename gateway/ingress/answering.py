@@ -26,7 +26,7 @@ from gateway.chat import (
 from gateway.errors import GatewayError, UpstreamBroken
 from gateway.ingress import openai
 from gateway.ingress.caller import Caller, Reply
-from gateway.ingress.reply import answer_headers, server_timing
+from gateway.ingress.reply import STREAM_HEADERS, answer_headers, server_timing
 from gateway.ingress.sse import KEEP_ALIVE, ChatStream, error_frame, served_by_comment
 from gateway.metrics import Metrics
 from gateway.retrieval.grounding import context
@@ -161,8 +161,7 @@ class Answering:
         await self._begin(headers)
 
     async def _begin(self, headers: dict[str, str]) -> None:
-        headers |= {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-        await self._caller.begin(200, headers)
+        await self._caller.begin(200, headers | STREAM_HEADERS)
 
     def _open(self, event: Opened, joined: Joined) -> Opened:
         if joined.coalesced and event.cache is CacheOutcome.MISS:

@@ -23,6 +23,15 @@ class Reply:
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
+    head: str = ""  # further ``header_lines``
+
+
+def header_lines(headers: Mapping[str, str]) -> str:
+    """Headers as HTTP/1.1 writes them. Raises ValueError where one would become two."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
+        raise ValueError("a header with a line break in it cannot be sent")
+    return lines
 
 
 class Caller(Protocol):
@@ -129,7 +138,8 @@ class WebCaller:
         """What aiohttp wants back from a handler: ``reply``, or the one that was begun."""
         if reply is None:
             return self._begun()
-        return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
+        lines = dict(line.split(": ", 1) for line in reply.head.splitlines())
+        return web.Response(status=reply.status, headers=lines | reply.headers, body=reply.body)
 
     def _begun(self) -> web.StreamResponse:
         assert self._response is not None  # begin() comes before write(), end() and cut()

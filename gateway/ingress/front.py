@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import cast
 
 from gateway.errors import InvalidRequest
-from gateway.ingress.caller import Reply, request_id
+from gateway.ingress.caller import Reply, header_lines, request_id
 from gateway.ingress.middleware import Around, error_reply
 
 MAX_HEAD_BYTES = 16 * 1024
@@ -30,6 +30,7 @@ _FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\
 _ODD = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade"})  # aiohttp knows what to do
 
 Handler = Callable[["FrontCaller", str | None], Awaitable[Reply | None]]  # str: the model that the path names
+AtOnce = Callable[["FrontCaller", str | None, bytes], Reply | None]  # None: it takes a ``Handler``
 
 
 class Front:
@@ -38,6 +39,7 @@ class Front:
     def __init__(
         self,
         chat: Handler,
+        at_once: AtOnce,
         around: Around,
         others: Callable[[], asyncio.BaseProtocol],
         *,
@@ -46,6 +48,7 @@ class Front:
         idle_s: float = 75.0,
     ) -> None:
         self.chat = chat
+        self.at_once = at_once
         self.around = around
         self.others = others  # makes a connection of aiohttp's server
         self.max_body = max_body
@@ -112,6 +115,7 @@ class FrontConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._front.connections.discard(self)
         self._keep = False
+        self._buffer = b""
         if self._body_timer is not None:
             self._body_timer.cancel()
         if self.task is not None:
@@ -123,9 +127,8 @@ class FrontConnection(asyncio.Protocol):
             self._more_body(data)
             return
         self._buffer = self._buffer + data if self._buffer else data
-        if self.task is None:
-            self._next_request()
-        elif len(self._buffer) > MAX_PIPELINED_BYTES and not self._stalled:
+        self._read_on()
+        if len(self._buffer) > MAX_PIPELINED_BYTES and not self._stalled:
             self._stalled = True
             self.transport.pause_reading()
 
@@ -136,8 +139,14 @@ class FrontConnection(asyncio.Protocol):
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
+        self._read_on()
 
     # reading
+
+    def _read_on(self) -> None:
+        """Take the next request if it has come, and no other one or its reply is still on its way."""
+        if self._buffer and self.task is None and self._caller is None and self._drained is None:
+            self._next_request()
 
     def _next_request(self) -> None:
         buffer = self._buffer
@@ -200,23 +209,34 @@ class FrontConnection(asyncio.Protocol):
     # answering
 
     def _answer(self, caller: FrontCaller, body: bytes) -> None:
-        caller.received = body
-        self.task = self._loop.create_task(self._serve(caller))
+        began = time.monotonic()
+        reply = self._front.at_once(caller, caller.path_model, body)
+        if reply is None:
+            caller.received = body
+            self.task = self._loop.create_task(self._serve(caller))
+            return
+        caller.send(reply)
+        self._front.around.at_once(caller, time.monotonic() - began)
+        self._answered()
 
     async def _serve(self, caller: FrontCaller) -> None:
         reply = await self._front.around.answered(caller, self._front.chat(caller, caller.path_model))
         if reply is not None:
             caller.send(reply)
         self.task = None
+        self._answered()
+
+    def _answered(self) -> None:
         self.idle_since = self._loop.time()
         if not self._keep:
+            self._buffer = b""
             self.transport.close()
             return
         if self._stalled:
             self._stalled = False
             self.transport.resume_reading()
         if self._buffer:
-            self._next_request()
+            self._loop.call_soon(self._read_on)  # others get their turn
 
     async def drain(self) -> None:
         if self.transport.is_closing():
@@ -259,7 +279,7 @@ class FrontCaller:
 
     def send(self, reply: Reply) -> None:
         """The whole reply in one write."""
-        head = self._head(reply.status, reply.headers)
+        head = self._head(reply.status, reply.headers, reply.head)
         self._connection.transport.write(b"%scontent-length: %d\r\n\r\n%s" % (head, len(reply.body), reply.body))
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
@@ -277,12 +297,9 @@ class FrontCaller:
     def cut(self) -> None:
         self._connection.abort()
 
-    def _head(self, status: int, headers: Mapping[str, str]) -> bytes:
-        fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        if fields.count("\n") != len(headers) or fields.count("\r") != len(headers):
-            raise ValueError("a header with a line break in it cannot be sent")
-        text = f"{_STATUS_LINES[status]}{fields}{_date()}{self._connection.connection_header()}"
-        return text.encode("utf-8", "surrogateescape")
+    def _head(self, status: int, headers: Mapping[str, str], more: str = "") -> bytes:
+        last = self._connection.connection_header()
+        return f"{_STATUS_LINES[status]}{header_lines(headers)}{more}{_date()}{last}".encode("utf-8", "surrogateescape")
 
 
 def _headers(buffer: bytes, start: int, end: int) -> dict[str, str] | None:

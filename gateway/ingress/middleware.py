@@ -74,6 +74,11 @@ class Around:
         finally:
             self._ended("POST", caller.id, caller.operation, caller.model, error_type, time.monotonic() - began)
 
+    def at_once(self, caller: Caller, seconds: float) -> None:
+        """A request was answered without waiting for anything."""
+        self._metrics.request_started()
+        self._ended("POST", caller.id, caller.operation, caller.model, "", seconds)
+
     @property
     def middleware(self) -> Middleware:
         """The same for requests that aiohttp's server took."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import random
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,9 +40,8 @@ def model_of(body: Json, path_model: str | None = None) -> str:
     return model
 
 
-def parse_chat(body: dict[str, Any], path_model: str | None = None) -> ChatRequest:
-    """A checked chat request. Only what we read is checked; the rest is the provider's business."""
-    model = model_of(body, path_model)
+def check_chat(body: Json) -> None:
+    """Raises InvalidRequest. Only what we read is checked; the rest is the provider's business."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise InvalidRequest("messages must be a list with at least one message", param="messages")
@@ -52,35 +51,51 @@ def parse_chat(body: dict[str, Any], path_model: str | None = None) -> ChatReque
     options = body.get("stream_options")
     if options is not None and not isinstance(options, dict):
         raise InvalidRequest("stream_options must be an object", param="stream_options")
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise InvalidRequest("a message must be an object", param=f"messages[{index}]")
+        if not isinstance(message.get("role"), str):
+            raise InvalidRequest("a message needs a role, as a string", param=f"messages[{index}].role")
+        content = message.get("content")
+        if content is not None and not isinstance(content, str):
+            _check_parts(content, f"messages[{index}].content")
+
+
+def _check_parts(content: Any, param: str) -> None:
+    if not isinstance(content, list):
+        raise InvalidRequest("content must be a string or a list of parts", param=param)
+    for number, part in enumerate(content):
+        if not isinstance(part, dict):
+            raise InvalidRequest("a content part must be an object", param=f"{param}[{number}]")
+
+
+def parse_chat(body: Json) -> ChatRequest:
+    """The request in a body. Raises InvalidRequest."""
+    model = model_of(body)
+    check_chat(body)
+    return chat_request(body, model)
+
+
+def chat_request(body: Json, model: str) -> ChatRequest:
+    """The request in a body that was checked."""
     return ChatRequest(
         requested_model=model,
-        messages=tuple(_message(index, raw) for index, raw in enumerate(messages)),
-        stream=bool(stream),
-        include_usage=bool((options or {}).get("include_usage")),
+        messages=tuple(map(_message, body["messages"])),
+        stream=bool(body.get("stream")),
+        include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
         body={**body, "model": model},
     )
 
 
-def _message(index: int, raw: Any) -> Message:
-    if not isinstance(raw, dict):
-        raise InvalidRequest("a message must be an object", param=f"messages[{index}]")
-    role = raw.get("role")
-    if not isinstance(role, str):
-        raise InvalidRequest("a message needs a role, as a string", param=f"messages[{index}].role")
-    content = raw.get("content")
+def _message(raw: Json) -> Message:
+    """Of a checked body."""
+    role, content = raw["role"], raw.get("content")
     bare = raw.keys() <= {"role", "content"}
     if content is None:
         return Message(role, "", False, raw)
     if isinstance(content, str):
         return Message(role, content, bare, raw)
-    if not isinstance(content, list):
-        raise InvalidRequest("content must be a string or a list of parts", param=f"messages[{index}].content")
-    texts: list[str] = []
-    for number, part in enumerate(content):
-        if not isinstance(part, dict):
-            raise InvalidRequest("a content part must be an object", param=f"messages[{index}].content[{number}]")
-        if part.get("type") == "text" and isinstance(part.get("text"), str):
-            texts.append(part["text"])
+    texts = [part["text"] for part in content if part.get("type") == "text" and isinstance(part.get("text"), str)]
     plain = bare and len(texts) == len(content) and all(p.keys() == {"type", "text"} for p in content)
     return Message(role, "\n".join(texts), plain, raw)
 
@@ -130,7 +145,7 @@ def model(name: str, created: int) -> dict[str, Any]:
 
 
 def new_id() -> str:
-    return f"chatcmpl-{uuid.uuid4().hex}"
+    return f"chatcmpl-{random.getrandbits(128):032x}"
 
 
 def _depth(value: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from gateway.chat import CacheOutcome, RequestContext, ServedBy
 from gateway.errors import UpstreamError
@@ -11,9 +12,10 @@ from gateway.ingress.reply import server_timing
 from gateway.ingress.sse import error_frame
 from gateway.metrics import Metrics
 from gateway.ports import Forwarded, Outgoing
+from gateway.routing.passing import Passing
 from gateway.routing.router import Attempt, Router
 
-PASSED_ON = ("content-type", "content-disposition", "content-encoding", "retry-after", "retry-after-ms")
+PASSED_ON = frozenset({"content-type", "content-disposition", "content-encoding", "retry-after", "retry-after-ms"})
 PASSED_ON_PREFIXES = ("openai-", "x-ratelimit-", "azureml-", "apim-")
 WHOLE_BYTES = 1 << 20  # replies up to this size go out in one piece, larger ones (files) as they come
 
@@ -32,14 +34,19 @@ class Relay:
         A reply that goes out in pieces is sent when this returns; it is None then.
         """
         outcome = "client_left"  # unless it ends otherwise
+        passing = None
         try:
-            status, reply = await self._passed_on(caller, sent, ctx, began)
-            outcome = "ok" if status < 400 else str(status)
-            return reply
+            passing = await self._router.forward(sent, ctx)
+            ctx.timings.record("upstream_headers", ctx.timings.clock() - began)
+            whole = await self._passed_on(caller, sent, ctx, passing, began)
+            outcome = "ok" if passing.reply.status < 400 else str(passing.reply.status)
+            return whole
         except UpstreamError as error:
             outcome = error.code or "error"
             raise
         finally:
+            if passing is not None:
+                passing.close()
             if sent.operation == "chat":
                 seconds = ctx.timings.clock() - began
                 self._metrics.chat_ended(
@@ -47,28 +54,23 @@ class Relay:
                 )
 
     async def _passed_on(
-        self, caller: Caller, sent: Outgoing, ctx: RequestContext, began: float
-    ) -> tuple[int, Reply | None]:
-        passing = await self._router.forward(sent, ctx)
-        try:
-            reply = passing.reply
-            ctx.timings.record("upstream_headers", ctx.timings.clock() - began)
-            headers = _headers(reply, passing.attempt)
-            headers["x-request-id"] = ctx.id
-            if self._timing:
-                headers["server-timing"] = server_timing(ctx.timings.stages)
-            if headers.get("content-type", "").startswith("text/event-stream"):
-                await self._stream(caller, sent, ctx, reply, headers, began)
-                return reply.status, None
-            whole = await reply.read()
-            while piece := await reply.read():
-                whole += piece
-                if len(whole) > WHOLE_BYTES:
-                    await self._large(caller, reply, headers, whole)
-                    return reply.status, None
-            return reply.status, Reply(reply.status, whole, headers)
-        finally:
-            passing.close()
+        self, caller: Caller, sent: Outgoing, ctx: RequestContext, passing: Passing, began: float
+    ) -> Reply | None:
+        reply = passing.reply
+        headers = _headers(reply, passing.attempt)
+        headers["x-request-id"] = ctx.id
+        if self._timing:
+            headers["server-timing"] = server_timing(ctx.timings.stages)
+        if headers.get("content-type", "").startswith("text/event-stream"):
+            await self._stream(caller, sent, ctx, reply, headers, began)
+            return None
+        whole = await reply.read()
+        while not reply.ended:
+            whole += await reply.read()
+            if len(whole) > WHOLE_BYTES:
+                await self._large(caller, reply, headers, whole)
+                return None
+        return Reply(reply.status, whole, headers)
 
     async def _large(self, caller: Caller, reply: Forwarded, headers: Mapping[str, str], began_with: bytes) -> None:
         await caller.begin(reply.status, headers)
@@ -105,14 +107,18 @@ class Relay:
 
 
 def _headers(reply: Forwarded, attempt: Attempt) -> dict[str, str]:
-    kept = {
-        name: str(value)
-        for name, value in reply.headers.items()
-        if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
-    }
-    return kept | {
-        "x-ocho-cache": str(CacheOutcome.BYPASS),
-        "x-ocho-served-by": str(ServedBy.MODEL),
-        "x-ocho-deployment": attempt.health.deployment.name,
-        "x-ocho-attempts": str(attempt.number),
-    }
+    headers = dict(_told(attempt.name, attempt.number))
+    for name, value in reply.headers.items():
+        if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES):
+            headers[name] = value
+    return headers
+
+
+@lru_cache(maxsize=256)
+def _told(deployment: str, attempts: int) -> tuple[tuple[str, str], ...]:
+    return (
+        ("x-ocho-cache", str(CacheOutcome.BYPASS)),
+        ("x-ocho-served-by", str(ServedBy.MODEL)),
+        ("x-ocho-deployment", deployment),
+        ("x-ocho-attempts", str(attempts)),
+    )

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from gateway.chat import CacheOutcome, Opened
 
+STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+
 
 def answer_headers(opened: Opened, *, details: bool) -> dict[str, str]:
     """``x-ocho-*`` and ``age``. ``details`` off keeps back what tells one caller about another's questions."""

@@ -21,7 +21,8 @@ from gateway.ingress.auth import KeyHolder, KeyRing
 from gateway.ingress.caller import MODEL, OPERATION, REQUEST_ID, Caller, Reply, WebCaller
 from gateway.ingress.data_sources import named_documents
 from gateway.ingress.relay import Relay
-from gateway.ingress.wishes import Wishes, wishes_of
+from gateway.ingress.repeats import Repeats
+from gateway.ingress.wishes import NONE, Wishes, wishes_of
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.ports import Outgoing
@@ -49,6 +50,7 @@ class Endpoints:
     """Handlers of the public API."""
 
     def __init__(self, surface: Surface, keys: KeyRing, pipeline: Pipeline, relay: Relay, metrics: Metrics) -> None:
+        self.repeats = Repeats(keys, pipeline, metrics, surface.showing)
         self._surface = surface
         self._keys = keys
         self._pipeline = pipeline
@@ -90,19 +92,24 @@ class Endpoints:
         had_wishes = "ocho" in body
         wishes = wishes_of(caller.headers, body)
         documents = named_documents(body) if self._pipeline.shelves is not None else None
-        request = openai.parse_chat(body, path_model)
-        caller.model = request.requested_model
-        promise_s = self._pipeline.promise_s(request.requested_model)
+        model = openai.model_of(body, path_model)
+        openai.check_chat(body)
+        caller.model = model
+        promise_s = self._pipeline.promise_s(model)
         ctx = self._context(caller.id, caller.headers, holder.tenant, wishes, promise_s, documents)
-        if not self._pipeline.improves(ctx, request.requested_model):
-            untouched = raw if not had_wishes and path_model is None else orjson.dumps(request.body)
+        if not self._pipeline.improves(ctx, model):
+            if had_wishes or path_model is not None:
+                body["model"] = model
+                raw = orjson.dumps(body)
             sent = Outgoing(
-                "POST", "chat/completions", "", request.requested_model, untouched, request.body, "application/json",
-                request.stream,
-            )  # fmt: skip
+                "POST", "chat/completions", "", model, raw, body, "application/json", bool(body.get("stream"))
+            )
             return await self._relay.pass_on(caller, sent, ctx, began)
+        request = openai.chat_request(body, model)
         answering = Answering(self._surface.showing, self._metrics, caller, request, ctx, began)
         async with self._pipeline.answer(ctx, request, holder.key_id) as joined:
+            if joined.found is not None and wishes is NONE and documents is None:
+                self.repeats.remember(joined.found, request, holder, path_model, raw)
             if request.stream:
                 await answering.stream(joined)
                 return None
@@ -195,8 +202,12 @@ class Endpoints:
         """``promise_s``: what the model promises. A caller's deadline then moves the promise, not the end of all work:
         an answer that is not ready by then is replaced, not cut off."""
         total_s = self._surface.total_s
-        if promise_s is None:
-            total_s = min(wishes.deadline_s or total_s, total_s)
+        if promise_s is None and wishes.deadline_s is not None:
+            total_s = min(wishes.deadline_s, total_s)
+        trace = {"x-request-id": id}
+        for name in HANDED_ON:
+            if (value := headers.get(name)) and _HARMLESS.fullmatch(value):
+                trace[name] = value
         return RequestContext(
             id=id,
             tenant=tenant,
@@ -206,10 +217,7 @@ class Endpoints:
             documents=documents,
             wishes=wishes.cache,
             timings=Timings(),
-            trace_headers={
-                "x-request-id": id,
-                **{n: v for n in HANDED_ON if (v := headers.get(n)) and _HARMLESS.fullmatch(v)},
-            },
+            trace_headers=trace,
         )
 
 

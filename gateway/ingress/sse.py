@@ -39,7 +39,7 @@ class ChatStream:
             frames += _frame(orjson.dumps(openai.usage_chunk(answer, self._id)))
         if self._timing:
             frames += timing_comment(stages, total_s)
-        return frames + b"data: [DONE]\n\n"
+        return frames + DONE
 
 
 def timing_comment(stages: Mapping[str, tuple[float, str]], total_s: float) -> bytes:
@@ -49,6 +49,7 @@ def timing_comment(stages: Mapping[str, tuple[float, str]], total_s: float) -> b
 
 
 KEEP_ALIVE = b": keep-alive\n\n"
+DONE = b"data: [DONE]\n\n"
 
 
 def served_by_comment(opened: Opened) -> bytes:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from gateway.chat import CacheWishes
 from gateway.errors import InvalidRequest
+from gateway.values import dataclass
 
 PREFIX = "x-ocho-"
 KNOWN = frozenset({"deadline-ms", "cache", "cache-ttl", "cache-namespace", "tags", "cache-control", "draft"})

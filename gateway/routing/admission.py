@@ -104,9 +104,11 @@ class Line:
             return
         slot.left = True
         slot.health.ended(slot.call)
-        self.running[slot.tenant] -= 1
-        if not self.running[slot.tenant]:
-            del self.running[slot.tenant]
+        left = self.running[slot.tenant] - 1
+        if left:
+            self.running[slot.tenant] = left
+        else:
+            self.running.pop(slot.tenant)
         if self.length:
             self._serve()
 

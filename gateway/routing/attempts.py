@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import field
 from functools import partial
 from random import Random
 
@@ -16,6 +16,7 @@ from gateway.routing.deployments import Health
 from gateway.routing.policy import rank
 from gateway.routing.retries import RetryBudget
 from gateway.routing.route import Route
+from gateway.values import dataclass
 
 MAX_WAIT_S = 10.0  # for a deployment to take requests again; a caller knows better what to do with longer waits
 BACKOFF_S = 0.2  # before asking a deployment again; doubles, with full jitter (AWS builders' library)
@@ -39,28 +40,39 @@ class Attempt:
         return self.slot.health.deployment.name
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """One model whose deployments may take the request."""
+    """One model whose deployments may take requests."""
 
     model: str
     route: Route
     line: Line
-    untried: list[Health]
 
 
 @dataclass(slots=True)
 class Attempts:
     """``next`` gives one after the other; who gets one must leave its slot again."""
 
-    targets: list[Target]  # the model's own first, then its fallbacks
+    targets: tuple[Target, ...]  # the model's own first, then its fallbacks
     budget: RetryBudget
     ctx: RequestContext
     clock: Callable[[], float]
     chance: Random
     prefix: bytes | None = None  # of the prompt: which deployment may have it in its cache
     number: int = 0
-    _refusal: Overloaded | None = field(default=None)
+    _refusal: Overloaded | None = None
+    _tried: dict[Target, list[Health]] = field(default_factory=dict)
+
+    def at_once(self) -> Attempt | None:
+        """The first attempt where it needs no waiting; None: ask ``next``."""
+        own = self.targets[0]
+        slot = own.line.take(partial(self._best, own.line.pool), self.ctx.tenant.id)
+        if slot is None:
+            return None
+        self.budget.request()
+        self.number = 1
+        self._tried[own] = [slot.health]
+        return self._attempt(own, slot)
 
     async def next(self, failure: UpstreamError | None) -> Attempt:
         """The next attempt after ``failure`` (None: the first). Raises what the caller is told if there is none."""
@@ -70,14 +82,15 @@ class Attempts:
             raise failure
         self.number += 1
         for target in self.targets:
-            if not any(h.state(self.clock()) < 2 for h in target.untried):
+            untried = self._untried(target)
+            if not any(h.state(self.clock()) < 2 for h in untried):
                 continue
             try:
-                slot = await target.line.enter(partial(self._best, target.untried), self.ctx.tenant.id, self._left_s())
+                slot = await target.line.enter(partial(self._best, untried), self.ctx.tenant.id, self._left_s())
             except Overloaded as refusal:
                 self._refusal = self._refusal or refusal
                 continue
-            target.untried.remove(slot.health)
+            self._tried.setdefault(target, []).append(slot.health)
             return self._attempt(target, slot)
         return await self._against_hope(failure)
 
@@ -89,7 +102,7 @@ class Attempts:
         now = self.clock()
         if error_status not in TRANSIENT_STATUS and error_status not in ELSEWHERE_STATUS:
             return False
-        elsewhere = any(h.state(now) < 2 for target in self.targets for h in target.untried)
+        elsewhere = any(h.state(now) < 2 for target in self.targets for h in self._untried(target))
         return elsewhere or (error_status in TRANSIENT_STATUS and self.number <= self.targets[0].route.retries)
 
     def spare(self, attempt: Attempt) -> Attempt | None:
@@ -102,8 +115,14 @@ class Attempts:
         self.number += 1
         return Attempt(slot, attempt.line, attempt.model, "hedge", attempt.timeouts, self.number)
 
-    def _best(self, candidates: list[Health]) -> Health | None:
+    def _untried(self, target: Target) -> Sequence[Health]:
+        tried = self._tried.get(target)
+        return target.line.pool if tried is None else [h for h in target.line.pool if all(h is not t for t in tried)]
+
+    def _best(self, candidates: Sequence[Health]) -> Health | None:
         now = self.clock()
+        if len(candidates) == 1:
+            return candidates[0] if candidates[0].has_room(now) else None
         ranked = rank(candidates, now, self.chance.randrange, self.prefix)
         return next((h for h in ranked if h.has_room(now)), None)
 

@@ -13,33 +13,35 @@ from gateway.routing.attempts import Attempt
 class Passing:
     """A call to a deployment and its reply: load while it runs, outcome and seconds at its end."""
 
-    __slots__ = ("_began", "_clock", "_metrics", "_outcome", "_sent", "attempt", "reply")
+    __slots__ = ("_began", "_clock", "_health", "_metrics", "_operation", "_outcome", "_streamed", "attempt", "reply")
 
     def __init__(self, attempt: Attempt, sent: Outgoing, metrics: Metrics, clock: Clock) -> None:
         self.attempt = attempt
         self.reply: Forwarded
-        self._sent = sent
+        self._health = attempt.health
+        self._operation = sent.operation
+        self._streamed = sent.streamed
         self._metrics = metrics
         self._clock = clock
         self._outcome = "cancelled"
         self._began = clock()
         if not sent.streamed:
-            attempt.health.shows_nothing(attempt.slot.call)
+            self._health.shows_nothing(attempt.slot.call)
 
     def answered(self, reply: Forwarded) -> None:
         """The headers are here."""
-        health = self.attempt.health
+        health = self._health
         self.reply = reply
         if reply.status >= 400:
             self._outcome = str(reply.status)
             return
         self._outcome = "ok"
-        if self._sent.streamed:
+        if self._streamed:
             self.reply = _Watched(reply, self)
             return
         now = self._clock()
-        if self._sent.operation != "other":
-            health.replied(self._sent.operation, now - self._began, now)
+        if self._operation != "other":
+            health.replied(self._operation, now - self._began, now)
         health.succeeded()
 
     def failed(self, error: UpstreamError) -> None:
@@ -48,7 +50,7 @@ class Passing:
     def broke(self, error: UpstreamError) -> None:
         """The reply stopped on its way."""
         self.failed(error)
-        self.attempt.health.failed(self._clock())
+        self._health.failed(self._clock())
 
     def close(self) -> None:
         """End the call, once."""
@@ -56,9 +58,9 @@ class Passing:
             self.reply.close()
         seconds = self._clock() - self._began
         if self._outcome == "ok":
-            self.attempt.health.pace.ended(seconds)
+            self._health.pace.ended(seconds)
         self.attempt.line.leave(self.attempt.slot)
-        count_call(self._metrics, self.attempt, self._sent.operation, self._outcome, seconds)
+        count_call(self._metrics, self.attempt, self._operation, self._outcome, seconds)
 
 
 class _Watched:
@@ -86,6 +88,10 @@ class _Watched:
     @property
     def content_seen(self) -> bool:
         return self._reply.content_seen
+
+    @property
+    def ended(self) -> bool:
+        return self._reply.ended
 
     async def read(self) -> bytes:
         try:

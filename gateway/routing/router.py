@@ -52,6 +52,7 @@ class Router:
         self._clock: Clock = deployments.clock
         self.ledger = Ledger(prices or {}, metrics)
         self._lines: dict[tuple[str, ...], Line] = {}
+        self._targets: dict[str, tuple[Target, ...]] = {}
         self._budgets: dict[str, RetryBudget] = {}
         for health in deployments:
             _watch(health, metrics, self._clock)
@@ -83,7 +84,7 @@ class Router:
         attempts = self._attempts(sent.model, ctx, None)
         failure: UpstreamError | None = None
         while True:
-            attempt = await attempts.next(failure)
+            attempt = (attempts.at_once() if failure is None else None) or await attempts.next(failure)
             passing = Passing(attempt, sent, self._metrics, self._clock)
             outgoing = sent if attempt.model == sent.model else replace(sent, model=attempt.model)
             try:
@@ -192,14 +193,20 @@ class Router:
             self._metrics.tokens(attempt.model, answer.usage.prompt_tokens, answer.usage.completion_tokens)
 
     def _attempts(self, model: str, ctx: RequestContext, prefix: bytes | None) -> Attempts:
+        targets = self._targets.get(model) or self._found(model)
+        own = targets[0]
+        many = len(own.route.deployments) > 1
+        return Attempts(targets, self._budgets[own.model], ctx, self._clock, self._chance, prefix if many else None)
+
+    def _found(self, model: str) -> tuple[Target, ...]:
+        """Where requests for ``model`` may go: its own deployments, then those of its fallbacks."""
         route = self._route(model)
-        own = route.model or model
-        targets = [self._target(own, route)]
-        targets += [self._target(fallback, self._route(fallback)) for fallback in route.fallbacks]
-        if own not in self._budgets:
-            self._budgets[own] = RetryBudget(at=self._clock())
-        many = len(route.deployments) > 1
-        return Attempts(targets, self._budgets[own], ctx, self._clock, self._chance, prefix if many else None)
+        fallbacks = [self._target(fallback, self._route(fallback)) for fallback in route.fallbacks]
+        targets = (self._target(route.model or model, route), *fallbacks)
+        self._budgets.setdefault(targets[0].model, RetryBudget(at=self._clock()))
+        if model in self._routes:  # names that callers make up are not remembered
+            self._targets[model] = targets
+        return targets
 
     def _target(self, model: str, route: Route) -> Target:
         line = self._lines.get(route.deployments)
@@ -207,7 +214,7 @@ class Router:
             pool = [self._deployments[name] for name in route.deployments]
             line = Line(model, pool, self._clock, self._metrics, route.max_wait_s)
             self._lines[route.deployments] = line
-        return Target(model, route, line, list(line.pool))
+        return Target(model, route, line)
 
     def _route(self, model: str) -> Route:
         return route_of(self._routes, model)

@@ -110,6 +110,10 @@ class _Passing:
     def retry_after_s(self) -> float | None:
         return retry_after(self.headers)
 
+    @property
+    def ended(self) -> bool:
+        return self._reply.ended
+
     async def read(self) -> bytes:
         if self._reader is not None:
             until = self._first
@@ -138,6 +142,10 @@ class _Told:
         self.status = status
         self.retry_after_s = rejection.retry_after_s
         self._body = orjson.dumps(rejection.body())
+
+    @property
+    def ended(self) -> bool:
+        return not self._body
 
     async def read(self) -> bytes:
         body, self._body = self._body, b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from typing import cast
 
 import httptools
@@ -10,22 +11,50 @@ import httptools
 from gateway.clock import Deadline
 
 MAX_HEAD_BYTES = 64 * 1024
+TICK_S = 0.1  # a wait may end that much late
+SHORT_S = 1.0  # but for one that is as short as this
 HIGH_WATER = 256 * 1024  # unread body bytes at which the socket is left alone until they are taken
+
+
+class Watch:
+    """One timer for all connections that wait, where each had one of its own."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Connection, Deadline] = {}
+        self._ticking = False
+
+    def begin(self, connection: Connection, until: Deadline, loop: asyncio.AbstractEventLoop) -> None:
+        self._waiting[connection] = until
+        if not self._ticking:
+            self._ticking = True
+            loop.call_later(TICK_S, self._tick, loop)
+
+    def end(self, connection: Connection) -> None:
+        del self._waiting[connection]
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        for connection, until in self._waiting.items():
+            if until.remaining_s() == 0:
+                connection.late()
+        self._ticking = bool(self._waiting)
+        if self._ticking:
+            loop.call_later(TICK_S, self._tick, loop)
 
 
 class Connection(asyncio.Protocol):
     """One exchange after the other. Whoever uses it takes turns; it is closed by whoever gives up."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, watch: Watch) -> None:
         self.idle_since = 0.0
         self.usable = False  # open, and nothing came that nobody asked for
         self._loop = loop
+        self._watch = watch
+        self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._begin()
 
     def _begin(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
         self._status = 0  # 0 until the headers are in
         self._headers: dict[str, str] = {}
         self._head_bytes = 0
@@ -43,19 +72,23 @@ class Connection(asyncio.Protocol):
     async def exchange(self, message: bytes, until: Deadline) -> tuple[int, dict[str, str]] | None:
         """Send and wait for status and headers. None: closed by the server before it said anything.
 
-        Raises TimeoutError, ConnectionError.
+        Raises TimeoutError, ConnectionError; the connection is closed then.
         """
         self._begin()
         self._busy = True
         if self._transport is None or self._transport.is_closing():
             return None
         self._transport.write(message)
-        while not self._status:
-            if self._error is not None:
-                if self._head_bytes == 0:
-                    return None
-                raise self._error
-            await self._wait(until)
+        try:
+            while not self._status:
+                if self._error is not None:
+                    if self._head_bytes == 0:
+                        return None
+                    raise self._error
+                await self._wait(until)
+        except BaseException:
+            self.close()
+            raise
         return self._status, self._headers
 
     def received(self) -> bytes | None:
@@ -83,6 +116,11 @@ class Connection(asyncio.Protocol):
                 return body
 
     @property
+    def ended(self) -> bool:
+        """The body was taken to its end."""
+        return self._complete and not self._body
+
+    @property
     def reusable(self) -> bool:
         """The exchange is over and the server keeps the connection."""
         return self._complete and not self._body and self.usable and self._kept_open
@@ -94,14 +132,21 @@ class Connection(asyncio.Protocol):
 
     async def _wait(self, until: Deadline) -> None:
         waiter = self._waiter = self._loop.create_future()
-        timer = self._loop.call_later(until.remaining_s(), self._late)
+        left_s = until.remaining_s()
+        timer = self._loop.call_later(left_s, self.late) if left_s <= SHORT_S else None
+        if timer is None:
+            self._watch.begin(self, until, self._loop)
         try:
             await waiter
         finally:
-            timer.cancel()
             self._waiter = None
+            if timer is None:
+                self._watch.end(self)
+            else:
+                timer.cancel()
 
-    def _late(self) -> None:
+    def late(self) -> None:
+        """What is waited for did not come in time."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(TimeoutError())
 
@@ -155,7 +200,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._status:  # else a trailer
-            self._headers[name.decode("ascii").lower()] = value.decode("utf-8", "surrogateescape").strip(" \t")
+            self._headers[_name(name)] = value.decode("utf-8", "surrogateescape").strip(" \t")
 
     def on_headers_complete(self) -> None:
         if self._complete:
@@ -178,3 +223,8 @@ class Connection(asyncio.Protocol):
             self._complete = True
             self._busy = False
             self._kept_open = self._parser.should_keep_alive()
+
+
+@lru_cache(maxsize=512)  # providers send the same names each time
+def _name(raw: bytes) -> str:
+    return raw.decode("ascii").lower()

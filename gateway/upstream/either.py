@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 from gateway.clock import Deadline
 from gateway.upstream.lean import serves
@@ -16,11 +17,11 @@ class EitherHttp:
         self._lean = lean
         self._general = general
 
-    async def request(
+    def request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, until: Deadline, connect_s: float
-    ) -> HttpReply:
+    ) -> Coroutine[Any, Any, HttpReply]:
         http = self._lean if serves(method, url) else self._general
-        return await http.request(method, url, headers, body, until, connect_s)
+        return http.request(method, url, headers, body, until, connect_s)
 
     async def close(self) -> None:
         await self._lean.close()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 
 import aiohttp
+from aiohttp.helpers import get_env_proxy_for_url
+from yarl import URL
 
 from gateway.clock import Deadline
 from gateway.upstream.transport import ConnectFailed, ConnectLate
@@ -15,31 +18,50 @@ IDLE_S = 60.0
 
 
 class GeneralHttp:
-    """``Http`` over one aiohttp session. Make it inside the running loop."""
+    """``Http`` over aiohttp sessions. Make it inside the running loop."""
 
     def __init__(self) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, keepalive_timeout=IDLE_S),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=1 << 18,
-            skip_auto_headers=("user-agent", "accept"),
-            trust_env=True,
-        )
+        self._direct = _session(trust_env=False)
+        self._by_proxy = _session(trust_env=True)  # it asks the environment anew for each request, in a thread
+        self._proxied: dict[tuple[str, str], bool] = {}  # (scheme, host and port) → whether a proxy is for it
 
     async def request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, until: Deadline, connect_s: float
     ) -> GeneralReply:
+        session = self._by_proxy if self._needs_proxy(url) else self._direct
         with _translated():
             async with asyncio.timeout(until.remaining_s()):
-                response = await self._session.request(
-                    method, url, data=body, headers=headers, allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
-                )  # fmt: skip
+                response = await session.request(
+                    method, url, data=body, headers=headers, allow_redirects=False, timeout=_timeout(connect_s)
+                )
         return GeneralReply(response)
 
     async def close(self) -> None:
-        await self._session.close()
+        await self._direct.close()
+        await self._by_proxy.close()
+
+    def _needs_proxy(self, url: str) -> bool:
+        scheme, _, host, *_ = url.split("/", 3)
+        needs = self._proxied.get((scheme, host))
+        if needs is None:
+            try:
+                get_env_proxy_for_url(URL(url))
+                needs = True
+            except LookupError:
+                needs = False
+            self._proxied[scheme, host] = needs
+        return needs
+
+
+def _session(*, trust_env: bool) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, keepalive_timeout=IDLE_S),
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        read_bufsize=1 << 18,
+        skip_auto_headers=("user-agent", "accept"),
+        trust_env=trust_env,
+    )
 
 
 class GeneralReply:
@@ -48,13 +70,25 @@ class GeneralReply:
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self._response = response
 
+    @property
+    def ended(self) -> bool:
+        return self._response.content.at_eof()
+
     async def read(self, until: Deadline) -> bytes:
+        content = self._response.content
         with _translated():
+            if (received := content.read_nowait()) or content.at_eof():
+                return received
             async with asyncio.timeout(until.remaining_s()):
-                return await self._response.content.readany()
+                return await content.readany()
 
     def close(self) -> None:
         self._response.close()  # one read to its end has given its connection back already
+
+
+@lru_cache(maxsize=64)
+def _timeout(connect_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from gateway.clock import Clock, Deadline
-from gateway.upstream.connection import Connection
+from gateway.upstream.connection import Connection, Watch
 from gateway.upstream.transport import ConnectFailed, ConnectLate
 
 IDLE_S = 60.0  # a connection is kept that long; providers keep theirs for longer
@@ -30,7 +30,12 @@ class Origin(NamedTuple):
 
 def serves(method: str, url: str) -> bool:
     """Whether this client can send such a request."""
-    return method != "HEAD" and url.isascii() and "@" not in urlsplit(url).netloc
+    return method != "HEAD" and _plain(url)
+
+
+@lru_cache(maxsize=1024)
+def _plain(url: str) -> bool:
+    return url.isascii() and "@" not in urlsplit(url).netloc
 
 
 class LeanHttp:
@@ -40,6 +45,7 @@ class LeanHttp:
         self._context = context
         self._clock = clock
         self._idle: dict[Origin, list[Connection]] = {}
+        self._watch = Watch()
 
     async def request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, until: Deadline, connect_s: float
@@ -49,11 +55,11 @@ class LeanHttp:
         message = _message(method, host, target, headers, body)
         connection = self._kept(origin)
         if connection is not None:
-            head = await _exchanged(connection, message, until)
+            head = await connection.exchange(message, until)
             if head is not None:
                 return LeanReply(self, origin, connection, *head)
         connection = await self._connected(origin, connect_s, until)
-        head = await _exchanged(connection, message, until)
+        head = await connection.exchange(message, until)
         if head is None:
             raise ConnectionError("the server closed the connection without an answer")
         return LeanReply(self, origin, connection, *head)
@@ -92,7 +98,7 @@ class LeanHttp:
         try:
             async with asyncio.timeout(min(connect_s, until.remaining_s())):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(loop), origin.host, origin.port, ssl=context
+                    lambda: Connection(loop, self._watch), origin.host, origin.port, ssl=context
                 )
         except TimeoutError as cause:
             if until.remaining_s() == 0:
@@ -117,6 +123,10 @@ class LeanReply:
         self.status = status
         self.headers = headers
 
+    @property
+    def ended(self) -> bool:
+        return self._connection is None or self._connection.ended
+
     async def read(self, until: Deadline) -> bytes:
         if self._connection is None:
             return b""
@@ -131,15 +141,6 @@ class LeanReply:
             self._pool.keep(self._origin, connection)
         else:
             connection.close()
-
-
-async def _exchanged(connection: Connection, message: bytes, until: Deadline) -> tuple[int, dict[str, str]] | None:
-    """Status and headers; None where the connection was closed before anything came back."""
-    try:
-        return await connection.exchange(message, until)
-    except BaseException:
-        connection.close()
-        raise
 
 
 def _message(method: str, host: str, target: str, headers: Mapping[str, str], body: bytes | None) -> bytes:

@@ -161,6 +161,33 @@ async def test_nobody_there_is_told_from_an_answer_that_breaks(http: Http) -> No
         await ask(http, RawServer(port=free_port()))
 
 
+async def test_a_long_silence_ends_too(lean: LeanHttp) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        clock[0] = 61.0
+        await wire.request()
+
+    clock = [0.0]
+    async with raw_server(script) as server:
+        until = Deadline(60.0, lambda: clock[0])  # too long for a timer of its own
+        with pytest.raises(TimeoutError):
+            await lean.request("POST", server.url(), {}, b"{}", until, 1.0)
+
+
+async def test_the_environment_names_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with raw_server(answers(OK)) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://u:p@127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        http = GeneralHttp()
+        for _ in range(2):
+            reply = await http.request("POST", "http://away.test/v1", {}, b"{}", Deadline.after(5.0), 1.0)
+            assert await whole(reply) == b"ok"
+        await http.close()
+    for request in proxy.requests:
+        assert request.startswith(b"POST http://away.test/v1 HTTP/1.1")
+        assert b"Proxy-Authorization: Basic dTpw" in request
+
+
 async def test_silence_ends_when_the_time_is_up(http: Http) -> None:
     async def script(wire: Wire) -> None:
         await wire.request()
