@@ -160,9 +160,8 @@ class Forwarded(Protocol):
     def content_seen(self) -> bool:
         """The first content token of a streamed answer went by."""
 
-    @property
-    def ended(self) -> bool:
-        """The body was read to its end: more reads give nothing. May become true late, at the next read."""
+    def rest(self) -> bytes | None:
+        """What is left of the body, where all of it has come; None: ``read``."""
 
     async def read(self) -> bytes:
         """What has come of the body since the last call; empty at its end. Raises UpstreamError."""

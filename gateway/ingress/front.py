@@ -70,7 +70,7 @@ class Front:
             self._sweeper.cancel()
         for connection in list(self.connections):
             connection.close_when_done()
-        tasks = [c.task for c in self.connections if c.task is not None]
+        tasks = [c.task for c in self.connections if c.task is not None and c.answering is not None]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=timeout_s)
             for task in late:
@@ -83,7 +83,7 @@ class Front:
     def _sweep(self) -> None:
         now = self._loop.time()
         for connection in list(self.connections):
-            if connection.task is None and now - connection.idle_since > self._idle_s:
+            if connection.answering is None and now - connection.idle_since > self._idle_s:
                 connection.abort()
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
 
@@ -92,7 +92,8 @@ class FrontConnection(asyncio.Protocol):
     """One keep-alive connection: reads a request, lets it be answered, reads the next."""
 
     def __init__(self, front: Front, loop: asyncio.AbstractEventLoop) -> None:
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None  # lasts as long as the connection: a new one costs 3 µs
+        self.answering: FrontCaller | None = None
         self.idle_since = loop.time()
         self.transport: asyncio.Transport
         self._front = front
@@ -104,6 +105,7 @@ class FrontConnection(asyncio.Protocol):
         self._body_timer: asyncio.TimerHandle | None = None
         self._keep = True
         self._drained: asyncio.Future[None] | None = None  # set while the caller reads more slowly than we write
+        self._asked: asyncio.Future[None]  # what the task waits for while there is nothing to answer
         self._stalled = False  # more was sent ahead than we take
 
     # what the event loop calls
@@ -145,7 +147,7 @@ class FrontConnection(asyncio.Protocol):
 
     def _read_on(self) -> None:
         """Take the next request if it has come, and no other one or its reply is still on its way."""
-        if self._buffer and self.task is None and self._caller is None and self._drained is None:
+        if self._buffer and self.answering is None and self._caller is None and self._drained is None:
             self._next_request()
 
     def _next_request(self) -> None:
@@ -198,6 +200,8 @@ class FrontConnection(asyncio.Protocol):
     def _hand_over(self) -> None:
         """Let aiohttp read the connection from here on, beginning with what we have of it."""
         self._front.connections.discard(self)
+        if self.task is not None:
+            self.task.cancel()
         protocol = cast(asyncio.Protocol, self._front.others())
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
@@ -213,18 +217,29 @@ class FrontConnection(asyncio.Protocol):
         reply = self._front.at_once(caller, caller.path_model, body)
         if reply is None:
             caller.received = body
-            self.task = self._loop.create_task(self._serve(caller))
+            self.answering = caller
+            if self.task is None:
+                self.task = self._loop.create_task(self._serve())
+            else:
+                self._asked.set_result(None)
             return
         caller.send(reply)
         self._front.around.at_once(caller, time.monotonic() - began)
         self._answered()
 
-    async def _serve(self, caller: FrontCaller) -> None:
-        reply = await self._front.around.answered(caller, self._front.chat(caller, caller.path_model))
-        if reply is not None:
-            caller.send(reply)
-        self.task = None
-        self._answered()
+    async def _serve(self) -> None:
+        """Answer the requests that take more than a look, one after the other, until the connection ends."""
+        front = self._front
+        while (caller := self.answering) is not None:
+            reply = await front.around.answered(caller, front.chat(caller, caller.path_model))
+            if reply is not None:
+                caller.send(reply)
+            self.answering = None
+            self._answered()
+            if not self._keep:
+                return
+            self._asked = self._loop.create_future()
+            await self._asked
 
     def _answered(self) -> None:
         self.idle_since = self._loop.time()
@@ -249,7 +264,7 @@ class FrontConnection(asyncio.Protocol):
 
     def close_when_done(self) -> None:
         self._keep = False
-        if self.task is None:
+        if self.answering is None:
             self.transport.close()
 
     def abort(self) -> None:
@@ -259,7 +274,7 @@ class FrontConnection(asyncio.Protocol):
 class FrontCaller:
     """``Caller`` of one request that was read here."""
 
-    __slots__ = ("_connection", "_headers", "id", "model", "operation", "path_model", "received")
+    __slots__ = ("_connection", "headers", "id", "model", "operation", "path_model", "received")
 
     def __init__(self, connection: FrontConnection, headers: dict[str, str], path_model: str | None) -> None:
         self.id = request_id(headers)
@@ -268,11 +283,7 @@ class FrontCaller:
         self.path_model = path_model
         self.received = b""
         self._connection = connection
-        self._headers = headers
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self._headers
+        self.headers: Mapping[str, str] = headers
 
     async def body(self) -> bytes:
         return self.received

@@ -7,13 +7,12 @@ from functools import lru_cache
 
 from gateway.chat import CacheOutcome, RequestContext, ServedBy
 from gateway.errors import UpstreamError
-from gateway.ingress.caller import Caller, Reply
+from gateway.ingress.caller import Caller, Reply, header_lines
 from gateway.ingress.reply import server_timing
 from gateway.ingress.sse import error_frame
 from gateway.metrics import Metrics
 from gateway.ports import Forwarded, Outgoing
-from gateway.routing.passing import Passing
-from gateway.routing.router import Attempt, Router
+from gateway.routing.router import Router
 
 PASSED_ON = frozenset({"content-type", "content-disposition", "content-encoding", "retry-after", "retry-after-ms"})
 PASSED_ON_PREFIXES = ("openai-", "x-ratelimit-", "azureml-", "apim-")
@@ -38,9 +37,16 @@ class Relay:
         try:
             passing = await self._router.forward(sent, ctx)
             ctx.timings.record("upstream_headers", ctx.timings.clock() - began)
-            whole = await self._passed_on(caller, sent, ctx, passing, began)
-            outcome = "ok" if passing.reply.status < 400 else str(passing.reply.status)
-            return whole
+            reply = passing.reply
+            headers = self._headers(reply.headers, ctx)
+            told = _told(passing.attempt.name, passing.attempt.number)
+            if headers.get("content-type", "").startswith("text/event-stream"):
+                whole = None
+                await self._stream(caller, sent, ctx, reply, {**headers, **told}, began)
+            elif (whole := reply.rest()) is None:
+                whole = await self._gathered(caller, reply, {**headers, **told})
+            outcome = "ok" if reply.status < 400 else str(reply.status)
+            return Reply(reply.status, whole, headers, told.lines) if whole is not None else None
         except UpstreamError as error:
             outcome = error.code or "error"
             raise
@@ -53,24 +59,23 @@ class Relay:
                     sent.model, CacheOutcome.BYPASS, ServedBy.MODEL, sent.streamed, outcome, seconds
                 )
 
-    async def _passed_on(
-        self, caller: Caller, sent: Outgoing, ctx: RequestContext, passing: Passing, began: float
-    ) -> Reply | None:
-        reply = passing.reply
-        headers = _headers(reply, passing.attempt)
+    def _headers(self, received: Mapping[str, str], ctx: RequestContext) -> dict[str, str]:
+        """The provider's that are passed on, and those of every reply."""
+        headers = {n: v for n, v in received.items() if n in PASSED_ON or n.startswith(PASSED_ON_PREFIXES)}
         headers["x-request-id"] = ctx.id
         if self._timing:
             headers["server-timing"] = server_timing(ctx.timings.stages)
-        if headers.get("content-type", "").startswith("text/event-stream"):
-            await self._stream(caller, sent, ctx, reply, headers, began)
-            return None
-        whole = await reply.read()
-        while not reply.ended:
-            whole += await reply.read()
+        return headers
+
+    async def _gathered(self, caller: Caller, reply: Forwarded, headers: Mapping[str, str]) -> bytes | None:
+        """The whole body; None where it is so large that it went out in pieces."""
+        whole = bytearray()
+        while piece := await reply.read():
+            whole += piece
             if len(whole) > WHOLE_BYTES:
-                await self._large(caller, reply, headers, whole)
+                await self._large(caller, reply, headers, bytes(whole))
                 return None
-        return Reply(reply.status, whole, headers)
+        return bytes(whole)
 
     async def _large(self, caller: Caller, reply: Forwarded, headers: Mapping[str, str], began_with: bytes) -> None:
         await caller.begin(reply.status, headers)
@@ -106,19 +111,16 @@ class Relay:
         await caller.end()
 
 
-def _headers(reply: Forwarded, attempt: Attempt) -> dict[str, str]:
-    headers = dict(_told(attempt.name, attempt.number))
-    for name, value in reply.headers.items():
-        if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES):
-            headers[name] = value
-    return headers
+class _Told(dict[str, str]):
+    """Headers that tell which deployment answered, and the same as ``header_lines``."""
+
+    def __init__(self, deployment: str, attempts: int) -> None:
+        super().__init__()
+        self["x-ocho-cache"] = str(CacheOutcome.BYPASS)
+        self["x-ocho-served-by"] = str(ServedBy.MODEL)
+        self["x-ocho-deployment"] = deployment
+        self["x-ocho-attempts"] = str(attempts)
+        self.lines = header_lines(self)
 
 
-@lru_cache(maxsize=256)
-def _told(deployment: str, attempts: int) -> tuple[tuple[str, str], ...]:
-    return (
-        ("x-ocho-cache", str(CacheOutcome.BYPASS)),
-        ("x-ocho-served-by", str(ServedBy.MODEL)),
-        ("x-ocho-deployment", deployment),
-        ("x-ocho-attempts", str(attempts)),
-    )
+_told = lru_cache(maxsize=256)(_Told)

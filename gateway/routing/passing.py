@@ -89,9 +89,8 @@ class _Watched:
     def content_seen(self) -> bool:
         return self._reply.content_seen
 
-    @property
-    def ended(self) -> bool:
-        return self._reply.ended
+    def rest(self) -> None:
+        """A stream is read as it comes."""
 
     async def read(self) -> bytes:
         try:

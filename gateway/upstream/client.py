@@ -110,9 +110,8 @@ class _Passing:
     def retry_after_s(self) -> float | None:
         return retry_after(self.headers)
 
-    @property
-    def ended(self) -> bool:
-        return self._reply.ended
+    def rest(self) -> bytes | None:
+        return self._reply.rest() if self._idle_s is None else None
 
     async def read(self) -> bytes:
         if self._reader is not None:
@@ -143,13 +142,12 @@ class _Told:
         self.retry_after_s = rejection.retry_after_s
         self._body = orjson.dumps(rejection.body())
 
-    @property
-    def ended(self) -> bool:
-        return not self._body
-
-    async def read(self) -> bytes:
+    def rest(self) -> bytes:
         body, self._body = self._body, b""
         return body
+
+    async def read(self) -> bytes:
+        return self.rest()
 
     def close(self) -> None:
         pass

@@ -115,10 +115,9 @@ class Connection(asyncio.Protocol):
             if body is not None:
                 return body
 
-    @property
-    def ended(self) -> bool:
-        """The body was taken to its end."""
-        return self._complete and not self._body
+    def rest(self) -> bytes | None:
+        """What is left of the body, where all of it has come."""
+        return self.received() if self._complete else None
 
     @property
     def reusable(self) -> bool:

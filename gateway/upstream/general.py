@@ -70,9 +70,9 @@ class GeneralReply:
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self._response = response
 
-    @property
-    def ended(self) -> bool:
-        return self._response.content.at_eof()
+    def rest(self) -> bytes | None:
+        content = self._response.content
+        return content.read_nowait() if content.is_eof() and content.exception() is None else None
 
     async def read(self, until: Deadline) -> bytes:
         content = self._response.content

@@ -123,9 +123,8 @@ class LeanReply:
         self.status = status
         self.headers = headers
 
-    @property
-    def ended(self) -> bool:
-        return self._connection is None or self._connection.ended
+    def rest(self) -> bytes | None:
+        return self._connection.rest() if self._connection is not None else b""
 
     async def read(self, until: Deadline) -> bytes:
         if self._connection is None:

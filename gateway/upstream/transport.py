@@ -26,9 +26,8 @@ class HttpReply(Protocol):
     def headers(self) -> Mapping[str, str]:
         """Lower-case names; of a repeated one the last value."""
 
-    @property
-    def ended(self) -> bool:
-        """The body was read to its end: more reads give nothing. May become true late, at the next read."""
+    def rest(self) -> bytes | None:
+        """What is left of the body, where all of it has come; None: ``read``."""
 
     async def read(self, until: Deadline) -> bytes:
         """All that has come since the last call, waiting for some; empty at the end of the body.
