@@ -15,7 +15,7 @@ def machine() -> dict[str, str | int | float]:
     """Python, processor, cores, load and commit; "+" after a commit: with changes that it does not hold."""
     return {
         "python": platform.python_version(),
-        "machine": f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
+        "machine": f"{_processor()}, {os.cpu_count()} cores",
         "load_average": round(os.getloadavg()[0], 2),
         "commit": _commit(),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -117,9 +118,9 @@ def wait_for(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
     raise ServerFailed(f"the server did not answer at {url} within {READY_S:g} s:\n{_tail(log)}")
 
 
-def wait_for_port(port: int, child: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for_port(port: int, child: subprocess.Popen[bytes], log: Path, patience_s: float = READY_S) -> None:
     """Return once somebody listens on ``port``. Raises ServerFailed."""
-    end = time.monotonic() + READY_S
+    end = time.monotonic() + patience_s
     while time.monotonic() < end:
         if child.poll() is not None:
             raise ServerFailed(f"the server ended at once:\n{_tail(log)}")
@@ -128,7 +129,19 @@ def wait_for_port(port: int, child: subprocess.Popen[bytes], log: Path) -> None:
             return
         except OSError:
             time.sleep(0.01)
-    raise ServerFailed(f"the server did not listen within {READY_S:g} s:\n{_tail(log)}")
+    raise ServerFailed(f"the server did not listen within {patience_s:g} s:\n{_tail(log)}")
+
+
+def told_port(pattern: str, child: subprocess.Popen[bytes], log: Path, patience_s: float = READY_S) -> int:
+    """The port that ``pattern`` finds in what the server printed. Raises ServerFailed."""
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        if found := re.search(pattern, log.read_text(encoding="utf-8", errors="replace")):
+            return int(found[1])
+        if child.poll() is not None:
+            break
+        time.sleep(0.02)
+    raise ServerFailed(f"the server printed no address:\n{_tail(log)}")
 
 
 def _first_line(child: subprocess.Popen[bytes], log: Path) -> str:

@@ -68,8 +68,11 @@ def _stat(axes: Axes, panel: Panel, series: Series) -> None:
 
 def _bars(axes: Axes, panel: Panel, series: Series) -> None:
     names = [name for name, _ in series]
-    axes.barh(names, [points[-1][1] for _, points in series])
-    axes.set_xlim(left=0, right=2.2)
+    values = [points[-1][1] for _, points in series]
+    bars = axes.barh(names, values, color="tab:red")
+    axes.bar_label(bars, [f" {value:g}" for value in values])
+    axes.set_xlim(left=0, right=max(2.2, 1.1 * max(values, default=0.0)))
+    axes.tick_params(labelsize=8)
 
 
 def _plot(axes: Axes, panel: Panel, series: Series) -> None:
@@ -92,7 +95,8 @@ def _plot(axes: Axes, panel: Panel, series: Series) -> None:
     axes.tick_params(labelsize=7)
     axes.grid(alpha=0.25)
     if series:
-        axes.legend(fontsize=7, ncols=2, loc="upper left")
+        axes.set_ylim(top=axes.get_ylim()[1] * 1.25 if panel.unit != "percentunit" else 1.02)  # room for the legend
+        axes.legend(fontsize=7, ncols=3, loc="upper left" if panel.unit != "percentunit" else "lower left")
 
 
 def series_of(panel: Panel, answered: Sequence[Sequence[Mapping[str, Any]]]) -> Series:

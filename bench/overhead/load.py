@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 POOL = 512  # connections of the open loop
 Done = Callable[[float], None]  # seconds of one finished answer
+Requests = Callable[[], bytes]  # the next request
 
 
 class Connection(asyncio.Protocol):
@@ -81,17 +82,18 @@ class Sample:
         return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] * 1000 if ordered else float("nan")
 
 
-def request_bytes(url: str, body: bytes) -> bytes:
+def request_bytes(url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
     parts = urlsplit(url)
+    more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return (
         f"POST {parts.path}/chat/completions HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: application/json\r\n"
-        f"authorization: Bearer bench-key\r\ncontent-length: {len(body)}\r\n\r\n"
+        f"authorization: Bearer bench-key\r\n{more}content-length: {len(body)}\r\n\r\n"
     ).encode() + body
 
 
-async def closed_loop(url: str, body: bytes, connections: int, for_s: float) -> Sample:
+async def closed_loop(url: str, requests: Requests, connections: int, for_s: float) -> Sample:
     """Every connection asks again as soon as it is answered."""
-    request, opened = request_bytes(url, body), await _open(url, connections)
+    opened = await _open(url, connections)
     seconds: list[float] = []
     end = time.perf_counter() + for_s
 
@@ -99,24 +101,24 @@ async def closed_loop(url: str, body: bytes, connections: int, for_s: float) -> 
         def done(took: float) -> None:
             seconds.append(took)
             if time.perf_counter() < end:
-                connection.send(request, again_of[connection])
+                connection.send(requests(), again_of[connection])
 
         return done
 
     again_of = {connection: again(connection) for connection in opened}
     began = time.perf_counter()
     for connection in opened:
-        connection.send(request, again_of[connection])
+        connection.send(requests(), again_of[connection])
     await asyncio.sleep(for_s)
     elapsed = time.perf_counter() - began
     _check(opened)
     return Sample(seconds, elapsed)
 
 
-async def open_loop(url: str, body: bytes, rate: float, for_s: float, seed: int) -> Sample:
+async def open_loop(url: str, requests: Requests, rate: float, for_s: float, seed: int) -> Sample:
     """Poisson arrivals; an answer's time counts from when it was due, so a stall is not hidden by waiting for it."""
     rng = random.Random(seed)
-    request, free = request_bytes(url, body), await _open(url, POOL)
+    free = await _open(url, POOL)
     all_of_them = list(free)
     seconds: list[float] = []
     began = time.perf_counter()
@@ -131,7 +133,7 @@ async def open_loop(url: str, body: bytes, rate: float, for_s: float, seed: int)
             seconds.append(took)
             free.append(connection)
 
-        connection.send(request, done, due)
+        connection.send(requests(), done, due)
     elapsed = time.perf_counter() - began
     while len(free) < POOL and time.perf_counter() - began < for_s + 10:  # noqa: ASYNC110  connections tell nobody
         await asyncio.sleep(0.02)
@@ -139,9 +141,9 @@ async def open_loop(url: str, body: bytes, rate: float, for_s: float, seed: int)
     return Sample(seconds, elapsed)
 
 
-async def paced_streams(url: str, body: bytes, streams: int, for_s: float) -> tuple[list[float], list[float]]:
+async def paced_streams(url: str, requests: Requests, streams: int, for_s: float) -> tuple[list[float], list[float]]:
     """So many streams at once, again and again: seconds to the first bytes, seconds between reads."""
-    request, opened = request_bytes(url, body), await _open(url, streams)
+    opened = await _open(url, streams)
     firsts: list[float] = []
     gaps: list[float] = []
     end = time.perf_counter() + for_s
@@ -160,7 +162,7 @@ async def paced_streams(url: str, body: bytes, streams: int, for_s: float) -> tu
             else:
                 running.discard(connection)
 
-        connection.send(request, done)
+        connection.send(requests(), done)
 
     for number, connection in enumerate(opened):
         asyncio.get_running_loop().call_later(number * 0.013 % 1.0, start, connection)

@@ -88,7 +88,7 @@ def _phases(options: argparse.Namespace, per_s: float) -> list[Phase]:
     """One deployment falls ill in three ways, one after the other."""
     ill = DEPLOYMENTS[0]
     return [
-        Phase("well", options.seconds, per_s, {}),
+        Phase("well", 2 * options.seconds, per_s, {}),  # deployments are well for longer than they are ill
         Phase("slow", options.seconds, per_s, {ill: {"slow": 8}}),
         Phase("refuses", options.seconds, per_s, {ill: {"refuses": True}}),
         Phase("hangs", options.seconds, per_s, {ill: {"hangs": True}}),
