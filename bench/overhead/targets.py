@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -58,7 +59,7 @@ def typed_with_other_spaces(number: int) -> str:
     """Another exact key, the same text once normalised: its vector is known."""
     words = ASKED.split()
     blanks = [OTHER_SPACE[_digit(number, n, len(OTHER_SPACE))] for n in range(len(words) - 1)]
-    more = " " * (1 + number // len(OTHER_SPACE) ** len(blanks))
+    more = " " * (1 + number // math.prod(len(OTHER_SPACE) for _ in blanks))
     return "".join(w + b for w, b in zip(words, [*blanks, ""], strict=True)) + more
 
 
