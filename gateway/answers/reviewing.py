@@ -82,8 +82,11 @@ class Reviewer:
     wall_clock: WallClock = time.time
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def put(self, wanted: Wanted, who: str) -> Reviewed:
-        """Keep a decision about a question; what was decided about it before is changed. Raises InvalidRequest."""
+    async def put(self, wanted: Wanted, who: str, *, settle: bool = True) -> Reviewed:
+        """Keep a decision about a question; what was decided about it before is changed. Raises InvalidRequest.
+
+        ``settle`` False: the caller has more, and will call ``settle`` after the last.
+        """
         tenant = self._tenant(wanted.tenant)
         id = id_of(tenant, wanted.model, wanted.namespace, wanted.system, wanted.question)
         before = await self.book.get(tenant, id)
@@ -102,7 +105,7 @@ class Reviewer:
         after = rejected_from(after, wanted.rejected, now)
         if wanted.status is Status.REJECTED:
             after = replace(rejected_from(after, tuple(wanted.texts.values()), now), texts={})
-        return await self._save(before, after, VERBS[wanted.status])
+        return await self._save(before, after, VERBS[wanted.status], settle=settle)
 
     async def edit(self, id: str, edit: Edit, who: str) -> Reviewed:
         """New words for an answer pin it; new wordings or a note leave its status as it is."""
@@ -162,7 +165,7 @@ class Reviewer:
             await self.book.delete(
                 before, Change(id, before.tenant, self.wall_clock(), who, "delete", note, {}, before.question)
             )
-            await self._settle()
+            await self.settle()
 
     async def get(self, id: str, revision: int | None = None) -> Reviewed:
         """Raises NotFound, and Conflict where another ``revision`` is stored."""
@@ -188,15 +191,17 @@ class Reviewer:
             citations=found.citations,
         )  # fmt: skip
 
-    async def _save(self, before: Reviewed | None, after: Reviewed, action: str) -> Reviewed:
+    async def _save(self, before: Reviewed | None, after: Reviewed, action: str, *, settle: bool = True) -> Reviewed:
         async with self._turn:
             await self.answers.refresh()
             check(after, self.answers.all)
             kept = await self.book.save(after, change_of(before, after, action))
-            await self._settle()
+            if settle:
+                await self.settle()
         return kept
 
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
+        """Return when this and every other gateway on the book serves by what was changed."""
         await self.answers.refresh()
         await self.answers.embed()
         if self.settle_s:

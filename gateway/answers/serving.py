@@ -69,6 +69,9 @@ REFUSALS = {
 class Documents(Protocol):
     """The state of the documents. Cheap: called per request."""
 
+    def epoch(self, collections: Sequence[str]) -> str:
+        """Changes whenever any document of the collections does."""
+
     def versions(self, documents: Sequence[str]) -> Mapping[str, str]:
         """Current version of each ``collection/document`` that exists."""
 
@@ -118,7 +121,9 @@ class ReviewedAnswers:
         self._all: list[Reviewed] = []
         self._shelf = Shelf()
         self._vectors: dict[str, Vector] = {}
+        self._embedded: Shelf | None = None  # the latest whose wordings all have vectors
         self._head = -1
+        self._checked = ""  # state of the documents when the answers were last held against them
         self._following: asyncio.Task[None] | None = None
         self._refreshing, self._embedding = asyncio.Lock(), asyncio.Lock()
 
@@ -179,12 +184,13 @@ class ReviewedAnswers:
 
     async def _embed(self) -> bool:
         """True where there are new vectors."""
+        if self._embedder is None or self._embedded is self._shelf:
+            return False
+        shelf = self._shelf
         wanted = {text for answer in self._shelf.answers for text in answer.questions}
         for gone in self._vectors.keys() - wanted:
             del self._vectors[gone]
         missing = sorted(wanted - self._vectors.keys())
-        if self._embedder is None or not missing:
-            return False
         for start in range(0, len(missing), BATCH):
             texts = missing[start : start + BATCH]
             try:
@@ -194,13 +200,21 @@ class ReviewedAnswers:
                 log.info("wordings of reviewed answers not embedded yet", count=len(missing) - start, error=str(error))
                 return start > 0
             self._vectors.update(zip(texts, vectors, strict=True))
-        return True
+        self._embedded = shelf
+        return bool(missing)
 
     async def _flag(self) -> bool:
         """Put answers whose documents changed up for review; True where there were any. Raises StoreUnavailable."""
+        held = [a for a in self._all if a.status in {Status.APPROVED, Status.PINNED} and a.documents]
+        if self._documents is None or not held:
+            return False
+        collections = sorted({name.partition("/")[0] for answer in held for name in answer.documents})
+        state = f"{self._head}|{self._documents.epoch(collections)}"
+        if state == self._checked:
+            return False
         found = False
-        for answer in self._all:
-            if answer.status in {Status.APPROVED, Status.PINNED} and self.changed(answer):
+        for answer in held:
+            if self.changed(answer):
                 flagged = replace(
                     answer, status=Status.NEEDS_REVIEW, found="document changed", author=GATEWAY, updated_at=self._now()
                 )
@@ -208,11 +222,12 @@ class ReviewedAnswers:
                 with suppress(GatewayError):  # another gateway was first: the next look at the book shows it
                     await self._book.save(flagged, change_of(answer, flagged, "flag"))
                     log.info("reviewed answer needs review", answer=answer.id, tenant=answer.tenant)
+        self._checked = state
         return found
 
     def versions(self, documents: Sequence[str]) -> Mapping[str, str]:
-        recorded = [d for d in documents if "#" not in d]
-        return self._documents.versions(recorded) if self._documents is not None and recorded else {}
+        """Current version of each document that the record knows."""
+        return self._documents.versions(documents) if self._documents is not None and documents else {}
 
     def changed(self, answer: Reviewed) -> bool:
         """Whether a document is no longer what it was when the answer was reviewed."""
@@ -287,7 +302,7 @@ class ReviewedAnswers:
             given = self._given(case, intent, "alias", hit.similarity) if not _external(intent) else None
             if given is not None:
                 return given
-        return None if self._rejected(case.board, hit.entry) else hit
+        return None if self._rejected(case, intent, hit.entry) else hit
 
     def guarded(self, case: Case | None, send: Send) -> Send:
         """``send`` for a fresh answer. Where one to this question was rejected it is held back until it is whole, and
@@ -332,16 +347,16 @@ class ReviewedAnswers:
             namespace=answer.namespace,
         )
 
-    def _rejected(self, board: Board, entry: CacheEntry) -> bool:
-        """Whether what the cache found says what was rejected here, on documents that it shares. A miss is cheap."""
-        return any(
-            says(entry.answer.text, rejected)
-            for answer in board.answers
-            if answer.rejected
+    def _rejected(self, case: Case, found: Reviewed | None, entry: CacheEntry) -> bool:
+        """Whether what the cache found says what was rejected: fact for fact where the question, or the one it was
+        found by, is known here, else word for word. A miss is cheap."""
+        known = [answer for answer in (case.intent, found) if answer is not None]
+        text = entry.answer.text
+        return any(says(text, rejected) for answer in known for rejected in self._standing(answer)) or any(
+            rejected.text == text
+            for answer in case.board.answers
+            if any(one.text == text for one in answer.rejected)
             for rejected in self._standing(answer)
-            if rejected.text == entry.answer.text
-            or not rejected.documents
-            or not rejected.documents.keys().isdisjoint(entry.dependencies)
         )
 
     def _standing(self, answer: Reviewed) -> tuple[Rejected, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Board:
             return None
         similarities = self.vectors @ vector
         order = np.argsort(-similarities, kind="stable")
-        able = [i for i in order if holds_under(self.wordings[i][1], system)][: rule.candidates]
+        able = list(islice((i for i in order if holds_under(self.wordings[i][1], system)), rule.candidates))
         if not able or similarities[able[0]] < FLOOR:
             return None
         by_key = {CacheKey(scope, a.id): a for _, a in (self.wordings[i] for i in able)}

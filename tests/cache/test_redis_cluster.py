@@ -10,6 +10,9 @@ from contextlib import ExitStack
 import pytest
 import redis as sync_redis
 
+from gateway.answers.book import Conflict
+from gateway.answers.redis_book import RedisBook
+from gateway.answers.reviewed import Reviewed, Status, change_of
 from gateway.cache.purging import Selection, purge
 from gateway.cache.redis_index import RedisIndex
 from gateway.cache.redis_link import RedisLink, redis_client
@@ -69,4 +72,22 @@ async def test_store_and_index_work_on_a_cluster(cluster_url: str) -> None:
     assert await purge(store, index, Selection()) == 1
     assert await index.search(other.scope, unit(1, 0), 8) == []
     assert "vector sets" in await index.probe()
+    await link.close()
+
+
+async def test_the_book_of_reviewed_answers_works_on_a_cluster(cluster_url: str) -> None:
+    link = RedisLink(redis_client(cluster_url, cluster=True), timeout_s=1.0)
+    book = RedisBook(link, SECRET)
+    for _ in range(50):  # right after forming, nodes may still point elsewhere
+        try:
+            await book.head()
+            break
+        except StoreUnavailable:
+            await asyncio.sleep(0.1)
+    answer = Reviewed("ans_1", "acme", "m", "연차는 며칠?", Status.PINNED, {"ko": "15일"})
+    kept = await book.save(answer, change_of(None, answer, "pin"))
+    assert (await book.all(), await book.head()) == ([kept], 1)
+    assert [line.action for line in await book.history(5)] == ["pin"]
+    with pytest.raises(Conflict):
+        await book.save(answer, change_of(None, answer, "pin"))
     await link.close()

@@ -98,3 +98,31 @@ def test_mistakes_in_a_collection_name_the_line_and_the_keys_of_its_kind(tmp_pat
     file.write_text("documents:\n  - {name: wiki, kind: qdrnt}\n")
     with pytest.raises(SettingsError, match=r"line 2: .*kind must be one of embedded, pgvector, redis"):
         load(file, {}, needs_models=False)
+
+
+async def test_a_reviewed_answer_lasts_while_its_passages_are_found(
+    provider: Provider, tmp_path: Path, search: Search
+) -> None:
+    handbook = {"name": "handbook", "answers_with": "gpt-4", "documents": {"collections": ["wiki"], "hard_s": 5}}
+    async with scripted(search) as upstream:
+        wiki = {"name": "wiki", "kind": "http", "url": f"{upstream.root_url}/search", "groups": ["hr"]}
+        keys = [{"key": "key-of-hr-1", "tenant": "t", "groups": ["hr"]}, {"key": "key-of-all-1", "tenant": "t"}]
+        auth = {"admin_key": "admin-key-1", "keys": keys}
+        named = (model("gpt-4", provider.base_url), handbook)
+        server = {"host": "127.0.0.1", "port": 0}
+        async with house(tmp_path, *named, documents=[wiki], auth=auth, server=server) as it:
+            body = {"model": "handbook", "question": QUESTION, "answer": "15일입니다. (검토됨)"}
+            assert (await it.post("/admin/answers", body, authorization="Bearer admin-key-1")).status == 200
+
+            async def served(key: str = "key-of-hr-1") -> tuple[str, bool]:
+                reply = await it.chat(QUESTION, "handbook", api_key=key)
+                return reply.headers["x-ocho-served-by"], "검토됨" in reply.text
+
+            assert await served() == ("reviewed", True)
+            assert await served("key-of-all-1") == ("model", False)  # who may not search the wiki
+            search.passages.append({"document": "party", "text": "연차휴가와 상관없는 이야기."})
+            assert await served() == ("reviewed", True)
+            search.passages[0]["text"] = "정규직의 연차휴가는 20일이다."
+            assert await served() == ("model", False)
+            search.status = 500
+            assert (await served())[1] is False

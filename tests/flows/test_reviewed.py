@@ -30,6 +30,7 @@ ACME, GUEST, GLOBEX = ({"authorization": f"Bearer {k['key']}"} for k in KEYS)
 def folder(tmp_path: Path) -> Path:
     made = tmp_path / "docs"
     made.mkdir()
+    (made / "c#.md").write_text("# C#\n\nC# 코드는 4칸을 들여 쓴다.\n", encoding="utf-8")
     (made / "leave.md").write_text(LEAVE.format(days=15), encoding="utf-8")
     (made / "expenses.md").write_text("# Expenses\n\nTaxi receipts are refunded within 30 days.\n", encoding="utf-8")
     return made
@@ -387,6 +388,12 @@ async def test_a_reviewer_is_told_what_no_document_says(it: House) -> None:
     kept = await pin(it, answer="정규직의 연차휴가는 1년에 19일입니다.")
     assert kept["unsupported"] == {"ko": ["19 day"]}
     assert (await ask(it)).text.startswith("정규직의 연차휴가는 1년에 19일")  # the reviewer has the last word
+
+
+async def test_a_document_may_have_any_name(it: House) -> None:
+    kept = await pin(it, question="C# 코드는 몇 칸을 들여 쓰나요?", answer="4칸입니다.", documents=["hr/c#.md"])
+    assert (await it.get(f"/admin/answers/{kept['id']}", **ADMIN)).json["status"] == "pinned"
+    assert (await ask(it, "C# 코드는 몇 칸을 들여 쓰나요?")).text == "4칸입니다."
 
 
 async def test_models_without_a_cache_or_documents_have_reviewed_answers_too(

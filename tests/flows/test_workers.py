@@ -141,3 +141,26 @@ async def test_sigterm_lets_the_streams_of_all_workers_finish(tmp_path: Path) ->
         assert await asyncio.gather(*running) == [200] * 6
         await process.communicate()
         assert process.returncode == 0
+
+
+async def test_a_pinned_answer_is_given_by_every_worker_once_the_pin_returned(tmp_path: Path) -> None:
+    async with scripted(streams(*FINE)) as upstream:
+        config = write_config(tmp_path, upstream)
+        config.write_text(config.read_text() + "auth: {admin_key: admin-key-1}\n")
+        async with supervised(config) as (process, url):
+            await up(url, process.pid)
+            body = {"model": "m", "question": "연차휴가는 며칠인가요?", "answer": "15일입니다."}
+            async with (
+                aiohttp.ClientSession(headers={"authorization": "Bearer admin-key-1"}) as http,
+                http.post(f"{url}/admin/answers", json=body) as reply,
+            ):
+                assert reply.status == 200
+            served = [await served_by(url) for _ in range(20)]
+            assert served == ["reviewed"] * 20
+
+
+async def served_by(url: str) -> str:
+    """Over a connection of its own, so that the kernel picks a worker each time."""
+    async with aiohttp.ClientSession() as http, http.post(f"{url}/v1/chat/completions", json=BODY) as response:
+        await response.read()
+        return response.headers.get("x-ocho-served-by", "")

@@ -143,15 +143,16 @@ class AnswerPages:
                 body = parse_object(line)
                 if unknown := sorted(body.keys() - set(WANTED)):
                     raise InvalidRequest(f"unknown key {unknown[0][:64]!r}; known are {', '.join(WANTED)}")
-                await self._stored(self._put(body, who))
+                await self._stored(self._put(body, who, settle=False))
                 taken += 1
             except GatewayError as error:
                 if isinstance(error, Overloaded):
                     raise
                 failed.append({"line": number, "error": str(error)})
+        await self._stored(self.reviewer.settle())
         return _json({"imported": taken, "failed": failed})
 
-    async def _put(self, body: Mapping[str, Any], who: str) -> Reviewed:
+    async def _put(self, body: Mapping[str, Any], who: str, *, settle: bool = True) -> Reviewed:
         status = _status(body.get("status", str(Status.PINNED)))
         handle = _text(body, "entry")
         if handle:
@@ -159,8 +160,8 @@ class AnswerPages:
                 raise InvalidRequest(f"{min(odd)} and entry exclude each other", param=min(odd))
             wanted = await self.reviewer.wanted_of(handle, status)
             texts = _answers(body, wanted.question) if {"answer", "answers"} & body.keys() else wanted.texts
-            return await self.reviewer.put(replace(wanted, texts=texts, note=_text(body, "note")), who)
-        return await self.reviewer.put(wanted_from(body, status), who)
+            return await self.reviewer.put(replace(wanted, texts=texts, note=_text(body, "note")), who, settle=settle)
+        return await self.reviewer.put(wanted_from(body, status), who, settle=settle)
 
     async def _decision(self, http_request: web.Request, *which: str) -> dict[str, Any]:
         raw = await read(http_request)

@@ -293,7 +293,7 @@ function edit(answer) {
   const texts = Object.keys(answer.answers).length ? answer.answers : { [spoken(answer.question)]: answer.other };
   const [read, fields] = languages(texts);
   const [wordings, wordingsLabel] = area(t("wordings_hint"), answer.wordings.join("\n"));
-  const documents = Object.keys(answer.documents).filter((name) => !name.includes("#"));
+  const documents = Object.entries(answer.documents).filter(([, version]) => !version.startsWith("~")).map(([name]) => name);
   const [named, namedLabel] = area(t("documents_hint"), documents.join("\n"));
   const note = el("input", { maxlength: 2000 });
   ask(answer.question, [...fields, wordingsLabel, namedLabel, el("label", {}, t("note"), note)], async () => {
