@@ -12,28 +12,28 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import partial
 from typing import Literal, Protocol
 
 import structlog
 
+from gateway.answers.aliases import Aliases
 from gateway.answers.book import Book
+from gateway.answers.guarding import Guard, says
 from gateway.answers.reviewed import SERVED, Rejected, Reviewed, Status, change_of, spoken, unchanged
-from gateway.answers.shelf import Board, Shelf, shelve, waiting
+from gateway.answers.shelf import Board, Shelf, meant, shelve, waiting
 from gateway.cache.decision import Rule, StrictRule
 from gateway.cache.keys import Keys
 from gateway.chat import (
     UNRECORDED,
     Answer,
-    AnswerEvent,
     CacheEntry,
     CacheHit,
     CacheKey,
     CacheOutcome,
     ChatRequest,
-    Closed,
     Evidence,
-    Opened,
+    Neighbor,
     RequestContext,
     Scope,
     Send,
@@ -41,17 +41,14 @@ from gateway.chat import (
 )
 from gateway.clock import WallClock
 from gateway.errors import GatewayError, StoreUnavailable
-from gateway.facts import FactSignature, Verdict, compare, signature
 from gateway.metrics import Metrics
 from gateway.ports import Embedder, Vector
-from gateway.routing.told import tell
 
 log = structlog.get_logger()
 
 FOLLOW_S = 0.25  # between two looks at the book and at the documents
 EMBED_S = 10.0
 BATCH = 32  # wordings embedded at a time
-LONG_ENOUGH = 20  # characters of a rejected text that are recognised inside another, such as one with a label before
 GATEWAY = "ocho"  # author of what the gateway does by itself
 OnChange = Literal["note", "withdraw"]
 
@@ -59,11 +56,6 @@ NOTES = {
     "ko": "※ 담당자가 검토한 답변이지만 그 뒤에 근거 문서가 바뀌어 다시 확인 중입니다. 지금은 다를 수 있습니다.\n\n",
     "en": "Note: this reviewed answer is being checked again: its documents have changed and it may differ now.\n\n",
 }
-REFUSALS = {
-    "ko": "이 질문의 자동 답변은 담당자 검토에서 반려되었습니다. 검토된 답변이 나올 때까지 담당 부서에 문의하십시오.",
-    "en": "The automatic answer to this question was rejected on review. "
-    "Please ask the team in charge until there is a reviewed one.",
-}  # fmt: skip
 
 
 class Documents(Protocol):
@@ -91,6 +83,7 @@ class Case:
     collections: frozenset[str]
     named: bool  # the request named its documents for itself
     intent: Reviewed | None = None  # what the question was recognised as
+    near: Sequence[Neighbor] = ()  # wordings that it was not recognised as, but might be
 
     @property
     def language(self) -> str:
@@ -120,6 +113,7 @@ class ReviewedAnswers:
         self._now = wall_clock
         self._all: list[Reviewed] = []
         self._shelf = Shelf()
+        self._aliases = Aliases()
         self._vectors: dict[str, Vector] = {}
         self._embedded: Shelf | None = None  # the latest whose wordings all have vectors
         self._head = -1
@@ -262,9 +256,12 @@ class ReviewedAnswers:
         if case is None:
             return None
         case.intent = case.board.worded(case.question, case.system)
+        how = "exact"
+        if case.intent is None:
+            case.intent, how = self._aliases.of(case.board, case.keys.scope, case.question), "alias"
         if case.intent is None or _external(case.intent):
             return None
-        return self._given(case, case.intent, "exact", None)
+        return self._given(case, case.intent, how, None)
 
     async def by_meaning(
         self, case: Case | None, vector: Callable[[], Awaitable[Vector | None]], evidence: Awaitable[Evidence] | None
@@ -276,14 +273,14 @@ class ReviewedAnswers:
         how, similarity = "exact", None
         if case.intent is None:
             embedded = await vector()
-            found = (
-                case.board.meant(case.question, case.system, embedded, self._rule, case.keys.scope)
-                if embedded is not None
-                else None
-            )
-            if found is None:
+            if embedded is None:
                 return None
-            case.intent, similarity = found
+            near = case.board.near(case.system, embedded, self._rule.candidates, case.keys.scope)
+            found = meant(case.question, near, self._rule)
+            if found is None:
+                case.near = near
+                return None
+            case.intent, similarity = case.board.by_id[found.question.key.digest], found.similarity
             how = "semantic"
         if _external(case.intent):
             fresh = (await evidence).dependencies if evidence is not None else {}
@@ -306,11 +303,17 @@ class ReviewedAnswers:
 
     def guarded(self, case: Case | None, send: Send) -> Send:
         """``send`` for a fresh answer. Where one to this question was rejected it is held back until it is whole, and
-        a notice is sent in its place if it says the rejected thing again."""
-        if case is None or case.intent is None:
+        a notice is sent in its place if it says the rejected thing again. Where the question might be a reviewed one in
+        other words, the answer tells: see ``Aliases``."""
+        if case is None:
             return send
+        if case.intent is None:
+            return self._aliases.learning(case.question, case.near, case.board, self._rule, send) if case.near else send
         standing = self._standing(case.intent)
-        return _Guard(case, standing, send, self._metrics).hear if standing else send
+        if not standing:
+            return send
+        refused = partial(self._metrics.answer_served, "refused", "fresh")
+        return Guard(case.language, standing, send, refused).hear
 
     def _given(self, case: Case, answer: Reviewed, how: str, similarity: float | None) -> CacheHit | None:
         text = answer.texts.get(case.language)
@@ -364,43 +367,6 @@ class ReviewedAnswers:
         names = {name for rejected in answer.rejected for name in recorded_of(rejected.documents)}
         current = self.versions(tuple(names))
         return tuple(r for r in answer.rejected if unchanged(recorded_of(r.documents), current))
-
-
-class _Guard:
-    """Holds the events of one answer until it is whole."""
-
-    def __init__(self, case: Case, standing: Sequence[Rejected], send: Send, metrics: Metrics) -> None:
-        self._case = case
-        self._standing = standing
-        self._send = send
-        self._metrics = metrics
-        self._held: list[AnswerEvent] = []
-
-    def hear(self, event: AnswerEvent) -> None:
-        self._held.append(event)
-        if not isinstance(event, Closed):
-            return
-        held, self._held = self._held, []
-        opened = next((e for e in held if isinstance(e, Opened)), None)
-        if opened is None or not any(says(event.answer.text, rejected) for rejected in self._standing):
-            for one in held:
-                self._send(one)
-            return
-        self._metrics.answer_served("refused", "fresh")
-        text = REFUSALS.get(self._case.language, REFUSALS["en"])
-        tell(text, replace(opened, served_by=ServedBy.REVIEWED, labelled=True, citations=()), None, self._send)
-
-
-def says(text: str, rejected: Rejected) -> bool:
-    """Whether ``text`` is the rejected answer, word for word or fact for fact."""
-    if text == rejected.text or (len(rejected.text) >= LONG_ENOUGH and rejected.text in text):
-        return True
-    return compare(_signed(text), _signed(rejected.text)).verdict is Verdict.SAME
-
-
-@lru_cache(maxsize=4_000)
-def _signed(text: str) -> FactSignature:
-    return signature(text)
 
 
 def recorded_of(documents: Mapping[str, str]) -> dict[str, str]:

@@ -32,6 +32,7 @@ class Board:
     """The intents of one place."""
 
     answers: tuple[Reviewed, ...]
+    by_id: Mapping[str, Reviewed]
     exact: Mapping[str, tuple[Reviewed, ...]]  # by plain wording
     wordings: tuple[tuple[str, Reviewed], ...]  # those with a vector
     vectors: Vectors  # one row per wording
@@ -40,26 +41,28 @@ class Board:
         """The intent that has this very wording."""
         return next((a for a in self.exact.get(plain(question), ()) if holds_under(a, system)), None)
 
-    def meant(
-        self, question: str, system: str, vector: Vector, rule: Rule, scope: Scope
-    ) -> tuple[Reviewed, float] | None:
-        """The intent that ``rule`` takes the question for, and how similar its wording is."""
+    def near(self, system: str, vector: Vector, most: int, scope: Scope) -> list[Neighbor]:
+        """The nearest wordings, most similar first, as a Rule sees neighbours: each keyed by its intent's id.
+
+        None at all where not even the first is near enough to ask a rule.
+        """
         if not self.wordings:
-            return None
+            return []
         similarities = self.vectors @ vector
         order = np.argsort(-similarities, kind="stable")
-        able = list(islice((i for i in order if holds_under(self.wordings[i][1], system)), rule.candidates))
+        able = list(islice((i for i in order if holds_under(self.wordings[i][1], system)), most))
         if not able or similarities[able[0]] < FLOOR:
-            return None
-        by_key = {CacheKey(scope, a.id): a for _, a in (self.wordings[i] for i in able)}
-        near = [
-            Neighbor(CachedQuestion(text, CacheKey(scope, a.id)), float(similarities[i]))
-            for i in able
-            for text, a in (self.wordings[i],)
-        ]
-        decision = rule.decide(question, near)
-        found = look(question, near).best if decision.reason == AUDIT else decision.neighbor
-        return (by_key[found.question.key], found.similarity) if found is not None else None
+            return []
+        found = [(*self.wordings[i], float(similarities[i])) for i in able]
+        return [Neighbor(CachedQuestion(text, CacheKey(scope, a.id)), similarity) for text, a, similarity in found]
+
+
+def meant(question: str, near: Sequence[Neighbor], rule: Rule) -> Neighbor | None:
+    """The wording that ``rule`` takes the question for."""
+    if not near:
+        return None
+    decision = rule.decide(question, near)
+    return look(question, near).best if decision.reason == AUDIT else decision.neighbor
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def _board(answers: tuple[Reviewed, ...], vectors: Mapping[str, Vector]) -> Boar
             exact[plain(text)] = (*exact.get(plain(text), ()), answer)
     known = tuple((text, answer) for answer in answers for text in answer.questions if text in vectors)
     rows = np.stack([vectors[text] for text, _ in known]) if known else np.zeros((0, 0), np.float32)
-    return Board(answers, exact, known, rows)
+    return Board(answers, {a.id: a for a in answers}, exact, known, rows)
 
 
 def holds_under(answer: Reviewed, system: str) -> bool:

@@ -309,6 +309,24 @@ async def test_rephrasings_get_it_through_the_rule_and_its_vetoes(
         assert (await ask(it, far)).text == PINNED
 
 
+async def test_a_wording_that_gets_the_same_facts_from_the_model_gets_the_reviewed_answer_from_then_on(
+    tmp_path: Path, folder: Path
+) -> None:
+    said = "정규직 직원의 연차휴가는 한 해에 15일입니다.", "20일입니다.", "인사팀에 문의하세요."
+    async with (
+        scripted(*(streams(ROLE, chunk(text), chunk(finish="stop"), DONE) for text in said)) as upstream,
+        opened(tmp_path, upstream.base_url, cache={"semantic": {"embedder": "local"}}) as it,
+    ):
+        await fill(it.gateway.settings, "hr", folder)
+        await pin(it)
+        far, other = "정규직이 쓸 수 있는 연차는 며칠입니까?", "정규직에게 주는 연차는 며칠입니까?"
+        assert [how(await ask(it, q)) for q in (far, other)] == [("model", "miss")] * 2
+        again = await ask(it, f" {far}")
+        assert (again.text, how(again)) == (PINNED, ("reviewed", "semantic"))
+        assert how(await ask(it, other))[0] != "reviewed"  # whose answer said something else
+        assert it.count("ocho_answers_served_total", how="alias") == 1
+
+
 def lines(*rows: Any) -> bytes:
     return b"\n".join(row if isinstance(row, bytes) else orjson.dumps(row) for row in rows)
 
