@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,13 +21,15 @@ from typing import Any
 import numpy as np
 import orjson
 
-from gateway.cache.belief import FORGET, LABEL_NOISE, Bar, Belief, Matrix, Vector
+from gateway.cache.belief import Matrix, Vector
 from gateway.cache.bounds import clopper_pearson_upper, wilson_lower
 from gateway.cache.decision import Decision, Rule, StrictRule, plain
 from gateway.cache.features import CANDIDATES, NAMES, look
+from gateway.cache.learned import Learned
 from gateway.chat import CacheKey, Neighbor, Scope
+from gateway.clock import WallClock
 
-MAX_SCOPES = 2_000  # about 4 kB each; the longest unused is forgotten and starts again from the calibration
+MAX_SCOPES = 2_000  # up to 70 kB each; the longest unused is forgotten and starts again from the calibration
 ANSWER_NOISE = 0.0025  # share of answers that contradict an earlier one although the question is the same
 MOST_NOISE = 0.05  # that is believed, whatever was seen
 FEWEST_REPEATS = 30
@@ -70,13 +73,6 @@ class Calibration:
         return cls(embedder, mean, covariance, fields.get("provenance", {}))
 
 
-@dataclass(slots=True)
-class _Scope:
-    belief: Belief
-    bar: Bar
-    state: str = ""  # learning, serving or off, as of the last look at it
-
-
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How the rule stands over all scopes in memory, for metrics."""
@@ -109,6 +105,7 @@ class AdaptiveRule:
         max_scopes: int = MAX_SCOPES,
         on_change: Callable[[Standing], None] = lambda standing: None,
         chance: Callable[[], float] = random.random,
+        wall_clock: WallClock = time.time,
     ) -> None:
         """``on_change`` hears when a scope begins or ends to serve, and of every audited hit."""
         self.calibration = calibration
@@ -119,7 +116,9 @@ class AdaptiveRule:
         self._audited_share = audited
         self._max_scopes = max_scopes
         self._chance = chance
-        self._scopes: OrderedDict[Scope, _Scope] = OrderedDict()
+        self._now = wall_clock
+        self._scopes: OrderedDict[Scope, Learned] = OrderedDict()
+        self._changed: dict[Scope, None] = {}  # since it was last asked for, in order
         self._states: Counter[str] = Counter()
         self._audited = self._audited_wrong = 0
         self._tell = on_change
@@ -132,9 +131,8 @@ class AdaptiveRule:
         found = look(asked, neighbors)
         if found.best is None or found.row is None:
             return Decision(None, found.refused)
-        scope = self._of(found.best)
-        score = scope.belief.cautious(found.row)
-        scope.bar.see(score)
+        scope = self._of(found.best.question.key.scope)
+        score = scope.see(found.row)
         right = 1 - float(scope.bar.doubt(score))
         if self._passes(scope, score, found.same_words):
             if self._chance() < self._audited_share:
@@ -148,18 +146,17 @@ class AdaptiveRule:
         if found.best is None or found.row is None or found.best.question.key not in same:
             return None
         right = same[found.best.question.key]
-        scope = self._of(found.best)
-        score = scope.belief.cautious(found.row)
-        scope.bar.answer_noise = self.answer_noise
-        scope.belief.noise = max(LABEL_NOISE, self.answer_noise)
-        hit = self._passes(scope, score, found.same_words)
-        if hit:
+        place = found.best.question.key.scope
+        scope = self._of(place)
+        hit = found.same_words or scope.belief.cautious(found.row) >= scope.bar.height()
+        audited = hit and not scope.bar.broken
+        if audited:
             self._audited += 1
             self._audited_wrong += not right
-        scope.bar.learn(score, right, hit=hit or (scope.bar.broken and score > 0))
-        scope.belief.learn(found.row, right)
+        scope.learn(self._now(), found.row, right, hit, self.answer_noise)
+        self._changed[place] = None
         self._note(scope)
-        if not hit:
+        if not audited:
             return None
         self._tell(self.standing())
         return found.best.question.key
@@ -176,14 +173,34 @@ class AdaptiveRule:
         seen = wilson_lower(self._contradicted, self._repeats) if self._repeats >= FEWEST_REPEATS else 0.0
         return max(self._told_noise, min(seen, MOST_NOISE))
 
+    def knows(self, scope: Scope) -> bool:
+        return scope in self._scopes
+
+    def changed(self) -> list[Scope]:
+        """Scopes that learned something since the last call."""
+        changed, self._changed = list(self._changed), {}
+        return changed
+
+    def dump(self, scope: Scope) -> bytes:
+        """What was learned in a scope; empty where nothing was."""
+        learned = self._scopes.get(scope)
+        return learned.dump() if learned is not None else b""
+
+    def take(self, scope: Scope, data: bytes) -> None:
+        """Add what this scope learned before, or elsewhere. Damaged data adds nothing."""
+        learned = self._of(scope)
+        learned.take(data, self.answer_noise)
+        self._note(learned)
+
     def standing(self) -> Standing:
         states = self._states
         return Standing(states["learning"], states["serving"], states["off"], self._audited, self._audited_wrong)
 
-    def _passes(self, scope: _Scope, score: float, same_words: bool) -> bool:
-        return not scope.bar.broken and (same_words or score >= self._note(scope))
+    def _passes(self, scope: Learned, score: float, same_words: bool) -> bool:
+        height = self._note(scope)
+        return not scope.bar.broken and (same_words or score >= height)
 
-    def _note(self, scope: _Scope) -> float:
+    def _note(self, scope: Learned) -> float:
         """The scope's bar, after its state was brought up to date."""
         height = scope.bar.height()
         state = "off" if scope.bar.broken else "learning" if math.isinf(height) else "serving"
@@ -194,19 +211,17 @@ class AdaptiveRule:
             self._tell(self.standing())
         return height
 
-    def _of(self, neighbor: Neighbor) -> _Scope:
-        key = neighbor.question.key.scope
-        scope = self._scopes.get(key)
-        if scope is None:
+    def _of(self, place: Scope) -> Learned:
+        learned = self._scopes.get(place)
+        if learned is None:
             start = self.calibration
-            noise = self.answer_noise
-            belief = Belief(start.mean, start.covariance, start.covariance * FORGET, max(LABEL_NOISE, noise))
-            scope = self._scopes[key] = _Scope(belief, Bar(self.max_wrong, noise))
+            learned = self._scopes[place] = Learned(start.mean, start.covariance, self.max_wrong, self.answer_noise)
             if len(self._scopes) > self._max_scopes:
-                _, gone = self._scopes.popitem(last=False)
+                old, gone = self._scopes.popitem(last=False)
                 self._states[gone.state] -= 1
-        self._scopes.move_to_end(key)
-        return scope
+                self._changed.pop(old, None)
+        self._scopes.move_to_end(place)
+        return learned
 
 
 def shipped(embedder: str) -> Calibration | None:

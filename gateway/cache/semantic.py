@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from gateway.cache import freshness
 from gateway.cache.decision import Rule, StrictRule
 from gateway.cache.keys import Keys
-from gateway.chat import CacheEntry, CacheHit, CacheOutcome, CacheWishes, Evidence
+from gateway.chat import CacheEntry, CacheHit, CacheOutcome, CacheWishes, Evidence, Scope
 from gateway.clock import WallClock
 from gateway.errors import StoreUnavailable
 from gateway.ports import AnswerStore, DocumentRecord, QuestionIndex, Vector
@@ -17,6 +17,7 @@ from gateway.ports import AnswerStore, DocumentRecord, QuestionIndex, Vector
 class SemanticCache:
     """Search, decide, fetch, check against the documents; whatever is in doubt is a miss.
 
+    ``recall`` is awaited before the first search in a scope and brings back what was learned there.
     ``on_reject`` hears why a lookup missed, one of few fixed words or a facet's name: fit for a metric's label.
     """
 
@@ -27,6 +28,7 @@ class SemanticCache:
         *,
         rule: Rule | None = None,
         record: DocumentRecord | None = None,
+        recall: Callable[[Scope], Awaitable[None]] | None = None,
         on_reject: Callable[[str], None] = lambda reason: None,
         wall_clock: WallClock = time.time,
     ) -> None:
@@ -34,6 +36,7 @@ class SemanticCache:
         self._index = index
         self._rule = rule or StrictRule()
         self._record = record
+        self._recall = recall
         self._reject = on_reject
         self._now = wall_clock
 
@@ -63,6 +66,8 @@ class SemanticCache:
 
     async def _find(self, keys: Keys, question: str, vector: Vector) -> CacheHit | str:
         """The hit by meaning alone, or why there is none."""
+        if self._recall is not None:
+            await self._recall(keys.scope)
         neighbors = await self._index.search(keys.scope, vector, self._rule.candidates)
         decision = self._rule.decide(question, neighbors)
         if decision.neighbor is None:

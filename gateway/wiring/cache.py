@@ -10,12 +10,13 @@ from pathlib import Path
 
 import structlog
 
-from gateway.cache.calibrated import BadCalibration, Standing, rule_for
+from gateway.cache.calibrated import AdaptiveRule, BadCalibration, Standing, rule_for
 from gateway.cache.decision import Rule, StrictRule
 from gateway.cache.memory import MemoryIndex, MemoryStore
 from gateway.cache.redis_index import RedisIndex
 from gateway.cache.redis_link import RedisLink, redis_client
 from gateway.cache.redis_store import RedisStore
+from gateway.cache.remembering import FileShelf, RedisShelf, Remembering
 from gateway.metrics import Metrics
 from gateway.ports import Embedder
 from gateway.settings import Settings
@@ -45,6 +46,7 @@ def secret_of(settings: Settings) -> bytes:
 class Stores:
     answers: MemoryStore | RedisStore
     questions: MemoryIndex | RedisIndex
+    learned: FileShelf | RedisShelf  # what scopes learned about their questions
 
 
 def chosen_stores(settings: Settings, secret: bytes, metrics: Metrics, stack: AsyncExitStack) -> Stores:
@@ -53,11 +55,12 @@ def chosen_stores(settings: Settings, secret: bytes, metrics: Metrics, stack: As
         answers = MemoryStore(
             int(cache.max_mb * MB), tenant_bytes=int(cache.tenant_mb * MB), on_evict=metrics.cache_evicted
         )
-        return Stores(answers, MemoryIndex())
+        return Stores(answers, MemoryIndex(), FileShelf(Path(settings.data_dir) / "learned"))
     link = redis_link(settings)
     metrics.watch_redis(lambda: link.up)
     stack.push_async_callback(link.client.aclose)
-    return Stores(RedisStore(link, secret), RedisIndex(link, secret, max_ttl_s=settings.cache.ttl_s))
+    index = RedisIndex(link, secret, max_ttl_s=settings.cache.ttl_s)
+    return Stores(RedisStore(link, secret), index, RedisShelf(link))
 
 
 def chosen_rule(settings: Settings, embedder: Embedder | None, metrics: Metrics) -> Rule:
@@ -75,6 +78,15 @@ def chosen_rule(settings: Settings, embedder: Embedder | None, metrics: Metrics)
         metrics.cache_standing(scopes, now.audited, now.audited_wrong, now.upper95)
 
     return rule_for(embedder.model, semantic.max_wrong, answer_noise=semantic.answer_noise, data=data, on_change=tell)
+
+
+async def remembered(rule: Rule, stores: Stores, secret: bytes, stack: AsyncExitStack) -> Remembering | None:
+    """What scopes learn, kept while the stack is open; None for a rule that learns nothing."""
+    if not isinstance(rule, AdaptiveRule):
+        return None
+    remembering = Remembering(rule, stores.learned, secret)
+    await stack.enter_async_context(remembering.running())
+    return remembering
 
 
 def uses_redis(settings: Settings) -> bool:

@@ -27,7 +27,7 @@ from gateway.settings import Settings
 from gateway.settings.models import ModelSettings
 from gateway.stages import Stages
 from gateway.wiring.answers import opened_answers, opened_findings, opened_verifier
-from gateway.wiring.cache import Stores, chosen_rule
+from gateway.wiring.cache import Stores, chosen_rule, remembered
 from gateway.wiring.documents import freshness, opened_record, opened_sources
 from gateway.wiring.embedding import chosen_embedder
 from gateway.wiring.uploads import opened_shelves
@@ -64,6 +64,7 @@ async def opened_pipeline(
     state = freshness(settings, record)
     store, index = stores.answers, stores.questions
     rule = chosen_rule(settings, embedder, metrics)
+    remembering = await remembered(rule, stores, secret, stack)
     reviewed = await opened_answers(settings, book, state, embedder, rule, metrics, stack)
     findings = opened_findings(settings, book, reviewed, metrics, stack)
     writer = CacheWriter(
@@ -77,7 +78,8 @@ async def opened_pipeline(
     stack.push_async_callback(inflight.close)
     sources = await opened_sources(settings, record, embedder.model if embedder is not None else None, stack)
     shelves = opened_shelves(settings, record, sources, embedder, metrics, stack)
-    semantic = SemanticCache(store, index, rule=rule, record=state, on_reject=metrics.cache_rejected)
+    recall = remembering.recall if remembering is not None else None
+    semantic = SemanticCache(store, index, rule=rule, record=state, recall=recall, on_reject=metrics.cache_rejected)
     return Pipeline(
         plans={m.name: plan_of(m, settings, embedder, state, sources, metrics) for m in settings.models},
         secret=secret,
