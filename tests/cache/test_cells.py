@@ -66,3 +66,25 @@ def test_many_equal_rows_stay_findable() -> None:
     vectors = np.repeat(topics(1), 3 * FULL, axis=0)
     rows, _ = filled(vectors).near(vectors[0])
     assert len(rows) == 3 * FULL
+
+
+def test_wide_vectors_are_found_by_their_sketches() -> None:
+    """384 numbers a vector, all in a narrow cone, as embedders make them."""
+    chance = np.random.default_rng(4)
+    middles = chance.normal(size=(300, 384)) + 3.0
+    rows = middles[chance.integers(300, size=12_000)] + chance.normal(scale=0.4, size=(12_000, 384))
+    vectors = np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+    cells = filled(vectors)
+    wanted = found = looked = 0
+    for row in range(0, 12_000, 200):
+        similarity = vectors @ vectors[row]
+        near = np.argsort(-similarity)[:8]
+        rows_found, similar = cells.near(vectors[row])
+        assert np.allclose(similar, similarity[rows_found], atol=1e-5)
+        looked += len(rows_found)
+        wanted += len(near)
+        found += len(set(near.tolist()) & set(rows_found.tolist()))
+    assert found / wanted > 0.97
+    assert looked / 60 < 300
+    cells.remove(0)
+    assert 0 not in cells.near(vectors[0])[0]
