@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,15 @@ from gateway.cache.decision import plain
 from gateway.embedding.cached import normalised
 from gateway.ports import Embedder, Vector
 
-_TENANT = re.compile(r"(h3-[a-z0-9]+)-")  # HINT3 holds the traffic of three companies; its labels name them
+_BEGINNING = re.compile(r"([^-_:/]+[-_:/][^-_:/]+)[-_:/].")  # "h3-curekart-CALL_CENTER": the set, whose bot, the answer
+_FIELDS = ("tenant", "bot", "company")  # that name whose traffic a question is
+_FEWEST = 100  # questions of a tenant that only its labels name
 
 
 def read(path: Path) -> list[dict[str, Any]]:
     """The lines of a file; lines of several tenants get the field ``tenant``, identical questions one group."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    for row in rows:
-        if "g" in row and (found := _TENANT.match(str(row["g"]))):
-            row.setdefault("tenant", found[1])
-    return _merged(rows) if rows and "g" in rows[0] else rows
+    return _merged(_told_apart(rows)) if kind(rows) == "groups" else rows
 
 
 def kind(rows: Sequence[dict[str, Any]]) -> str:
@@ -43,6 +43,18 @@ def source(path: Path) -> str:
 
 def texts(rows: Sequence[dict[str, Any]]) -> list[str]:
     return [text for row in rows for text in ([row["q"]] if "q" in row else [row["a"], row["b"]])]
+
+
+def _told_apart(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Whose traffic each question is: by a field, or by what two to ten companies' labels begin with."""
+    named = next((name for name in _FIELDS if all(name in row for row in rows)), "")
+    if named:
+        return [{**row, "tenant": str(row[named])} for row in rows]
+    begin = [found[1] if (found := _BEGINNING.match(str(row["g"]))) else "" for row in rows]
+    counts = Counter(begin)
+    if "" in counts or not 2 <= len(counts) <= 10 or min(counts.values()) < _FEWEST:
+        return rows
+    return [{**row, "tenant": tenant} for row, tenant in zip(rows, begin, strict=True)]
 
 
 def _merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

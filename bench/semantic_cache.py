@@ -303,8 +303,6 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         tenants = {row.get("tenant") for row in rows}
         if len(tenants) > 1:
             print(f"{path.stem:28} {len(tenants)} tenants, by its labels: each in a scope of its own", flush=True)
-        elif "hint3" in path.stem:
-            print(f"{path.stem:28} no tenant in its labels: the bots of several companies are mixed", flush=True)
         for store in stores:
             for name, make in rules.items():
                 if name != "ocho" and store != stores[0]:

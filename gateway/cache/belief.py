@@ -27,14 +27,14 @@ BIN = 0.25  # log-odds
 BINS = 40  # from 0 to 10
 RECENT_LOOKUPS = 400.0
 RECENT_LABELS = 500.0
-MOST_DOUBTFUL = 0.05  # chance to be wrong that no single hit may have, however sure the others are
+MOST_DOUBTFUL = 0.06  # chance to be wrong that no single hit may have, however sure the others are
 NEAR_BAR = 0.1  # chance to be wrong below which labels correct the belief
 SURE = 0.01  # … and below which they tell what no score can: indistinguishable questions, careless labels
 AIM = 0.8  # of the wrong hits allowed: the rest is for what the expectation does not see
 PRIOR_ERRORS = 3.0  # expected errors after which experience weighs as much as the belief
 PRIOR_SCALE = 0.5  # of the doubt, before experience: on every visible source the cautious score doubted too much
 PRIOR_FLOOR = (0.002, 150.0)  # share of wrong among the surest, and the labels that this guess weighs
-LEAST_SCALE = 0.25  # experience makes no doubt smaller than this share of it
+LEAST_SCALE = 0.15  # experience makes no doubt smaller than this share of it
 BROKEN = 3  # wrong ones among recent audited hits before a scope can be switched off
 
 

@@ -51,13 +51,24 @@ def test_groups_pairs_and_conversations_are_counted_as_they_are(tmp_path: Path) 
     assert fixed["x_pairs.jsonl"]["wrong_hits"] == 1  # what a threshold alone does with another number
 
 
-def test_groups_with_an_identical_question_are_one_and_tenants_stay_apart(tmp_path: Path) -> None:
-    rows = [("같은 질문", "a"), ("같은 질문?", "b"), ("다른 질문", "b"), ("hi", "h3-one-X"), ("hi", "h3-two-X")]
-    found = read(write(tmp_path / "x.jsonl", [{"q": q, "g": g} for q, g in rows]))
+def test_groups_with_an_identical_question_are_one(tmp_path: Path) -> None:
+    rows = [("같은 질문", "a"), ("같은 질문?", "b"), ("다른 질문", "b"), ("hi", "c")]
+    found = read(write(tmp_path / "x.jsonl", [{"q": q, "g": g, "lang": "ko"} for q, g in rows]))
     assert kind(found) == "groups"
     assert found[0]["g"] == found[1]["g"] == found[2]["g"]
-    assert found[3]["g"] != found[4]["g"]
-    assert [row.get("tenant") for row in found[3:]] == ["h3-one", "h3-two"]
+    assert found[3]["g"] == "c"
+    assert not any("tenant" in row for row in found)
+
+
+def test_the_traffic_of_several_companies_stays_apart(tmp_path: Path) -> None:
+    labelled = [{"q": f"hi {n // 2}", "g": f"h3-{('one', 'two')[n % 2]}-X{n // 4}"} for n in range(400)]
+    found = read(write(tmp_path / "x.jsonl", labelled))
+    assert [row["tenant"] for row in found[:2]] == ["h3-one", "h3-two"]
+    assert found[0]["g"] != found[1]["g"]
+    named = [{"q": "hi", "g": f"{n}", "bot": f"b{n}"} for n in range(2)]
+    assert [row["tenant"] for row in read(write(tmp_path / "y.jsonl", named))] == ["b0", "b1"]
+    few = labelled[:40]  # too few of each to be two companies: labels may begin with anything
+    assert "tenant" not in read(write(tmp_path / "z.jsonl", few))[0]
 
 
 @pytest.mark.parametrize("question", ["연차는?", "leave?"])

@@ -4,10 +4,10 @@ import unicodedata
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.cache.keys import NEUTRAL, UNDERSTOOD, cache_keys
+from gateway.cache.keys import NEUTRAL, UNDERSTOOD, Keys, cache_keys
 from gateway.chat import ChatRequest, Tenant
 from tests.cache.makers import SECRET, ask, keys_of, message, sharing
 
@@ -135,3 +135,56 @@ def test_tenant_and_namespace_cannot_be_confused(a: str, b: str, c: str, d: str)
     one, other = keys_of(ask(), a, namespace=b), keys_of(ask(), c, namespace=d)
     normal = [unicodedata.normalize("NFC", text) for text in (a, b, c, d)]
     assert (one.scope.digest == other.scope.digest) == (normal[:2] == normal[2:])
+
+
+PARTS: dict[str, tuple[Any, ...]] = {  # one value of each makes a request; whoever shares an answer shares all of them
+    "tenant": ("acme", "globex", "acme "),
+    "groups": (frozenset(), frozenset({"hr"}), frozenset({"hr", "board"})),
+    "key": ("k1", "k2"),
+    "model": ("handbook", "handbook-2"),
+    "answers_with": ("gpt-4o", "gpt-4o-mini"),
+    "collections": ((), ("hr",), ("hr", "legal")),
+    "namespace": ("", "beta"),
+    "system": (None, "너는 인사팀이다.", "You are HR."),
+    "earlier": ((), (("user", "인턴입니다"), ("assistant", "네")), (("user", "인턴입니다"), ("assistant", "아니요"))),
+    "tools": (
+        None,
+        [{"type": "function", "function": {"name": "f"}}],
+        [{"type": "function", "function": {"name": "g"}}],
+    ),
+    "response_format": (None, {"type": "json_object"}, {"type": "json_schema", "json_schema": {"name": "a"}}),
+    "temperature": (None, 0.0, 0.7),
+    "max_tokens": (None, 100),
+    "image": (None, "https://x/1.png", "https://x/2.png"),
+    "language": ("연차는 며칠인가요?", "How many days of leave?"),
+}
+
+
+def assembled(parts: dict[str, Any]) -> Keys:
+    text, image = parts["language"], parts["image"]
+    shown = [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": image}}] if image else text
+    earlier = [message("system", parts["system"])] if parts["system"] else []
+    earlier += [message(*turn) for turn in parts["earlier"]]
+    fields = {n: parts[n] for n in ("tools", "response_format", "temperature", "max_tokens") if parts[n] is not None}
+    facts = sharing(
+        share="key",
+        key_id=parts["key"],
+        groups=parts["groups"],
+        answers_with=parts["answers_with"],
+        collections=parts["collections"],
+        namespace=parts["namespace"],
+    )
+    tenant = Tenant(parts["tenant"], parts["groups"])
+    return cache_keys(SECRET, tenant, ask(shown, *earlier, model=parts["model"], **fields), facts)
+
+
+picked = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in PARTS.items()})
+
+
+@settings(max_examples=600)
+@given(picked, st.sets(st.sampled_from(sorted(PARTS)), max_size=2), st.data())
+def test_two_requests_share_a_scope_only_where_everything_agrees(
+    one: dict[str, Any], changed: set[str], data: st.DataObject
+) -> None:
+    other = one | {name: data.draw(st.sampled_from(PARTS[name])) for name in changed}
+    assert (assembled(one).scope == assembled(other).scope) == (one == other)
