@@ -293,6 +293,8 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
             groups = sorted({row["g"] for row in rows})
             chosen = set(random.Random(options.seed).sample(groups, min(options.groups, len(groups))))
             rows = [row for row in rows if row["g"] in chosen]
+        if options.questions and form == "groups" and options.questions < len(rows):
+            rows = random.Random(options.seed).sample(rows, options.questions)
         if form == "other":
             print(f"{path.stem:28} has neither groups nor pairs: left out", flush=True)
             continue
@@ -343,6 +345,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--noise", type=float, default=0.0, help="share of answers that state other facts")
     parser.add_argument("--store", choices=("memory", "redis", "both"), default="memory")
     parser.add_argument("--groups", type=int, default=0, help="only so many groups of a file, chosen by the seed")
+    parser.add_argument("--questions", type=int, default=0, help="… and only so many questions of these groups")
     parser.add_argument("--entries", nargs="*", type=int, default=[], help="also time lookups in scopes of these sizes")
     parser.add_argument("--threads", type=int, default=0, help="of the embedder")
     parser.add_argument("--thresholds", nargs="*", type=float, default=[0.8, 0.9, 0.95])

@@ -30,10 +30,10 @@ RECENT_LABELS = 500.0
 MOST_DOUBTFUL = 0.06  # chance to be wrong that no single hit may have, however sure the others are
 NEAR_BAR = 0.1  # chance to be wrong below which labels correct the belief
 SURE = 0.01  # … and below which they tell what no score can: indistinguishable questions, careless labels
-AIM = 0.8  # of the wrong hits allowed: the rest is for what the expectation does not see
 PRIOR_ERRORS = 3.0  # expected errors after which experience weighs as much as the belief
 PRIOR_SCALE = 0.5  # of the doubt, before experience: on every visible source the cautious score doubted too much
-PRIOR_FLOOR = (0.002, 150.0)  # share of wrong among the surest, and the labels that this guess weighs
+PRIOR_FLOOR = (0.003, 300.0)  # share of wrong among the surest, and the labels that this guess weighs: with 80, one
+# careless label closed a scope for a thousand questions
 LEAST_SCALE = 0.15  # experience makes no doubt smaller than this share of it
 BROKEN = 3  # wrong ones among recent audited hits before a scope can be switched off
 
@@ -126,8 +126,7 @@ class Bar:
         doubts = self.doubt(_MIDDLES)
         hits = np.cumsum(self.seen[:0:-1])[::-1]
         wrong = np.cumsum((self.seen[1:] * doubts)[::-1])[::-1]
-        aim = AIM * self.max_wrong
-        fine = (wrong <= aim * hits) & (doubts <= MOST_DOUBTFUL) & ((hits > 0) | (doubts <= aim))
+        fine = (wrong <= self.max_wrong * hits) & (doubts <= MOST_DOUBTFUL) & ((hits > 0) | (doubts <= self.max_wrong))
         bad = np.flatnonzero(~fine)
         lowest = int(bad[-1]) + 1 if len(bad) else 0
         return lowest * BIN if lowest < BINS else math.inf

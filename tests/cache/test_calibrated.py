@@ -29,6 +29,7 @@ CROWD = near(
     ("식비 한도는 얼마인가요?", "meals", 0.84),
     ("주차장은 어디인가요?", "parking", 0.83),
 )
+LONE = CROWD[3:4] + CROWD[5:]
 ASKED = "연차는 모두 합해 며칠 쓸 수 있을까요"
 
 
@@ -64,9 +65,10 @@ def test_the_local_embedder_has_a_calibration_and_others_start_strict() -> None:
         assert isinstance(rule_for(unknown), StrictRule)
 
 
-def test_a_new_scope_serves_only_what_differs_in_small_words() -> None:
+def test_a_new_scope_serves_what_differs_in_small_words_or_what_a_whole_crowd_says() -> None:
     fresh = rule()
-    assert fresh.decide(ASKED, CROWD).neighbor is None
+    assert fresh.decide(ASKED, LONE).neighbor is None
+    assert fresh.decide(ASKED, CROWD).neighbor is not None
     hit = fresh.decide("연차 며칠이나 쓸 수 있나요", near(("연차는 며칠이나 쓸 수 있나요?", "leave", 0.98)))
     assert hit.neighbor is not None
 
@@ -88,7 +90,7 @@ def test_the_same_words_in_another_question_are_no_hit_in_a_new_scope(kept: str,
 
 
 def test_what_is_uncertain_is_a_miss_that_tells_its_probability() -> None:
-    decision = rule().decide(ASKED, CROWD)
+    decision = rule().decide(ASKED, LONE)
     assert (decision.neighbor, decision.reason) == (None, "uncertain")
     assert decision.probability is not None
     assert 0 < decision.probability < 1
