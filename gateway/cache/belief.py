@@ -30,6 +30,7 @@ RECENT_LABELS = 500.0
 MOST_DOUBTFUL = 0.06  # chance to be wrong that no single hit may have, however sure the others are
 NEAR_BAR = 0.1  # chance to be wrong below which labels correct the belief
 SURE = 0.01  # … and below which they tell what no score can: indistinguishable questions, careless labels
+AIM = 0.9  # of the wrong hits allowed: a bar that aims at the limit is above it half of the time
 PRIOR_ERRORS = 3.0  # expected errors after which experience weighs as much as the belief
 PRIOR_SCALE = 0.5  # of the doubt, before experience: on every visible source the cautious score doubted too much
 PRIOR_FLOOR = (0.003, 300.0)  # share of wrong among the surest, and the labels that this guess weighs: with 80, one
@@ -126,7 +127,8 @@ class Bar:
         doubts = self.doubt(_MIDDLES)
         hits = np.cumsum(self.seen[:0:-1])[::-1]
         wrong = np.cumsum((self.seen[1:] * doubts)[::-1])[::-1]
-        fine = (wrong <= self.max_wrong * hits) & (doubts <= MOST_DOUBTFUL) & ((hits > 0) | (doubts <= self.max_wrong))
+        aim = AIM * self.max_wrong
+        fine = (wrong <= aim * hits) & (doubts <= MOST_DOUBTFUL) & ((hits > 0) | (doubts <= aim))
         bad = np.flatnonzero(~fine)
         lowest = int(bad[-1]) + 1 if len(bad) else 0
         return lowest * BIN if lowest < BINS else math.inf
