@@ -22,8 +22,8 @@ from typing import Any
 from openai import AsyncOpenAI
 
 from bench.local_llm import BIG, FAST, running_local_llms
-from bench.verdict import TOP, margin, prompt
 from gateway.chat import Answer
+from gateway.routing.judge import TOP, margin, prompt
 
 MAX_WRONG = 0.02
 

@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 
 from gateway.chat import Tenant
+from gateway.clock import WallClock
 from gateway.ingress.admin.answers import AnswerPages
 from gateway.ingress.admin.cache import CachePages
 from gateway.ingress.admin.door import behind
@@ -56,8 +57,10 @@ class Gateway:
 
 
 @asynccontextmanager
-async def assembled(settings: Settings) -> AsyncIterator[Gateway]:
+async def assembled(settings: Settings, wall_clock: WallClock = time.time) -> AsyncIterator[Gateway]:
     """Everything wired inside the running loop, and taken down in the opposite order.
+
+    ``wall_clock`` is the time by which answers age.
 
     Redis and providers are not contacted here: the gateway starts at once, whatever state they are in.
     """
@@ -72,9 +75,9 @@ async def assembled(settings: Settings) -> AsyncIterator[Gateway]:
         upstream = await stack.enter_async_context(opened_upstream())
         router = Router(routes_of(settings), deployments, upstream, metrics, prices_of(settings))
         secret = secret_of(settings)
-        stores = chosen_stores(settings, secret, metrics, stack)
+        stores = chosen_stores(settings, secret, metrics, stack, wall_clock)
         book = opened_book(settings, secret, stack)
-        pipeline = await opened_pipeline(settings, router, metrics, stack, secret, stores, book)
+        pipeline = await opened_pipeline(settings, router, metrics, stack, secret, stores, book, wall_clock)
         relay = Relay(router, metrics, timing=settings.telemetry.server_timing)
         gateway.app.add_routes(Health(keys, metrics, lambda: gateway.draining).routes())
         warmer = Warmer(pipeline, keys, stores.answers, stores.questions)
@@ -92,10 +95,10 @@ async def assembled(settings: Settings) -> AsyncIterator[Gateway]:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[tuple[Gateway, int]]:
+async def serving(settings: Settings, wall_clock: WallClock = time.time) -> AsyncIterator[tuple[Gateway, int]]:
     """A gateway listening on its port (port 0: the one in the result). Leaving the block drains and stops it."""
     server = settings.server
-    async with assembled(settings) as gateway:
+    async with assembled(settings, wall_clock) as gateway:
         runner = web.AppRunner(
             gateway.app, handler_cancellation=True, access_log=None, keepalive_timeout=IDLE_S,
             shutdown_timeout=server.drain_s,

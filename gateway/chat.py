@@ -292,6 +292,12 @@ class CacheEntry:
     namespace: str = ""
     generation: int = 0  # of the store when the request began; a purge since then voids the entry
     took_s: float = 0.0  # seconds to make the answer: what every hit saves
+    alias_of: str = ""  # digest of the canonical entry that answers this wording; "" where it is one itself
+
+    @property
+    def canonical_key(self) -> CacheKey:
+        """Of the entry whose answer this wording gets: its own, or the one it is an alias of."""
+        return CacheKey(self.key.scope, self.alias_of) if self.alias_of else self.key
 
     def age_s(self, now: float) -> float:
         return max(0.0, now - self.created_at)

@@ -36,11 +36,10 @@ from gateway.routing.gate import Draft, why_vetoed
 from gateway.routing.race import Rung, Runners, race, timing
 from gateway.routing.router import Router
 from gateway.routing.sizing import TOKENS_PER_SENTENCE, size_for, sized
-from gateway.routing.spend import Allowance, prompt_tokens
+from gateway.routing.spend import USUAL_ANSWER_TOKENS, Allowance, prompt_tokens
 from gateway.routing.told import tell
 
 PROVISIONAL_TTL_S = 600.0  # of drafts that passed, but not with ease, and of answers with numbers from nowhere
-USUAL_ANSWER_TOKENS = 150  # for weighing costs before anything is known
 FEWEST_TOKENS = 40  # a cited sentence: with less time than this takes, the big model starts in vain
 LATE_ANSWERS = 32  # at most this many go on in the background
 
@@ -80,6 +79,8 @@ class Asked:
     due: Deadline  # the promise
     stale: Callable[[], Awaitable[CacheEntry | None]]
     keep: Callable[[Answer, float | None], None]  # (answer, seconds at most or None): offer it to the cache
+    big: Callable[[ChatRequest, Send], Awaitable[object]]  # the configured model's answer to a grounded request
+    contradicts: Callable[[str], bool] = lambda draft: False  # the answer that was given before, on the same documents
 
     @property
     def korean(self) -> bool:
@@ -160,11 +161,14 @@ class InTime:
             left_s = asked.due.remaining_s() - racing.RESERVE_S
             size = size_for(left_s, pace.first_token_s, pace.tokens_per_s)
             grounded = replace(grounded, body=sized(grounded.body, size))
-        await self.router.stream(grounded, asked.ctx, asked.opened, _keeping(asked, partial(_doubt, asked), send))
+        await asked.big(grounded, _keeping(asked, partial(_doubt, asked), send))
 
     async def _draft(self, asked: Asked, draft: DraftPlan) -> Drafted:
         with asked.ctx.timings.measure("draft"):
-            return await self.drafter.draft(draft.model, draft.max_tokens, asked.grounded, asked.evidence, asked.ctx)
+            drafted = await self.drafter.draft(draft.model, draft.max_tokens, asked.grounded, asked.evidence, asked.ctx)
+        if asked.contradicts(drafted.answer.text):
+            return replace(drafted, verdict=replace(drafted.verdict, accepted=False, usable=False, sure=False))
+        return drafted
 
     def _tell_draft(self, asked: Asked, drafted: Drafted, send: Send) -> None:
         ttl_s = None if drafted.verdict.sure else PROVISIONAL_TTL_S

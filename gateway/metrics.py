@@ -253,6 +253,28 @@ class Metrics:
             ("model",),
             (0.1, 0.25, 0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 1),
         )
+        self._judge = counter(
+            "ocho_judge", "Verdicts on questions that similarity cannot tell apart: yes, no, late, failed, too dear.",
+            ("result",),
+        )  # fmt: skip
+        self._judge_margin = histogram(
+            "ocho_judge_margin", "log p(Yes) - log p(No) of verdicts, in nats.", (),
+            (-16, -8, -4, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 16),
+        )  # fmt: skip
+        self._judge_audits = counter(
+            "ocho_judge_audits", "Verdicts that were held against an answer given afresh.", ("result",)
+        )
+        self._settled = counter(
+            "ocho_settled", "Answers from documents by how they were settled before they were given: fine (the first "
+            "sample), second, third, earlier (the kept answer stood), doubtful.", ("result",),
+        )  # fmt: skip
+        self._flips = counter(
+            "ocho_flips", "Fresh answers that contradicted the earlier one on the same documents, by which was kept.",
+            ("kept", "model"),
+        )  # fmt: skip
+        self._epochs = counter(
+            "ocho_provider_epochs", "Times that another model or system_fingerprint began to answer.", ("model",)
+        )
         self._deadlines = counter(
             "ocho_deadline", "Answers against their promised time, by what was given.", ("result", "degraded_to")
         )
@@ -408,7 +430,7 @@ class Metrics:
         self._client_tokens.labels(label, "output").inc(completion)
 
     def spent(self, model: str, reason: str, prompt: int, completion: int, money: float) -> None:
-        """``reason``: answer, draft, hedge, verification or abandoned."""
+        """``reason``: answer, draft, judge, settle, hedge, verification or abandoned."""
         label = self.model_label(model)
         self._spend_tokens.labels(label, reason, "input").inc(prompt)
         self._spend_tokens.labels(label, reason, "output").inc(completion)
@@ -420,6 +442,25 @@ class Metrics:
         self._drafts.labels(label, result).inc()
         if score is not None:
             self._draft_score.labels(label).observe(score)
+
+    def judged(self, result: str) -> None:
+        self._judge.labels(result).inc()
+
+    def judge_margin(self, margin: float) -> None:
+        self._judge_margin.observe(margin)
+
+    def judge_learned(self, right: bool) -> None:
+        self._judge_audits.labels("agreed" if right else "contradicted").inc()
+
+    def settled(self, result: str) -> None:
+        self._settled.labels(result).inc()
+
+    def flipped(self, kept: str, model_changed: bool) -> None:
+        """``kept``: earlier, fresh or corrected. ``model_changed``: another model answered than before."""
+        self._flips.labels(kept, "changed" if model_changed else "same").inc()
+
+    def provider_epoch(self, model: str) -> None:
+        self._epochs.labels(self.model_label(model)).inc()
 
     def deadline_ended(self, margin_s: float, degraded_to: str) -> None:
         self._deadlines.labels("met" if margin_s >= 0 else "missed", degraded_to).inc()

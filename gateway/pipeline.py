@@ -2,7 +2,8 @@
 
 exact cache → a twin in flight? join it : else produce
 produce:  embed → semantic cache  │  retrieval from every source     (side by side)
-          hit → replay    else ground the prompt → router → upstream
+          hit → replay    in doubt → ask the judge, also about questions under way
+          else ground the prompt → router → upstream → settled before it is given
                           or, for models that promise a time: draft, big model and fallbacks (in_time)
 answer events → every listener of the flight → cache writer, after the reply
 """
@@ -11,22 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import field, replace
 from functools import partial
 
-from gateway.answers.serving import Case, ReviewedAnswers
+from gateway.answers.serving import ReviewedAnswers
 from gateway.answers.verifying import Verifier
-from gateway.cache.admission import Limits
 from gateway.cache.exact import ExactCache, Found
 from gateway.cache.inflight import Inflight, Joined
-from gateway.cache.keys import Keys, Sharing, cache_keys
+from gateway.cache.keys import cache_keys
 from gateway.cache.replay import replay
-from gateway.cache.semantic import SemanticCache
+from gateway.cache.semantic import Look, SemanticCache
+from gateway.cache.twins import Flying, Near, Twins
 from gateway.cache.writer import CacheWriter
 from gateway.chat import (
-    Answer,
     AnswerEvent,
     CacheHit,
     CacheOutcome,
@@ -36,35 +36,23 @@ from gateway.chat import (
     Opened,
     RequestContext,
     Send,
-    ServedBy,
 )
 from gateway.clock import Timings, WallClock
-from gateway.errors import NotCached, UnknownModel
-from gateway.in_time import Asked, InTime, Promise
+from gateway.consulting import Consultant, Consulted
+from gateway.errors import GatewayError, NotCached, UnknownModel
+from gateway.making import Maker
 from gateway.metrics import Metrics
+from gateway.plan import Asking, Job, Plan
 from gateway.ports import DocumentRecord, Embedder, Vector
-from gateway.retrieval.gather import Gatherer
-from gateway.retrieval.grounding import PROMPT_VERSION, ground
+from gateway.retrieval.grounding import PROMPT_VERSION
 from gateway.retrieval.question import search_text
 from gateway.retrieval.shelves import Shelves
-from gateway.routing.router import ANY_MODEL, Router
+from gateway.routing.router import ANY_MODEL
+from gateway.settling import Held
 from gateway.stages import Stages, beside
 from gateway.values import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How questions to one model name are answered."""
-
-    model: str
-    answers_with: str  # model whose deployments answer; "" when it is the requested one
-    caches: bool
-    sharing: Sharing  # completed per request with the caller's key, groups and namespace
-    limits: Limits  # on what is kept
-    collections: tuple[str, ...] = ()
-    gatherer: Gatherer | None = None
-    system: str | None = None  # instructions for grounding; None: the built-in ones
-    promise: Promise | None = None  # a time by which there is an answer, and what helps to keep it
+NOT_CACHED = "nothing in the cache answers this request, and only-if-cached was asked for"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +63,7 @@ class Budgets:
     embed_s: float = 0.5
     semantic_s: float = 1.0  # it waits for the embedding and, for document models, for the evidence
     retrieval_s: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One request with all that was decided about it before work began."""
-
-    ctx: RequestContext
-    request: ChatRequest
-    plan: Plan
-    keys: Keys
-    reads: bool
-    writes: bool
-    case: Case | None = None  # what reviewed answers there are that may bear on it
+    judge_s: float = 2.0
 
 
 @dataclass(slots=True)
@@ -102,13 +78,13 @@ class Pipeline:
     inflight: Inflight
     coalesce: bool
     embedder: Embedder | None
-    router: Router
-    in_time: InTime
+    maker: Maker
     writer: CacheWriter
     stages: Stages
     metrics: Metrics
     reviewed: ReviewedAnswers
     verifier: Verifier | None = None  # asks again, in the background, for what is given often
+    twins: Twins = field(default_factory=Twins)
     shelves: Shelves | None = None  # documents that requests may name for themselves
     budgets: Budgets = Budgets()
     wall_clock: WallClock = time.time
@@ -138,10 +114,12 @@ class Pipeline:
         hit = self.reviewed.exact(job.case) or (await self._exact(job) if job.reads else None)
         if hit is not None:
             self._saved(job, hit)
-            plain = job.case is None and self.verifier is None  # nobody but the cache has a say in it
+            own = hit.entry.key == job.keys.exact  # an alias may end before the answer it leads to
+            plain = own and job.case is None and self.verifier is None  # nobody but the cache has a say in it
             yield _replayed(hit, request, Found(hit.entry, job.plan.collections) if plain else None)
             return
-        async with self.inflight.join(self._flight(job), partial(self._produce, job)) as joined:
+        flight = self._flight(job)
+        async with self.inflight.join(flight, partial(self._produce, job, flight)) as joined:
             yield joined
 
     def again(self, found: Found, id: str, timings: Timings) -> CacheHit | None:
@@ -165,9 +143,9 @@ class Pipeline:
         place = f"{job.keys.exact.digest}:{self.exact.generation}:{self.reviewed.revision}"
         return f"{place}:{ctx.deadline.remaining_s():.0f}:{promised_s:.1f}:{ctx.draft}"
 
-    async def _produce(self, job: Job, send: Send) -> None:
+    async def _produce(self, job: Job, flight: str | None, send: Send) -> None:
         """Lead the flight: find or make the answer and send it to all who listen."""
-        ctx, request, plan = job.ctx, job.request, job.plan
+        ctx, request = job.ctx, job.request
         deadline, attempt = ctx.deadline, self.stages.attempt
         began = deadline.clock()
         text = search_text(request)
@@ -182,44 +160,103 @@ class Pipeline:
             lookup = start(
                 attempt(
                     ctx, "cache_semantic", self._by_meaning(job, embedding, retrieval),
-                    deadline.within(self.budgets.semantic_s), None,
+                    deadline.within(self.budgets.semantic_s), Look(None),
                 )
             )  # fmt: skip
-            if (hit := await lookup) is not None:
-                self._saved(job, hit)
-                replay(hit, send)
+            look = await lookup
+            if look.hit is not None:
+                self._saved(job, look.hit)
+                replay(look.hit, send)
                 return
-            if ctx.wishes.only_if_cached:
-                raise NotCached("nothing in the cache answers this request, and only-if-cached was asked for")
+            if ctx.wishes.only_if_cached and not look.doubts:
+                raise NotCached(NOT_CACHED)
             evidence = await retrieval
             vector = await embedding if job.keys.semantic else None
+        await self._found_or_made(Asking(job, flight, look.doubts, evidence, vector, began), send)
+
+    async def _found_or_made(self, asking: Asking, send: Send) -> None:
+        """Ask the judge whether the answer is there or on its way; else make it. Where the promised time is short,
+        both at once: what is made is held back until the judge has spoken."""
+        job, plan = asking.job, asking.job.plan
         send = self.reviewed.guarded(job.case, send)
-        opened = Opened(
-            ServedBy.MODEL,
-            CacheOutcome.MISS if job.reads else CacheOutcome.BYPASS,
-            request.requested_model,
-            citations=evidence.passages,
-            partial=evidence.partial,
-        )
-
-        def keep(answer: Answer, ttl_s: float | None) -> None:
-            limits = plan.limits if ttl_s is None else replace(plan.limits, ttl_s=min(ttl_s, plan.limits.ttl_s))
-            if job.writes:
-                took_s = deadline.clock() - began
-                self.writer.offer(job.keys, request, answer, evidence, vector, ctx.wishes, limits, took_s)
-
-        def send_and_keep(event: AnswerEvent) -> None:
-            if isinstance(event, Closed):  # before the last listener can leave and end this flight
-                keep(event.answer, None)
-            send(event)
-
-        grounded = self._grounded(job, evidence)
-        if plan.promise is None or ctx.promise is None:
-            await self.router.stream(grounded, ctx, opened, send_and_keep)
+        if plan.judge is not None:
+            plan.judge.earn(self.maker.cost(asking))
+        consults = bool(asking.doubts) and plan.judge is not None
+        if asking.vector is None or asking.flight is None:
+            await (self._made_unless(asking, None, (), send) if consults else self.maker.make(asking, send))
             return
-        stale = partial(self.exact.stale, job.keys, ctx.wishes, self.record, evidence)
-        asked = Asked(ctx, request, grounded, evidence, opened, ctx.promise, stale, keep)
-        await self.in_time.answer(asked, plan.promise, send)
+        with self.twins.entered(job.request.question, job.keys.exact, asking.vector, asking.flight) as mine:
+            near = self.twins.before(mine)
+            await (self._made_unless(asking, mine, near, send) if near or consults else self.maker.make(asking, send))
+
+    async def _made_unless(self, asking: Asking, mine: Flying | None, near: Sequence[Near], send: Send) -> None:
+        """Make the answer, unless the judge finds that the question is an earlier one in other words."""
+        ctx, plan = asking.job.ctx, asking.job.plan
+        async with beside() as start:
+            consultant = Consultant(plan.judge if asking.job.reads else None)
+            doubts = consultant.consult(asking.job.request.question, asking.doubts, near, ctx)
+            consulting = start(
+                self.stages.attempt(ctx, "judge", doubts, ctx.deadline.within(self.budgets.judge_s), None)
+            )
+            held: Held | None = None
+            if plan.promise is not None and plan.promise.draft is not None and not ctx.wishes.only_if_cached:
+                held = Held()
+                making = start(self.maker.make(asking, held.hear))
+            found = await consulting
+            if found is not None and await self._told(asking, found, mine, send):
+                return
+            if ctx.wishes.only_if_cached:
+                raise NotCached(NOT_CACHED)
+            if held is not None:
+                held.let_go(send)
+                await making
+                return
+        doubted = found is not None and (found.audit or asking.contests(found))
+        await self.maker.make(replace(asking, doubted=found if doubted else None), send)
+
+    async def _told(self, asking: Asking, found: Consulted, mine: Flying | None, send: Send) -> bool:
+        """Give what the judge found, and remember the wording as an alias of it. False where it is gone, or audited."""
+        job, hit = asking.job, found.hit
+        if found.audit or asking.contests(found):
+            return False
+        if hit is None:
+            if mine is not None:
+                self.twins.withdraw(mine)
+            hit = await self._followed(asking, found, send)
+            if hit is None:
+                return found.leader is not None and found.leader.flying.key in asking.followed
+        if (allowed := self.reviewed.allowed(job.case, hit)) is None:
+            return False
+        if allowed is not hit:
+            replay(allowed, send)
+            return True
+        self._count("judge", hit)
+        self._saved(job, hit)
+        replay(hit, send)
+        if job.writes:
+            self.writer.alias(job.keys, job.request, hit.entry.key, asking.evidence, asking.vector)
+        return True
+
+    async def _followed(self, asking: Asking, found: Consulted, send: Send) -> CacheHit | None:
+        """Listen to the flight of the same question in other words; a hit where it has just landed."""
+        assert found.leader is not None
+        job, leader = asking.job, found.leader.flying
+        async with self.inflight.follow(leader.flight) as batches:
+            if batches is None:
+                await self.writer.drain()
+                return await self.exact.newest(leader.key, found.leader.neighbor.similarity)
+            try:
+                async for batch in batches:
+                    for event in batch:
+                        asking.followed.add(leader.key)
+                        if isinstance(event, Closed) and job.writes:  # before the last listener can leave
+                            self.writer.alias(job.keys, job.request, leader.key, asking.evidence, asking.vector)
+                        send(replace(event, cache=CacheOutcome.COALESCED) if isinstance(event, Opened) else event)
+            except GatewayError:
+                if leader.key in asking.followed:
+                    raise
+                return None
+        return None
 
     async def _exact(self, job: Job) -> CacheHit | None:
         budget = job.ctx.deadline.within(self.budgets.exact_s)
@@ -234,22 +271,29 @@ class Pipeline:
 
     async def _by_meaning(
         self, job: Job, embedding: asyncio.Task[Vector | None], retrieval: asyncio.Task[Evidence]
-    ) -> CacheHit | None:
-        """A verified answer to the same question in other words, or the same one re-checked against new documents."""
+    ) -> Look:
+        """A verified answer to the same question in other words, or the same one re-checked against new documents or
+        brought back; else what a judge may look at."""
         evidence = retrieval if job.plan.gatherer is not None else None
         if (reviewed := await self.reviewed.by_meaning(job.case, lambda: embedding, evidence)) is not None:
-            return reviewed
+            return Look(reviewed)
         if not job.reads:
-            return None
+            return Look(None)
         if evidence is not None:
             confirmed = await self.exact.confirm(job.keys, job.ctx.wishes, self.record, await evidence)
             if (confirmed := self.reviewed.allowed(job.case, confirmed)) is not None:
-                return confirmed
+                return Look(confirmed)
+        found = await evidence if evidence is not None else Evidence()
+        restored = await self.exact.restored(job.keys, job.ctx.wishes, self.record, found)
+        if (restored := self.reviewed.allowed(job.case, restored)) is not None:
+            return Look(restored)
         if self.semantic is None or not job.keys.semantic:
-            return None
-        hit = await self.semantic.lookup(job.keys, job.request.question, embedding, evidence, job.ctx.wishes)
-        self._count("semantic", hit)
-        return self.reviewed.allowed(job.case, hit)
+            return Look(None)
+        look = await self.semantic.look(
+            job.keys, job.request.question, embedding, evidence, job.ctx.wishes, judged=job.plan.judge is not None
+        )
+        self._count("semantic", look.hit)
+        return replace(look, hit=self.reviewed.allowed(job.case, look.hit))
 
     async def _embed(self, job: Job, text: str) -> Vector | None:
         """The question's vector, shared by cache lookup and dense retrieval; None when it is off, late or fails."""
@@ -274,15 +318,6 @@ class Pipeline:
         evidence = await plan.gatherer.gather(text, job.ctx.tenant.groups, plan.collections, vector, job.ctx.deadline)
         self.metrics.evidence(len(evidence.passages))
         return evidence
-
-    def _grounded(self, job: Job, evidence: Evidence) -> ChatRequest:
-        """The request as it goes upstream, with the model that answers and the passages in its prompt."""
-        request = job.request
-        if job.plan.gatherer is not None:
-            request = replace(request, body=ground(request, evidence, system=job.plan.system))
-        if job.plan.answers_with:
-            request = replace(request, requested_model=job.plan.answers_with)
-        return request
 
     def _job(self, ctx: RequestContext, request: ChatRequest, key_id: str) -> Job:
         plan = self._with_documents(self._plan(request.requested_model), ctx)
@@ -322,7 +357,7 @@ class Pipeline:
 
     def _saved(self, job: Job, hit: CacheHit) -> None:
         if self.verifier is not None:
-            self.verifier.served(hit, lambda: self._grounded(job, Evidence(hit.entry.citations)))
+            self.verifier.served(hit, lambda: self.maker.grounded(job, Evidence(hit.entry.citations)))
         self._count_saved(hit)
 
     def _count_saved(self, hit: CacheHit) -> None:

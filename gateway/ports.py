@@ -51,6 +51,12 @@ class AnswerStore(Protocol):
     async def get(self, key: CacheKey) -> CacheEntry | None:
         """The live entry under ``key``; expired, foreign or damaged values are ``None``."""
 
+    async def earlier(self, key: CacheKey) -> CacheEntry | None:
+        """The latest entry that was put under ``key``, live or not: evicted or expired ones stay known for a while.
+
+        What was purged or deleted never comes back.
+        """
+
     async def put(self, entry: CacheEntry) -> None: ...
 
     async def delete(self, key: CacheKey) -> bool: ...
@@ -81,6 +87,33 @@ class Search:
     k: int
     groups: frozenset[str]  # the caller's access groups; a document with groups is seen only where they meet
     vector: Callable[[], Awaitable[Vector | None]]  # of ``text``, shared with the cache lookup; None when late or off
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Two questions that may be one: what a judge is asked."""
+
+    asked: str
+    kept: str  # the question that was asked before
+    answer: str  # what it was answered with
+    vetoed: bool  # a rule speaks against it, if not beyond doubt
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    same: bool  # the kept answer answers the question; False also where the judge was late, too dear or unsure
+    margin: float | None = None  # log p(Yes) - log p(No); None where it is not known
+
+
+class Judge(Protocol):
+    def earn(self, cost: float) -> None:
+        """A question came that would cost so much to answer: a share of it may be spent on verdicts."""
+
+    async def rule(self, doubt: Doubt, ctx: RequestContext) -> Ruling:
+        """Whether the two ask the same. Never raises for what goes wrong with the model: that is a no."""
+
+    def learn(self, margin: float, right: bool) -> None:
+        """The question was answered afresh: ``right`` tells whether that agrees with the kept answer."""
 
 
 class Source(Protocol):

@@ -18,6 +18,7 @@ from gateway.chat import (
     Opened,
     Passage,
     RequestContext,
+    Send,
     ServedBy,
     Tenant,
 )
@@ -39,7 +40,13 @@ def asked(evidence: Evidence) -> Asked:
 
     ctx = RequestContext("r", Tenant("t"), Deadline.after(60), CacheWishes(), Timings())
     opened = Opened(ServedBy.MODEL, CacheOutcome.MISS, "m")
-    return Asked(ctx, request(), request(), evidence, opened, Deadline.after(5), no_stale, lambda answer, ttl_s: None)
+    return Asked(
+        ctx, request(), request(), evidence, opened, Deadline.after(5), no_stale, lambda answer, ttl_s: None, no_model
+    )
+
+
+async def no_model(grounded: ChatRequest, send: Send) -> None:
+    raise AssertionError("nothing here asks the model")
 
 
 def said(text: str) -> Answer:

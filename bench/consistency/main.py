@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from bench import servers
 from bench.consistency import run
 from bench.consistency.evidence import evidence_figures
 from bench.consistency.figures import Asked, after_changes, figures
-from bench.consistency.groups import changes, handbook_corpus, labelled_corpus
+from bench.consistency.groups import Corpus, changes, handbook_corpus, labelled_corpus
 from bench.consistency.page import page
 from bench.local_llm import BIG, FAST, running_local_llms
 from bench.provider import Faults, ProviderConfig, running_provider
 from bench.provider.config import CAREFUL, CARELESS
+from bench.provider.truths import Truths, squeezed
 from gateway.logs import configure_logs
 
 # 20 % of the answers have something wrong with them: what a hurried model of 2023 gave (see bench/provider/config.py).
@@ -76,7 +78,7 @@ async def measure(options: argparse.Namespace, work: Path) -> tuple[dict[str, An
         local = options.provider == "local-llm"
         config = ProviderConfig(
             profile="azure-gpt4-2023", seed=options.seed, time_scale=options.time_scale,
-            faults=UPSTREAMS[options.upstream], calls_kept=100_000,
+            faults=UPSTREAMS[options.upstream], calls_kept=100_000, truths=_truths(options, corpus),
         )  # fmt: skip
         stand_ins = [await stack.enter_async_context(running_provider(config)) for _ in range(3)]
         urls, big = [p.base_url for p in stand_ins], "gpt-4"
@@ -85,27 +87,28 @@ async def measure(options: argparse.Namespace, work: Path) -> tuple[dict[str, An
             llms = processes.enter_context(running_local_llms(models=(weights,)))
             url, big = getattr(llms, options.local_model), options.local_model
             urls = [url, url, stand_ins[2].base_url]
-        settings = run.settings_of(urls[1], redis_url, work, embedder=options.embedder, big=big, ttl_s=options.ttl)
+        house = run.House(
+            urls[1], redis_url, work, options.embedder, big, ttl_s=options.ttl, judge=options.judge != "off",
+            margin=options.margin, settle=not options.no_settle, witnesses=options.witnesses, spend=options.spend,
+        )  # fmt: skip
+        settings = house.settings()
         ocho = run.Ocho(settings)
         await run.ingest(settings, corpus)
-        apart = run.Ocho(run.settings_of(urls[2], redis_url, work, embedder=options.embedder, big="gpt-4", ttl_s=60))
+        apart = run.Ocho(replace(house, provider_url=urls[2], big="gpt-4", judge=False).settings())
         passages = await run.evidence(apart, stand_ins[2], corpus.questions)
         direct = await run.directly(urls[0], big, settings, rounds, options.at_once)
         console.print(f"direct: {len(direct)} asks", style="dim")
         through = await run.through(ocho, rounds, plan, redis_url, random.Random(options.seed))
         console.print(f"through Ocho: {len(through)} asks", style="dim")
+        calm = run.Plan(1, 0, 0.0, options.at_once)
         late = [[(q, options.repeats) for q, _ in rounds[0]]] if options.expire else []
-        expired = await run.expire(redis_url) if options.expire else 0
         direct_late = await run.directly(urls[0], big, settings, late, options.at_once)
-        through_late = (
-            await run.through(ocho, late, run.Plan(1, 0, 0.0, options.at_once), redis_url, rng) if late else []
-        )
+        ocho.ahead_s = options.ttl + 60 if options.expire else 0.0
+        through_late = await run.through(ocho, late, calm, redis_url, rng) if late else []
         after = await run.change(settings, corpus, wanted)
         touched = [[(q, 0) for change in wanted for q in after.groups[change.group]]] if wanted else []
         new_direct = await run.directly(urls[0], big, settings, touched, options.at_once)
-        new_ocho = (
-            await run.through(ocho, touched, run.Plan(1, 0, 0.0, options.at_once), redis_url, rng) if touched else []
-        )
+        new_ocho = await run.through(ocho, touched, calm, redis_url, rng) if touched else []
     old_facts = {change.group: change.old for change in wanted}
     result = {
         "direct": _path(direct, direct_late) | after_changes(new_direct, [*direct, *direct_late], old_facts),
@@ -116,13 +119,22 @@ async def measure(options: argparse.Namespace, work: Path) -> tuple[dict[str, An
         "run": {
             "data": corpus.name, "groups": len(corpus.groups), "questions": len(corpus.questions),
             "repeats": options.repeats, "restarts": options.restarts, "evict_share": options.evict,
-            "expired_entries": expired, "documents_changed": len(wanted), "at_once": options.at_once,
+            "expired": options.expire, "judge": options.judge, "judge_noise": options.judge_noise,
+            "margin": options.margin, "settle": not options.no_settle, "witnesses": options.witnesses,
+            "documents_changed": len(wanted), "at_once": options.at_once,
             "provider": options.provider, "upstream": options.upstream if not local else options.local_model,
             "time_scale": options.time_scale, "embedder": options.embedder, "seed": options.seed,
             "python": platform.python_version(), "cpus": os.cpu_count(), "seconds": round(time.monotonic() - began, 1),
         },
     }  # fmt: skip
-    return result, {"direct": direct, "ocho": through}
+    return result, {"direct": direct, "ocho": through, "late": through_late, "new": new_ocho}
+
+
+def _truths(options: argparse.Namespace, corpus: Corpus) -> Truths | None:
+    """What the stand-in knows as a judge: which questions are one, with a share of its verdicts turned round."""
+    if options.judge != "truth":
+        return None
+    return Truths({squeezed(q.text): q.group for q in corpus.questions}, noise=options.judge_noise)
 
 
 def _path(asked: list[Asked], late: list[Asked]) -> dict[str, Any]:
@@ -190,6 +202,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--local-model", choices=("fast", "big"), default="big", help="of the local LLMs")
     parser.add_argument(
         "--upstream", choices=sorted(UPSTREAMS), default="shaky", help="faults of the stand-in's answers"
+    )
+    parser.add_argument(
+        "--judge", choices=("truth", "likeness", "off"), default="truth",
+        help="the stand-in as judge: knows which questions are one, guesses by common words, or is not asked",
+    )  # fmt: skip
+    parser.add_argument("--judge-noise", type=float, default=0.02, help="share of its verdicts that are wrong")
+    parser.add_argument("--margin", type=float, default=2.0, help="log p(Yes) - log p(No) that a verdict must reach")
+    parser.add_argument("--no-settle", action="store_true", help="answers stream on as they come")
+    parser.add_argument("--witnesses", type=int, default=1, help="samples beside the first of a new question")
+    parser.add_argument(
+        "--spend", type=float, default=1.5, help="most on such samples, as a share of all answers' cost"
     )
     parser.add_argument("--time-scale", type=float, default=0.0, help="of the stand-in's delays; 0: none (default)")
     parser.add_argument("--embedder", default="local", help="local or off")

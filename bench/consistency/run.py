@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,11 @@ from gateway.retrieval.sources.embedded import EmbeddedSource
 from gateway.settings import Settings
 from gateway.wiring.ingesting import ingest_into
 
+WATCHED = (
+    "ocho_cache_writes_total", "ocho_cache_requests_total", "ocho_judge_total", "ocho_judge_audits", "ocho_settled",
+    "ocho_flips", "ocho_spend",
+)  # fmt: skip
+PRICES = {"big": {"input": 2.5, "output": 10.0}, "small": {"input": 0.15, "output": 0.6}}  # USD: gpt-4o and its mini
 COLLECTION = "handbook"
 PATIENCE_S = 300.0
 
@@ -44,12 +50,12 @@ class Ocho:
     """A gateway that can be restarted; its cache is in Redis, its documents on disk."""
 
     settings: Settings
-    url: str = ""
+    ahead_s: float = 0.0  # its wall clock before the real one: kept answers age as if so much time had passed
     metrics: dict[str, float] = field(default_factory=dict)
 
     @asynccontextmanager
     async def up(self) -> AsyncIterator[AsyncOpenAI]:
-        async with serving(self.settings) as (gateway, port):
+        async with serving(self.settings, lambda: time.time() + self.ahead_s) as (gateway, port):
             async with AsyncOpenAI(
                 base_url=f"http://127.0.0.1:{port}/v1", api_key="bench", timeout=PATIENCE_S
             ) as client:
@@ -57,31 +63,57 @@ class Ocho:
                 await asyncio.sleep(0.2)  # answers go to the cache after the reply
             for family in gateway.metrics.registry.collect():
                 for sample in family.samples:
-                    if sample.name.startswith(("ocho_answer", "ocho_cache_writes", "ocho_cache_requests")):
+                    if sample.name.startswith(WATCHED):
                         name = sample.name + "".join(f" {k}={v}" for k, v in sorted(sample.labels.items()))
                         self.metrics[name] = self.metrics.get(name, 0.0) + sample.value
 
 
-def settings_of(provider_url: str, redis_url: str, work: Path, *, embedder: str, big: str, ttl_s: float) -> Settings:
-    deployment = {"name": "big-1", "base_url": provider_url, "api_key": "bench", "model": big}
-    return Settings.model_validate(
-        {
-            "models": [
-                {"name": "big", "deployments": [deployment]},
-                {"name": "handbook", "answers_with": "big", "documents": {"collections": [COLLECTION], "hard_s": 5}},
-            ],
-            "documents": [{"name": COLLECTION}],
-            "data_dir": str(work / "data"),
-            "telemetry": {"log_level": "error"},
-            "server": {"port": 0, "drain_s": 1},
-            "cache": {
-                "store": "redis",
-                "redis": {"url": redis_url, "timeout_s": 1.0},
-                "ttl_s": ttl_s,
-                "semantic": {"embedder": embedder},
+@dataclass(frozen=True, slots=True)
+class House:
+    """How the gateway of a run is set up."""
+
+    provider_url: str
+    redis_url: str
+    work: Path
+    embedder: str
+    big: str  # model names at the provider
+    small: str = ""
+    ttl_s: float = 86_400.0
+    judge: bool = False
+    margin: float = 2.0
+    settle: bool = True
+    witnesses: int = 0
+    spend: float = 1.0  # at most, on samples beyond the first
+
+    def settings(self) -> Settings:
+        def model(name: str, upstream: str) -> dict[str, Any]:
+            deployment = {"name": f"{name}-1", "base_url": self.provider_url, "api_key": "bench", "model": upstream}
+            return {"name": name, "deployments": [deployment], "price": PRICES[name]}
+
+        handbook = {
+            "name": "handbook",
+            "answers_with": "big",
+            "documents": {"collections": [COLLECTION], "hard_s": 5},
+            "settle": {
+                "mode": "on" if self.settle else "off", "witnesses": self.witnesses, "max_extra_spend": self.spend
             },
-        }
-    )  # fmt: skip
+        }  # fmt: skip
+        judge = {"model": "small" if self.judge else "off", "min_margin": self.margin, "patience_s": 60}
+        return Settings.model_validate(
+            {
+                "models": [model("big", self.big), model("small", self.small or self.big), handbook],
+                "documents": [{"name": COLLECTION}],
+                "data_dir": str(self.work / "data"),
+                "telemetry": {"log_level": "error"},
+                "server": {"port": 0, "drain_s": 1},
+                "cache": {
+                    "store": "redis",
+                    "redis": {"url": self.redis_url, "timeout_s": 1.0},
+                    "ttl_s": self.ttl_s,
+                    "semantic": {"embedder": self.embedder, "judge": judge},
+                },
+            }
+        )
 
 
 async def ingest(settings: Settings, corpus: Corpus) -> None:
@@ -136,16 +168,6 @@ async def through(
                 client = await stack.enter_async_context(ocho.up())
             found += await _ask(GatewayPath(client, "handbook"), asks, plan.at_once)
     return found
-
-
-async def expire(redis_url: str, pattern: str = "ocho:*:e:*") -> int:
-    """End the life of every kept answer at once, as its time to live does."""
-    client = redis_client.from_url(redis_url)
-    try:
-        names = [name async for name in client.scan_iter(match=pattern, count=500)]
-        return int(await client.unlink(*names)) if names else 0
-    finally:
-        await client.aclose()
 
 
 async def evict(redis_url: str, share: float, rng: random.Random) -> int:

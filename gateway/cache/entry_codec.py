@@ -66,6 +66,8 @@ def dump(entry: CacheEntry) -> bytes:
         "generation": entry.generation,
         "took_s": entry.took_s,
     }
+    if entry.alias_of:
+        fields["alias_of"] = entry.alias_of
     return orjson.dumps(fields, default=dict)
 
 
@@ -95,4 +97,5 @@ def _load(key: CacheKey, fields: dict[str, Any]) -> CacheEntry:
         namespace=str(fields["namespace"]),
         generation=int(fields.get("generation", 0)),
         took_s=float(fields.get("took_s", 0.0)),
+        alias_of=str(fields.get("alias_of", "")),
     )

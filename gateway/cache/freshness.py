@@ -42,6 +42,16 @@ def same_evidence(entry: CacheEntry, fresh: Evidence) -> bool:
     return not fresh.partial and fresh.ids == entry.evidence and fresh.dependencies == entry.dependencies
 
 
+def still_so(own: CacheEntry, fresh: Evidence) -> bool:
+    """Nothing was ingested since, or nothing that this wording finds."""
+    if fresh.partial:
+        return False
+    if not own.evidence and not fresh.ids:
+        return True
+    recorded = bool(own.epoch) and not own.epoch.startswith(UNRECORDED)
+    return (recorded and own.epoch == fresh.epoch) or same_evidence(own, fresh)
+
+
 def why_evidence_disagrees(entry: CacheEntry, fresh: Evidence) -> str:
     """Whether retrieval for the new wording supports the kept answer; "" where it does.
 
@@ -65,6 +75,24 @@ def why_evidence_disagrees(entry: CacheEntry, fresh: Evidence) -> str:
     if best.id not in kept or len(kept & found) < MIN_OVERLAP * len(kept | found):
         return "evidence differs"
     return ""
+
+
+def why_documents_disagree(entry: CacheEntry, fresh: Evidence) -> str:
+    """As ``why_evidence_disagrees`` where somebody has judged that the questions are one: other passages of the same
+    documents are no difference then, as long as the two have some in common.
+    """
+    if fresh.partial:
+        return "evidence partial"
+    kept, found, current = set(entry.evidence), set(fresh.ids), fresh.dependencies
+    if not kept and not found:
+        return ""
+    if not kept & found:
+        return "evidence differs"
+    if any(current.get(document, version) != version for document, version in entry.dependencies.items()):
+        return "document changed"
+    if fresh.epoch != entry.epoch and not current.keys() <= entry.dependencies.keys():
+        return "new document"
+    return "evidence differs" if _unrecorded(current) != _unrecorded(entry.dependencies) else ""
 
 
 def _unrecorded(dependencies: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 
 from gateway.cache.exact import Found
-from gateway.chat import AnswerEvent, Produce
+from gateway.chat import AnswerEvent, Produce, Send
 from gateway.errors import Overloaded
 from gateway.values import dataclass
 
@@ -116,6 +116,16 @@ class Inflight:
                 if not flight.task.done():
                     await flight.cancel()
 
+    @asynccontextmanager
+    async def follow(self, key: str) -> AsyncIterator[AsyncIterator[Sequence[AnswerEvent]] | None]:
+        """Listen to the flight under ``key`` as one more listener; None where there is none (any more)."""
+        flight = self._flights.get(key)
+        if flight is None:
+            yield None
+            return
+        async with self.join(key, _never) as joined:
+            yield joined.batches
+
     async def close(self) -> None:
         """Cancel whatever still runs; its listeners are told. For shutdown, after the drain."""
         flights = [*self._flights.values(), *self._alone]
@@ -137,3 +147,7 @@ class Inflight:
         self._alone.discard(flight)
         if key is not None and self._flights.get(key) is flight:
             del self._flights[key]
+
+
+async def _never(send: Send) -> None:
+    raise AssertionError("the flight to follow is there")

@@ -21,6 +21,7 @@ from gateway.chat import CachedQuestion, CacheEntry, CacheKey, Neighbor, Scope
 from gateway.clock import WallClock
 from gateway.ports import Vector
 
+EARLIER_SHARE = 0.125  # of max_bytes: answers that are remembered although they were evicted or their time is up
 OBJECT_OVERHEAD = 2.0  # parsed JSON in memory against its bytes, roughly; keeps max_bytes honest
 
 
@@ -49,6 +50,7 @@ class MemoryStore:
         self._tickets = count()
         self._bytes = 0
         self._evicted = 0
+        self._earlier = Earlier(int(max_bytes * EARLIER_SHARE))
 
     @property
     def generation(self) -> int:
@@ -63,10 +65,14 @@ class MemoryStore:
             self._shelves[key.scope.tenant_id].use(key)
         return entry
 
+    async def earlier(self, key: CacheKey) -> CacheEntry | None:
+        return self._live(key) or self._earlier.get(key)
+
     async def put(self, entry: CacheEntry) -> None:
         if self._ledger.voids(entry):
             return
         size = int(len(dump(entry)) * OBJECT_OVERHEAD)
+        self._earlier.put(entry, size)
         if size > self._tenant_bytes:
             self._drop(entry.key)
             return
@@ -84,6 +90,7 @@ class MemoryStore:
             self._evict(max(self._shelves, key=lambda name: self._shelves[name].bytes), "room")
 
     async def delete(self, key: CacheKey) -> bool:
+        self._earlier.drop(key)
         return self._drop(key)
 
     async def find(self, handle: str) -> CacheEntry | None:
@@ -98,6 +105,7 @@ class MemoryStore:
         doomed = [entry for shelf in self._shelves.values() for entry in shelf if selection.selects(entry)]
         for entry in doomed:
             self._drop(entry.key)
+        self._earlier.purge(selection)
         yield doomed
 
     async def entries(self) -> AsyncIterator[CacheEntry]:
@@ -158,6 +166,37 @@ class MemoryStore:
         if not shelf:
             del self._shelves[key.scope.tenant_id]
         return True
+
+
+class Earlier:
+    """What was answered before, after it left the shelves: bounded by bytes, the longest unused goes first."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._kept: OrderedDict[CacheKey, tuple[CacheEntry, int]] = OrderedDict()
+
+    def get(self, key: CacheKey) -> CacheEntry | None:
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        self._kept.move_to_end(key)
+        return found[0]
+
+    def put(self, entry: CacheEntry, size: int) -> None:
+        self.drop(entry.key)
+        self._kept[entry.key] = (entry, size)
+        self._bytes += size
+        while self._bytes > self._max_bytes:
+            self.drop(next(iter(self._kept)))
+
+    def drop(self, key: CacheKey) -> None:
+        if (found := self._kept.pop(key, None)) is not None:
+            self._bytes -= found[1]
+
+    def purge(self, selection: Selection) -> None:
+        for entry in [entry for entry, _ in self._kept.values() if selection.selects(entry)]:
+            self.drop(entry.key)
 
 
 class MemoryIndex:

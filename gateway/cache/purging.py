@@ -30,7 +30,7 @@ class Selection:
     def selects(self, entry: CacheEntry) -> bool:
         key = entry.key
         return (
-            (not self.entry or key.handle == self.entry)
+            (not self.entry or self.entry in (key.handle, entry.canonical_key.handle))  # its aliases have copies
             and (not self.model or entry.requested_model == self.model)
             and (not self.namespace or entry.namespace == self.namespace)
             and (not self.tag or self.tag in entry.tags)

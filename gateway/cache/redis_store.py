@@ -1,6 +1,7 @@
 """The shared cache in Redis: answers as sealed strings, questions in vector sets (Redis 8).
 
     ocho:{scope}:e:<key digest>                     one answer; SET … EX, so it ends by itself
+    ocho:{scope}:b:<key digest>                     the same, for longer: what was answered before (EARLIER_S)
     ocho:{purges}:ledger                            what was purged: a generation and its selections (see purging.py)
     ocho:{scope}:v:<dimensions>:<length>:<bucket>   questions first seen in one stretch of time
 
@@ -36,6 +37,7 @@ redis.call('HSET', KEYS[1], 'n', n, 'c:' .. n, ARGV[1])
 for i = 2, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
 return n
 """  # in milliseconds, so that a ledger that was lost and begun again goes on above the old one
+EARLIER_S = 7 * 86_400.0  # seconds that an answer is remembered after its time
 
 
 class RedisStore:
@@ -52,17 +54,26 @@ class RedisStore:
         return self._ledger.generation
 
     async def get(self, key: CacheKey) -> CacheEntry | None:
+        entry = await self._under(_entry_key(key), key)
+        return entry if entry is not None and self._stands(entry) else None
+
+    async def earlier(self, key: CacheKey) -> CacheEntry | None:
+        entry = await self._under(_earlier_key(key), key)
+        if entry is None:
+            return await self.get(key)
+        return None if self._ledger.voids(entry) else entry
+
+    async def _under(self, name: str, key: CacheKey) -> CacheEntry | None:
         async def read(redis: Client) -> tuple[Any, Any]:
             pipeline = redis.pipeline(transaction=False)
-            pipeline.get(_entry_key(key))
+            pipeline.get(name)
             pipeline.hget(LEDGER, "n")
             data, generation = await pipeline.execute()
             return data, generation
 
         data, generation = await self._link.run(read)
         await self._follow(generation)
-        entry = entry_codec.decode(self._secret, key, data) if isinstance(data, bytes) else None
-        return entry if entry is not None and self._stands(entry) else None
+        return entry_codec.decode(self._secret, key, data) if isinstance(data, bytes) else None
 
     async def put(self, entry: CacheEntry) -> None:
         data = entry_codec.encode(self._secret, entry)
@@ -71,13 +82,15 @@ class RedisStore:
         async def write(redis: Client) -> Any:
             pipeline = redis.pipeline(transaction=False)
             pipeline.set(_entry_key(entry.key), data, px=life_ms)
+            pipeline.set(_earlier_key(entry.key), data, px=life_ms + int(EARLIER_S * 1000))
             pipeline.hget(LEDGER, "n")
-            return (await pipeline.execute())[1]
+            return (await pipeline.execute())[-1]
 
         await self._follow(await self._link.run(write, write=True))
 
     async def delete(self, key: CacheKey) -> bool:
-        gone = await self._link.run(lambda redis: _as_awaitable(redis.unlink(_entry_key(key))), write=True)
+        names = (_entry_key(key), _earlier_key(key))
+        gone = await self._link.run(lambda redis: _as_awaitable(redis.unlink(*names)), write=True)
         return bool(gone)
 
     async def find(self, handle: str) -> CacheEntry | None:
@@ -92,6 +105,8 @@ class RedisStore:
             if doomed:
                 await self._unlink(doomed)
                 yield doomed
+        async for batch in self._batches(kind="b") if not selection.entry else _nothing():
+            await self._unlink([e for e in batch if selection.selects(e) and self._ledger.voids(e)])
 
     async def entries(self) -> AsyncIterator[CacheEntry]:
         async for batch in self._batches():
@@ -125,14 +140,17 @@ class RedisStore:
         over = [f"c:{cut.generation}" for cut in self._ledger.cuts if cut.generation < oldest]
         return await redis.eval(CUT, 1, LEDGER, orjson.dumps(selection.given), *over)
 
-    async def _batches(self, handle: str = "") -> AsyncIterator[list[CacheEntry]]:
-        """Every entry, void ones too, or the one with ``handle``. SCAN in small steps: the server is never held up."""
+    async def _batches(self, handle: str = "", kind: str = "e") -> AsyncIterator[list[CacheEntry]]:
+        """Every entry, void ones too, or the one with ``handle``. SCAN in small steps: the server is never held up.
+
+        ``kind`` "b" for what is remembered.
+        """
         if handle:
             scope, _, digest = handle.partition(".")
             yield await self._read([_entry_name(scope, digest).encode()])
             return
         names: list[bytes] = []
-        async for name in scanned(self._link, "ocho:*:e:*"):
+        async for name in scanned(self._link, f"ocho:*:{kind}:*"):
             names.append(name)
             if len(names) == ADMIN_BATCH:
                 yield await self._read(names)
@@ -156,6 +174,7 @@ class RedisStore:
             pipeline = redis.pipeline(transaction=False)
             for entry in entries:
                 pipeline.execute_command("UNLINK", _entry_key(entry.key))
+                pipeline.execute_command("UNLINK", _earlier_key(entry.key))
             await pipeline.execute()
 
         await self._link.run(unlink, write=True, budget_s=ADMIN_BUDGET_S)
@@ -167,6 +186,15 @@ class RedisStore:
 
 def _entry_key(key: CacheKey) -> str:
     return _entry_name(key.scope.digest, key.digest)
+
+
+def _earlier_key(key: CacheKey) -> str:
+    return f"ocho:{{{key.scope.digest}}}:b:{key.digest}"
+
+
+async def _nothing() -> AsyncIterator[list[CacheEntry]]:
+    return
+    yield []
 
 
 def _entry_name(scope: str, digest: str) -> str:

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from gateway.cache import freshness
+from gateway.cache.canonical import followed
 from gateway.cache.decision import Rule, StrictRule
+from gateway.cache.grey import Grey, grey
 from gateway.cache.keys import Keys
-from gateway.chat import CacheEntry, CacheHit, CacheOutcome, CacheWishes, Evidence, Scope
+from gateway.chat import CacheEntry, CacheHit, CacheOutcome, CacheWishes, Evidence, Neighbor, Scope
 from gateway.clock import WallClock
 from gateway.errors import StoreUnavailable
 from gateway.ports import AnswerStore, DocumentRecord, QuestionIndex, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """A kept answer that may be the one: the rule cannot tell, and nothing contradicts it."""
+
+    near: Grey
+    entry: CacheEntry
+
+    def hit(self) -> CacheHit:
+        return CacheHit(self.entry, CacheOutcome.SEMANTIC, self.near.neighbor.similarity)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a lookup came to: a hit, or a miss with what a judge may still find."""
+
+    hit: CacheHit | None
+    doubts: tuple[Doubtful, ...] = ()
 
 
 class SemanticCache:
@@ -49,34 +71,67 @@ class SemanticCache:
         wishes: CacheWishes,
     ) -> CacheHit | None:
         """A verified hit or ``None``. ``evidence`` is awaited only where there is a candidate; ``vector`` always."""
+        return (await self.look(keys, question, vector, evidence, wishes)).hit
+
+    async def look(
+        self,
+        keys: Keys,
+        question: str,
+        vector: Awaitable[Vector | None],
+        evidence: Awaitable[Evidence] | None,
+        wishes: CacheWishes,
+        *,
+        judged: bool = False,
+    ) -> Look:
+        """As ``lookup``; where it misses and there is a judge (``judged``), also what he should look at."""
         embedded = await vector
         if not keys.semantic or not wishes.read:
             return self._miss("not allowed")
         if embedded is None:
             return self._miss("no vector")
         try:
-            found = await self._find(keys, question, embedded)
+            if self._recall is not None:
+                await self._recall(keys.scope)
+            neighbors = await self._index.search(keys.scope, embedded, self._rule.candidates)
+            found = await self._find(keys, question, neighbors)
+            if isinstance(found, CacheHit):
+                reason = await self._why_stale(found.entry, evidence, wishes)
+                return self._miss(reason) if reason else Look(found)
+            self._reject(found)
+            greys = grey(question, neighbors) if judged and found != "audit" else []
+            doubts = [await self._doubt(keys, near, evidence, wishes) for near in greys]
         except StoreUnavailable:
             return self._miss("store away")
-        if isinstance(found, str):
-            return self._miss(found)
-        if reason := await self._why_stale(found.entry, evidence, wishes):
-            return self._miss(reason)
-        return found
+        return Look(None, tuple({d.entry.key: d for d in reversed(doubts) if d is not None}.values())[::-1])
 
-    async def _find(self, keys: Keys, question: str, vector: Vector) -> CacheHit | str:
+    async def _find(self, keys: Keys, question: str, neighbors: Sequence[Neighbor]) -> CacheHit | str:
         """The hit by meaning alone, or why there is none."""
-        if self._recall is not None:
-            await self._recall(keys.scope)
-        neighbors = await self._index.search(keys.scope, vector, self._rule.candidates)
         decision = self._rule.decide(question, neighbors)
         if decision.neighbor is None:
             return decision.reason
-        key = decision.neighbor.question.key
-        entry = await self._store.get(key) if key.scope == keys.scope else None
+        entry = await self._kept(keys, decision.neighbor)
         if entry is None:
             return "gone"
         return CacheHit(entry, CacheOutcome.SEMANTIC, decision.neighbor.similarity)
+
+    async def _kept(self, keys: Keys, neighbor: Neighbor) -> CacheEntry | None:
+        """The canonical entry that answers a neighbour."""
+        key = neighbor.question.key
+        entry = await self._store.get(key) if key.scope == keys.scope else None
+        return await followed(self._store, entry) if entry is not None else None
+
+    async def _doubt(
+        self, keys: Keys, near: Grey, evidence: Awaitable[Evidence] | None, wishes: CacheWishes
+    ) -> Doubtful | None:
+        """A neighbour with the answer it leads to, where age and documents speak for it."""
+        entry = await self._kept(keys, near.neighbor)
+        if entry is None or freshness.too_old(entry, wishes, self._now()):
+            return None
+        if not freshness.documents_unchanged(entry, self._record):
+            return None
+        if evidence is None:
+            return None if entry.evidence else Doubtful(near, entry)
+        return None if freshness.why_documents_disagree(entry, await evidence) else Doubtful(near, entry)
 
     async def _why_stale(self, entry: CacheEntry, evidence: Awaitable[Evidence] | None, wishes: CacheWishes) -> str:
         if freshness.too_old(entry, wishes, self._now()):
@@ -87,6 +142,6 @@ class SemanticCache:
             return "evidence differs" if entry.evidence else ""
         return freshness.why_evidence_disagrees(entry, await evidence)
 
-    def _miss(self, reason: str) -> CacheHit | None:
+    def _miss(self, reason: str) -> Look:
         self._reject(reason)
-        return None
+        return Look(None)

@@ -6,13 +6,14 @@ import asyncio
 import time
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
 
 from gateway.cache import freshness
 from gateway.cache.admission import Limits, Verdict, admissible
+from gateway.cache.canonical import alias, followed
 from gateway.cache.decision import Rule
 from gateway.cache.keys import Keys
 from gateway.cache.learning import LINK_FLOOR, agreement, same_answer
@@ -27,18 +28,31 @@ COMPARED = 4  # near answers that a fresh one is compared with
 
 
 @dataclass(frozen=True, slots=True)
+class Wording:
+    """Another way to ask what a canonical entry answers."""
+
+    key: CacheKey
+    question: str
+    evidence: Evidence  # what is found for it
+
+
+@dataclass(frozen=True, slots=True)
 class _Offer:
-    entry: CacheEntry
+    """An entry to keep, a wording to lead to a canonical entry, or both."""
+
+    entry: CacheEntry | None
     vector: Vector | None  # None: not to be found by another wording
-    system: str | None  # the caller's instructions; None: the question does not stand alone, nobody could review it
+    wording: Wording | None = None
+    canonical: CacheKey | None = None  # that ``wording`` leads to
+    system: str | None = None  # the caller's instructions; None: nobody could review it, it does not stand alone
 
 
 class CacheWriter:
     """A bounded queue and one task. Full queue, store away, documents changed: the answer is not kept, nothing else.
 
-    ``on_outcome`` hears "kept", "linked", "dropped", "store away", "document changed", "failed",
-    or why it was not admitted. ``on_compared`` hears whether two answers to the very same question agreed; ``review``
-    is offered those that contradict each other.
+    ``on_outcome`` hears "kept", "linked", "alias", "gone" (what an alias leads to), "dropped", "store away",
+    "document changed", "failed", or why it was not admitted. ``on_compared`` hears whether two answers to the very same
+    question agreed; ``review`` is offered those that contradict each other.
     """
 
     def __init__(
@@ -75,14 +89,18 @@ class CacheWriter:
         wishes: CacheWishes,
         limits: Limits = Limits(),  # noqa: B008  frozen
         took_s: float = 0.0,
+        canonical: CacheKey | None = None,
     ) -> Verdict:
-        """Take an answer for keeping if it is admissible. Returns at once; never raises for what happens later."""
+        """Take an answer for keeping if it is admissible. Returns at once; never raises for what happens later.
+
+        ``canonical``: the entry that it takes the place of, where this wording is an alias.
+        """
         verdict = admissible(request, answer, evidence, wishes, limits)
         if not verdict.keep:
             self._tell(verdict.reason)
             return verdict
         entry = CacheEntry(
-            key=keys.exact,
+            key=canonical or keys.exact,
             question=request.question,
             answer=answer,
             requested_model=request.requested_model,
@@ -98,14 +116,33 @@ class CacheWriter:
             took_s=took_s,
         )
         findable = keys.semantic and verdict.semantic
+        wording = Wording(keys.exact, request.question, evidence) if entry.key != keys.exact else None
+        self._put(_Offer(entry, vector if findable else None, wording, canonical, instructions(request)))
+        return verdict
+
+    def renew(self, keys: Keys, request: ChatRequest, earlier: CacheEntry, evidence: Evidence, vector: Vector | None,
+              ttl_s: float) -> None:  # fmt: skip
+        """Keep an earlier answer for another life: it was asked for again, and its facts still stand."""
+        entry = replace(
+            earlier, created_at=self._now(), ttl_s=ttl_s, epoch=evidence.epoch, generation=keys.generation
+        )  # fmt: skip
+        wording = Wording(keys.exact, request.question, evidence) if entry.key != keys.exact else None
+        self._put(_Offer(entry, vector if keys.semantic else None, wording, entry.key))
+
+    def alias(
+        self, keys: Keys, request: ChatRequest, canonical: CacheKey, evidence: Evidence, vector: Vector | None
+    ) -> None:
+        """From now on this wording is answered by what is kept under ``canonical``."""
+        self._put(_Offer(None, vector, Wording(keys.exact, request.question, evidence), canonical))
+
+    def _put(self, offer: _Offer) -> None:
         try:
-            self._queue.put_nowait(_Offer(entry, vector if findable else None, _instructions(request)))
+            self._queue.put_nowait(offer)
         except asyncio.QueueFull:
             self._tell("dropped")
-            return verdict
+            return
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
-        return verdict
 
     async def drain(self) -> None:
         """Wait until everything offered so far is kept or given up."""
@@ -137,16 +174,32 @@ class CacheWriter:
                 self._queue.task_done()
 
     async def _keep(self, offer: _Offer) -> str:
-        entry = offer.entry
-        if not freshness.documents_unchanged(entry, self._record):
-            return "document changed"  # between the search and now: the answer may rest on the old text
-        if self._rule is not None:
-            await self._compare_with_itself(entry, offer.system)
-        await self._store.put(entry)
-        if offer.vector is not None and self._index is not None:
-            wrong = partial(self._found, "wrong_hit", entry, offer.system)
-            return await index_question(self._store, self._index, entry, offer.vector, self._rule, wrong)
-        return "kept"
+        entry, outcome = offer.entry, "kept"
+        if entry is not None:
+            if not freshness.documents_unchanged(entry, self._record):
+                return "document changed"  # between the search and now: the answer may rest on the old text
+            if self._rule is not None:
+                await self._compare_with_itself(entry, offer.system)
+            await self._store.put(entry)
+            if offer.wording is None and offer.vector is not None and self._index is not None:
+                wrong = partial(self._found, "wrong_hit", entry, offer.system)
+                outcome = await index_question(self._store, self._index, entry, offer.vector, self._rule, wrong)
+        if offer.wording is not None and offer.canonical is not None:
+            return await self._lead(offer.wording, offer.canonical, offer.vector)
+        return outcome
+
+    async def _lead(self, wording: Wording, canonical: CacheKey, vector: Vector | None) -> str:
+        """Keep an alias, and let yet other wordings find the canonical entry by it."""
+        found = await self._store.get(canonical)
+        entry = await followed(self._store, found) if found is not None else None
+        if entry is None or entry.key == wording.key or not freshness.documents_unchanged(entry, self._record):
+            return "gone"  # or not kept, and what is there is older than its documents
+        made = alias(wording.key, wording.question, entry, wording.evidence, self._now())
+        await self._store.put(made)
+        if vector is not None and self._index is not None:
+            text = unicodedata.normalize("NFC", wording.question)
+            await self._index.add(CachedQuestion(text, entry.key), vector, made.ttl_s)
+        return "alias"
 
     async def _compare_with_itself(self, entry: CacheEntry, system: str | None) -> None:
         """How far a provider's answers to the very same question differ, wherever one is asked for again."""
@@ -180,7 +233,8 @@ class CacheWriter:
         )
 
 
-def _instructions(request: ChatRequest) -> str | None:
+def instructions(request: ChatRequest) -> str | None:
+    """What the caller told the model; None where the question does not stand alone."""
     if request.earlier:
         return None
     return "\n".join(m.text for m in request.messages if m.role in {"system", "developer"})

@@ -34,21 +34,38 @@ part and say what is missing.
 - 문서에 답이 없으면 없다고 솔직하게 말하고 추측하지 마십시오. 일부만 있으면 그 부분만 답하고 없는 부분을 밝히십시오.
 - 질문과 같은 언어로, 결론부터 답하십시오."""
 
+ANCHOR = """\
+An earlier answer to a similar question stands below. Where the question is the same and the documents do not
+contradict it, keep its facts; in any case answer the question that is asked now, from the documents.
+비슷한 질문에 대한 이전 답변이 아래에 있습니다. 질문이 같고 문서와 어긋나지 않으면 그 사실을 그대로 유지하십시오.
+어느 경우에나 지금의 질문에 문서로 답하십시오.
+Earlier question: {}
+Earlier answer: {}"""
+MOST_ANCHOR = 700  # characters of the earlier answer in the prompt
+
 _NOTHING_FOUND = "(no relevant documents were found / 관련 문서를 찾지 못했습니다)"
 _TAG = re.compile(r"<(/?)documents>", re.IGNORECASE)
 _MARK = re.compile(r"^\[doc(\d+)\]", re.MULTILINE | re.IGNORECASE)
 
 
 def ground(
-    request: ChatRequest, evidence: Evidence, *, system: str | None = None, deterministic: bool = True
+    request: ChatRequest,
+    evidence: Evidence,
+    *,
+    system: str | None = None,
+    deterministic: bool = True,
+    anchor: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The body to send upstream. ``system`` replaces our instructions.
+    """The body to send upstream. ``system`` replaces our instructions. ``anchor``: a question that was answered
+    before, and how.
 
     ``deterministic`` sets temperature 0 and a seed where the caller set none; off for models that refuse them.
     """
     own = [m.raw for m in request.messages if m.role in {"system", "developer"}]
     turns = [m.raw for m in request.messages if m.role not in {"system", "developer"}]
     prompt = {"role": "system", "content": f"{INSTRUCTIONS if system is None else system}\n\n{documents(evidence)}"}
+    if anchor is not None:
+        prompt["content"] += f"\n\n{ANCHOR.format(*(_line(text) for text in anchor))}"
     body: dict[str, Any] = {**request.body, "messages": [*own, prompt, *turns]}
     if deterministic:
         body.setdefault("temperature", 0)
@@ -65,6 +82,11 @@ def documents(evidence: Evidence) -> str:
 def _source(passage: Passage) -> str:
     where = f"{passage.collection}/{passage.document}"
     return _inert(f"{where} · {' '.join(passage.section.split())}" if passage.section else where)
+
+
+def _line(text: str) -> str:
+    text = _inert(" ".join(text.split()))
+    return text if len(text) <= MOST_ANCHOR else text[: MOST_ANCHOR - 1] + "…"
 
 
 def _inert(text: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.chat import Answer, ChatRequest, Json
 from gateway.metrics import Metrics
 
 OUTPUT_WEIGHT = 3.0  # an output token against an input token where no price is known (list prices: 2 to 4)
+USUAL_ANSWER_TOKENS = 150  # for weighing costs before anything is known
 _HANGUL_OR_CJK = re.compile(r"[\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff가-힣]")
 
 
@@ -50,7 +51,11 @@ class Ledger:
 
 def prompt_tokens(body: Json) -> int:
     """Roughly: 1.5 Korean syllables or 4 other characters a token."""
-    text = "".join(str(m.get("content") or "") for m in body.get("messages") or () if isinstance(m, Mapping))
+    return tokens_of(str(m.get("content") or "") for m in body.get("messages") or () if isinstance(m, Mapping))
+
+
+def tokens_of(texts: Iterable[str]) -> int:
+    text = "".join(texts)
     wide = len(_HANGUL_OR_CJK.findall(text))
     return int(wide / 1.5 + (len(text) - wide) / 4)
 
@@ -64,11 +69,14 @@ class Allowance:
 
     share: float
     burst: float = 3.0  # in average requests: a quiet gateway may guess a few times at once
+    ready: bool = False  # the burst is there from the first request on
     _balance: float = 0.0
     _usual: float = field(default=0.0)  # cost of a request, for the burst
 
     def earn(self, cost: float) -> None:
         """A request came that would cost ``cost``."""
+        if self.ready and not self._usual:
+            self._balance = self.burst * cost
         self._usual = cost if not self._usual else self._usual + 0.1 * (cost - self._usual)
         self._balance = min(self._balance + self.share * cost, self.burst * self._usual)
 

@@ -15,6 +15,15 @@ class RedisSettings(Section):
     cluster: bool = False
 
 
+class JudgeSettings(Section):
+    """A fast model that is asked in one token whether a near question is the same one."""
+
+    model: str = "auto"  # auto: the draft model of the model that was asked; off; or a model with deployments here
+    min_margin: float = Field(2.0, ge=0, le=30)  # log p(Yes) - log p(No), in nats
+    max_extra_spend: float = Field(0.1, ge=0, le=1)  # as a share of what all answers would cost
+    patience_s: Seconds = 1.5
+
+
 class SemanticSettings(Section):
     enabled: bool = True
     embedder: str = "auto"  # auto | local | off | the name of a model in this file that serves /embeddings
@@ -24,6 +33,7 @@ class SemanticSettings(Section):
     max_wrong: float = Field(0.01, gt=0, le=0.2)  # share of semantic hits that may be wrong
     answer_noise: float = Field(0.0025, ge=0, le=0.2)  # share of answers that contradict one to the very same question
     calibration: str = ""  # file of `ocho cache calibrate`; empty: the one that comes with the local embedder
+    judge: JudgeSettings = JudgeSettings()
 
 
 class CacheSettings(Section):

@@ -60,6 +60,14 @@ class DraftSettings(Section):
     max_extra_spend: float = Field(0.15, ge=0, le=1)  # big answers begun in vain, as a share of what all would cost
 
 
+class SettleSettings(Section):
+    """The first paragraph of an answer from documents is looked at before it is given."""
+
+    mode: Literal["on", "off"] = "on"
+    witnesses: int = Field(0, ge=0, le=2)  # further samples beside the first, where nothing was answered before
+    max_extra_spend: float = Field(0.15, ge=0, le=3)  # samples beyond the first, as a share of what all answers cost
+
+
 class HedgeSettings(Section):
     """A second deployment beside one that is late with its first token. Needs two deployments."""
 
@@ -85,6 +93,7 @@ class ModelSettings(Section):
     documents: DocumentsOfModel | None = None
     deadline: DeadlineSettings | None = None  # default: none, or 5 s for models with a draft or sized answers
     draft: DraftSettings | None = None
+    settle: SettleSettings = SettleSettings()
     sized: bool = False  # ask for what fits in the time left
     price: PriceSettings | None = None
     hedge: HedgeSettings | None = None

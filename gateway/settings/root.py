@@ -112,6 +112,14 @@ def _problems(settings: Settings) -> list[tuple[Place, str]]:
                 f"answers.verify refers to {verify.model!r}, no model with deployments here",
             )
         )
+    judge = cache.semantic.judge.model
+    if judge not in {"auto", "off"} and judge not in answering:
+        problems.append(
+            (
+                ("cache", "semantic", "judge", "model"),
+                f"cache.semantic.judge.model {judge!r} is neither auto, off nor a model with deployments here",
+            )
+        )
     keys = [k.key.get_secret_value() for k in settings.auth.keys]
     problems += [
         (("auth", "keys", i), "auth.keys holds the same key twice") for i, key in enumerate(keys) if key in keys[:i]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from gateway.cache.redis_index import RedisIndex
 from gateway.cache.redis_link import RedisLink, redis_client
 from gateway.cache.redis_store import RedisStore
 from gateway.cache.remembering import FileShelf, RedisShelf, Remembering
+from gateway.clock import WallClock
 from gateway.metrics import Metrics
 from gateway.ports import Embedder
 from gateway.settings import Settings
@@ -49,18 +51,24 @@ class Stores:
     learned: FileShelf | RedisShelf  # what scopes learned about their questions
 
 
-def chosen_stores(settings: Settings, secret: bytes, metrics: Metrics, stack: AsyncExitStack) -> Stores:
+def chosen_stores(
+    settings: Settings, secret: bytes, metrics: Metrics, stack: AsyncExitStack, wall_clock: WallClock = time.time
+) -> Stores:
     if not uses_redis(settings):
         cache = settings.cache
         answers = MemoryStore(
-            int(cache.max_mb * MB), tenant_bytes=int(cache.tenant_mb * MB), on_evict=metrics.cache_evicted
+            int(cache.max_mb * MB), wall_clock, tenant_bytes=int(cache.tenant_mb * MB), on_evict=metrics.cache_evicted
         )
-        return Stores(answers, MemoryIndex(), FileShelf(Path(settings.data_dir) / "learned"))
+        learned = FileShelf(Path(settings.data_dir) / "learned")
+        return Stores(answers, MemoryIndex(wall_clock=wall_clock), learned)
     link = redis_link(settings)
     metrics.watch_redis(lambda: link.up)
     stack.push_async_callback(link.client.aclose)
-    index = RedisIndex(link, secret, max_ttl_s=settings.cache.ttl_s)
-    return Stores(RedisStore(link, secret), index, RedisShelf(link))
+    return Stores(
+        RedisStore(link, secret, wall_clock=wall_clock),
+        RedisIndex(link, secret, max_ttl_s=settings.cache.ttl_s, wall_clock=wall_clock),
+        RedisShelf(link),
+    )
 
 
 def chosen_rule(settings: Settings, embedder: Embedder | None, metrics: Metrics) -> Rule:

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 
 from gateway.answers.book import Book
 from gateway.cache.admission import Limits
+from gateway.cache.canonical import Epochs
 from gateway.cache.exact import ExactCache
 from gateway.cache.inflight import Inflight
 from gateway.cache.keys import Sharing
 from gateway.cache.semantic import SemanticCache
 from gateway.cache.writer import CacheWriter
+from gateway.clock import WallClock
 from gateway.in_time import Background, DraftPlan, InTime, Promise
+from gateway.making import Maker
 from gateway.metrics import Metrics
-from gateway.pipeline import Pipeline, Plan
+from gateway.pipeline import Pipeline
+from gateway.plan import Plan
 from gateway.ports import DocumentRecord, Embedder, Source
 from gateway.retrieval.gather import Gatherer
 from gateway.retrieval.grounding import PROMPT_VERSION
 from gateway.routing.draft import Drafter
+from gateway.routing.judge import Bar, ModelJudge
 from gateway.routing.router import Router
 from gateway.routing.spend import Allowance
 from gateway.settings import Settings
 from gateway.settings.models import ModelSettings
+from gateway.settling import Settler, Settling
 from gateway.stages import Stages
 from gateway.wiring.answers import opened_answers, opened_findings, opened_verifier
 from gateway.wiring.cache import Stores, chosen_rule, remembered
@@ -56,6 +63,7 @@ async def opened_pipeline(
     secret: bytes,
     stores: Stores,
     book: Book,
+    wall_clock: WallClock = time.time,
 ) -> Pipeline:
     embedder = chosen_embedder(settings, router)
     record = opened_record(settings)
@@ -69,7 +77,7 @@ async def opened_pipeline(
     findings = opened_findings(settings, book, reviewed, metrics, stack)
     writer = CacheWriter(
         store, index, rule=rule, record=state, review=findings, on_outcome=metrics.cache_written,
-        on_compared=partial(metrics.facts_compared, "repeat"),
+        on_compared=partial(metrics.facts_compared, "repeat"), wall_clock=wall_clock,
     )  # fmt: skip
     stack.push_async_callback(writer.close)
     background = Background()
@@ -78,25 +86,39 @@ async def opened_pipeline(
     stack.push_async_callback(inflight.close)
     sources = await opened_sources(settings, record, embedder.model if embedder is not None else None, stack)
     shelves = opened_shelves(settings, record, sources, embedder, metrics, stack)
-    recall = remembering.recall if remembering is not None else None
-    semantic = SemanticCache(store, index, rule=rule, record=state, recall=recall, on_reject=metrics.cache_rejected)
+    semantic = SemanticCache(
+        store, index, rule=rule, record=state, recall=remembering.recall if remembering is not None else None,
+        on_reject=metrics.cache_rejected, wall_clock=wall_clock,
+    )  # fmt: skip
+    exact = ExactCache(store, wall_clock=wall_clock)
+    maker = Maker(
+        router=router,
+        in_time=InTime(router, Drafter(router, metrics), metrics, background),
+        settler=Settler(metrics),
+        exact=exact,
+        writer=writer,
+        record=state,
+        epochs=Epochs(metrics.provider_epoch),
+        metrics=metrics,
+        review=findings,
+    )
     return Pipeline(
-        plans={m.name: plan_of(m, settings, embedder, state, sources, metrics) for m in settings.models},
+        plans={m.name: plan_of(m, settings, embedder, state, sources, metrics, router) for m in settings.models},
         secret=secret,
         record=state,
-        exact=ExactCache(store),
+        exact=exact,
         semantic=semantic if embedder is not None else None,
         inflight=inflight,
         coalesce=settings.cache.coalesce,
         embedder=embedder,
-        router=router,
-        in_time=InTime(router, Drafter(router, metrics), metrics, background),
+        maker=maker,
         writer=writer,
         stages=Stages(metrics),
         metrics=metrics,
         reviewed=reviewed,
         verifier=opened_verifier(settings, router, findings, metrics, stack),
         shelves=shelves,
+        wall_clock=wall_clock,
     )
 
 
@@ -107,6 +129,7 @@ def plan_of(
     record: DocumentRecord | None,
     sources: Mapping[str, Source],
     metrics: Metrics,
+    router: Router,
 ) -> Plan:
     documents = model.documents
     gatherer = None
@@ -141,5 +164,22 @@ def plan_of(
         collections=collections,
         gatherer=gatherer,
         system=documents.system if documents is not None else None,
+        judge=judge_of(model, settings, router, metrics) if embedder is not None else None,
+        settling=Settling(model.settle.witnesses, Allowance(model.settle.max_extra_spend, ready=True))
+        if model.settle.mode == "on" and gatherer is not None
+        else None,
         promise=promise_of(model),
+    )
+
+
+def judge_of(model: ModelSettings, settings: Settings, router: Router, metrics: Metrics) -> ModelJudge | None:
+    """The judge of questions to a model: by default its draft model, where it answers from documents."""
+    judge = settings.cache.semantic.judge
+    name = judge.model
+    if name == "auto":
+        name = model.draft.model if model.draft is not None and model.documents is not None else "off"
+    if name == "off" or not model.caches:
+        return None
+    return ModelJudge(
+        router, metrics, name, Allowance(judge.max_extra_spend, ready=True), Bar(judge.min_margin), judge.patience_s
     )

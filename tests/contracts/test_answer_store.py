@@ -133,3 +133,27 @@ async def test_an_administrator_finds_lists_and_counts_entries(store: Store, wal
     assert (await store.stats())["bytes"] > 0
     wall.now += 50
     assert [e.key.digest for e in [e async for e in store.entries()]] == ["k0"]
+
+
+async def test_what_expired_is_remembered_and_what_was_deleted_is_not(store: Store, wall: Wall) -> None:
+    await store.put(entry(ttl_s=10.0))
+    wall.now += 20
+    assert await store.get(key()) is None
+    assert await store.earlier(key()) == entry(ttl_s=10.0)
+    await store.delete(key())
+    assert await store.earlier(key()) is None
+
+
+async def test_what_was_purged_is_not_remembered(store: Store, wall: Wall) -> None:
+    await store.put(entry(ttl_s=10.0, tags=("faq",)))
+    wall.now += 20
+    async for _ in store.purge(Selection(tag="faq")):
+        pass
+    assert await store.earlier(key()) is None
+
+
+async def test_an_alias_comes_back_as_one(store: Store) -> None:
+    await store.put(entry(alias_of="cd34"))
+    found = await store.get(key())
+    assert found is not None
+    assert found.canonical_key == key("cd34")

@@ -38,7 +38,10 @@ def folder(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def opened(tmp_path: Path, base_url: str, **more: Any) -> AsyncIterator[House]:
-    handbook = {"name": "handbook", "answers_with": "gpt-4", "documents": {"collections": ["hr"], "hard_s": 5}}
+    handbook = {
+        "name": "handbook", "answers_with": "gpt-4", "documents": {"collections": ["hr"], "hard_s": 5},
+        "settle": {"mode": more.pop("settle", "on")},
+    }  # fmt: skip
     named = (model("gpt-4", base_url), handbook)
     auth = {"admin_key": "admin-key-1", "keys": KEYS}
     given = {"documents": [{"name": "hr"}], "auth": auth, "server": {"host": "127.0.0.1", "port": 0}, **more}
@@ -211,7 +214,7 @@ async def test_a_rejected_answer_is_not_given_again_from_cache_or_model(tmp_path
     said = (wrong, wrong, rewritten, other, wrong)
     async with (
         scripted(*(streams(*parts) for parts in said)) as upstream,
-        opened(tmp_path, upstream.base_url) as it,
+        opened(tmp_path, upstream.base_url, settle="off") as it,  # what it says is wrong: it would be asked again
     ):
         await fill(it.gateway.settings, "hr", folder)
         assert WRONG in (await ask(it)).text

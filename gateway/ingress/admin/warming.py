@@ -16,7 +16,8 @@ from gateway.clock import Deadline
 from gateway.errors import GatewayError, InvalidRequest
 from gateway.ingress.auth import KeyHolder, KeyRing
 from gateway.ingress.openai import parse_chat
-from gateway.pipeline import Pipeline, Plan
+from gateway.pipeline import Pipeline
+from gateway.plan import Plan
 from gateway.ports import AnswerStore, QuestionIndex, Vector
 from gateway.retrieval.question import search_text
 from gateway.routing.router import ANY_MODEL

@@ -1,0 +1,172 @@
+"""Making an answer: what the model is asked, what its answer is held against before it is given, how it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+from gateway.cache.canonical import Epochs, made_by
+from gateway.cache.exact import ExactCache
+from gateway.cache.writer import CacheWriter, instructions
+from gateway.chat import (
+    Answer,
+    AnswerEvent,
+    CacheEntry,
+    CacheOutcome,
+    ChatRequest,
+    Closed,
+    Evidence,
+    Opened,
+    Send,
+    ServedBy,
+)
+from gateway.clock import Timings
+from gateway.in_time import Asked, InTime, is_plain
+from gateway.metrics import Metrics
+from gateway.plan import Asking, Job
+from gateway.ports import DocumentRecord, Finding, ReviewQueue
+from gateway.retrieval.grounding import ground
+from gateway.routing.router import Router
+from gateway.routing.spend import USUAL_ANSWER_TOKENS, prompt_tokens, tokens_of
+from gateway.settling import Matter, Settler, another_sample, contradicted, doubts_of, kept_of
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    router: Router
+    in_time: InTime
+    settler: Settler
+    exact: ExactCache
+    writer: CacheWriter
+    record: DocumentRecord | None
+    epochs: Epochs
+    metrics: Metrics
+    review: ReviewQueue | None = None
+
+    async def make(self, asking: Asking, send: Send) -> None:
+        """Ask upstream, hold the answer against what speaks against it, keep it."""
+        job, evidence = asking.job, asking.evidence
+        ctx, request, plan = job.ctx, job.request, job.plan
+        opened = Opened(
+            ServedBy.MODEL,
+            CacheOutcome.MISS if job.reads else CacheOutcome.BYPASS,
+            request.requested_model,
+            citations=evidence.passages,
+            partial=evidence.partial,
+        )
+        matter = await self._matter(asking)
+
+        def keep(answer: Answer, ttl_s: float | None) -> None:
+            if job.writes:
+                self._keep(asking, matter, answer, ttl_s)
+
+        def send_and_keep(event: AnswerEvent) -> None:
+            if isinstance(event, Closed):  # before the last listener can leave and end this flight
+                keep(event.answer, None)
+            send(event)
+
+        grounded = self.grounded(job, evidence, anchor_of(matter, asking) if matter is not None else None)
+        big = partial(self._big, job, matter, opened)
+        if plan.promise is None or ctx.promise is None:
+            await big(grounded, send_and_keep)
+            return
+        stale = partial(self.exact.stale, job.keys, ctx.wishes, self.record, evidence)
+        contradicts = partial(contradicted, matter.earlier) if matter is not None else lambda draft: False
+        asked = Asked(ctx, request, grounded, evidence, opened, ctx.promise, stale, keep, big, contradicts)
+        await self.in_time.answer(asked, plan.promise, send)
+
+    async def _matter(self, asking: Asking) -> Matter | None:
+        """What the answer is held against before it is given; None where it streams on as it comes."""
+        job, evidence = asking.job, asking.evidence
+        settling = job.plan.settling
+        if job.plan.gatherer is None or settling is None or not is_plain(job.request):
+            return None
+        doubted = asking.doubted
+        earlier = doubted.hit.entry if doubted is not None and doubted.hit is not None else None
+        if earlier is None and job.reads:
+            earlier = await self.exact.before(job.keys, self.record, evidence)
+        cost = self.cost(asking)
+        settling.allowance.earn(cost)
+        contested = doubted is not None and not doubted.audit
+        witnesses = settling.witnesses if (earlier is None or contested) and evidence.passages else 0
+        may_ask = partial(settling.allowance.take, cost)
+        return Matter(job.request.question, evidence, earlier, contested, witnesses, may_ask)
+
+    async def _big(self, job: Job, matter: Matter | None, opened: Opened, grounded: ChatRequest, send: Send) -> None:
+        """The configured model's answer, settled before it is given."""
+        if matter is None:
+            await self.router.stream(grounded, job.ctx, opened, send)
+            return
+
+        async def ask(number: int, out: Send) -> Answer:
+            if number == 0:
+                return await self.router.stream(grounded, job.ctx, opened, out)
+            again = replace(grounded, body=another_sample(job.request.body, grounded.body, number))
+            own = replace(job.ctx, timings=Timings(job.ctx.timings.clock))
+            return await self.router.stream(again, own, opened, out, purpose="settle")
+
+        await self.settler.settle(ask, matter, send)
+
+    def _keep(self, asking: Asking, matter: Matter | None, answer: Answer, ttl_s: float | None) -> None:
+        """Offer a finished answer to the cache: as a new one, as the earlier one's next life, or in its place."""
+        job, evidence = asking.job, asking.evidence
+        limits = job.plan.limits if ttl_s is None else replace(job.plan.limits, ttl_s=min(ttl_s, job.plan.limits.ttl_s))
+        earlier = matter.earlier if matter is not None else None
+        audited = asking.doubted if asking.doubted is not None and asking.doubted.audit else None
+        if audited is not None and audited.margin is not None and matter is not None and job.plan.judge is not None:
+            job.plan.judge.learn(audited.margin, matter.kept_earlier)
+        if matter is not None and matter.kept_earlier and earlier is not None:
+            self.writer.renew(job.keys, job.request, earlier, evidence, asking.vector, limits.ttl_s)
+        else:
+            self.epochs.saw(job.plan.model, answer)
+            took_s = job.ctx.deadline.clock() - asking.began
+            replaces = earlier is not None and audited is None and not (matter and matter.result == "doubtful")
+            canonical = earlier.key if earlier is not None and replaces else None
+            self.writer.offer(
+                job.keys, job.request, answer, evidence, asking.vector, job.ctx.wishes, limits, took_s, canonical
+            )
+        if matter is not None and matter.flip is not None and earlier is not None and audited is None:
+            self._flipped(job, earlier, matter, answer)
+
+    def _flipped(self, job: Job, earlier: CacheEntry, matter: Matter, answer: Answer) -> None:
+        """Count a flip, and put both answers up for review."""
+        fresh = matter.fresh if matter.kept_earlier else answer.text
+        changed = not matter.kept_earlier and made_by(earlier.answer) != made_by(answer)
+        self.metrics.flipped(kept_of(matter), changed)
+        system = instructions(job.request)
+        if self.review is None or system is None:
+            return
+        scope, request = job.keys.scope, job.request
+        self.review.offer(
+            Finding(
+                "flip", scope.tenant_id, request.requested_model, request.question, earlier.answer.text, fresh,
+                earlier.namespace, system, earlier.dependencies, earlier.citations,
+            )
+        )  # fmt: skip
+
+    def cost(self, asking: Asking) -> float:
+        """Of the answer, if it has to be made."""
+        job = asking.job
+        price = self.router.ledger.price(job.plan.answers_with or job.request.requested_model)
+        tokens = prompt_tokens(job.request.body) + tokens_of(p.text for p in asking.evidence.passages)
+        return price.of(tokens, USUAL_ANSWER_TOKENS)
+
+    def grounded(self, job: Job, evidence: Evidence, anchor: tuple[str, str] | None = None) -> ChatRequest:
+        """The request as it goes upstream, with the model that answers and the passages in its prompt."""
+        request = job.request
+        if job.plan.gatherer is not None:
+            request = replace(request, body=ground(request, evidence, system=job.plan.system, anchor=anchor))
+        if job.plan.answers_with:
+            request = replace(request, requested_model=job.plan.answers_with)
+        return request
+
+
+def anchor_of(matter: Matter, asking: Asking) -> tuple[str, str] | None:
+    """(question, answer) that the model is shown: the earlier answer to this question, or to one that may be it."""
+    if matter.earlier is not None:
+        found = matter.earlier
+    elif asking.doubts and asking.job.plan.judge is None and not asking.doubts[0].near.veto:
+        found = asking.doubts[0].entry
+    else:
+        return None
+    return (found.question, found.answer.text) if not doubts_of(found.answer.text, matter) else None

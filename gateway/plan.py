@@ -1,0 +1,66 @@
+"""What is decided about a request before work begins, and what is known once the cache could not answer it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.answers.serving import Case
+from gateway.cache.admission import Limits
+from gateway.cache.keys import Keys, Sharing
+from gateway.cache.semantic import Doubtful
+from gateway.chat import CacheKey, ChatRequest, Evidence, RequestContext
+from gateway.consulting import Consulted
+from gateway.in_time import Promise
+from gateway.ports import Judge, Vector
+from gateway.retrieval.gather import Gatherer
+from gateway.settling import Settling, borne_out
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How questions to one model name are answered."""
+
+    model: str
+    answers_with: str  # model whose deployments answer; "" when it is the requested one
+    caches: bool
+    sharing: Sharing  # completed per request with the caller's key, groups and namespace
+    limits: Limits  # on what is kept
+    collections: tuple[str, ...] = ()
+    gatherer: Gatherer | None = None
+    system: str | None = None  # instructions for grounding; None: the built-in ones
+    judge: Judge | None = None  # of questions that similarity cannot tell apart
+    settling: Settling | None = None  # what an answer is held against before it is given; None: it streams as it comes
+    promise: Promise | None = None  # a time by which there is an answer, and what helps to keep it
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request with all that was decided about it before work began."""
+
+    ctx: RequestContext
+    request: ChatRequest
+    plan: Plan
+    keys: Keys
+    reads: bool
+    writes: bool
+    case: Case | None = None  # what reviewed answers there are that may bear on it
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A question that the cache alone could not answer, with what was found for it."""
+
+    job: Job
+    flight: str | None  # under which other wordings may join
+    doubts: tuple[Doubtful, ...]  # kept answers that a judge may find to be the one
+    evidence: Evidence
+    vector: Vector | None
+    began: float  # on the deadline's clock
+    doubted: Consulted | None = None  # what the judge would have served: this time answered afresh, and compared
+    followed: set[CacheKey] = field(default_factory=set)  # whose events were passed on
+
+    def contests(self, found: Consulted) -> bool:
+        """What was found for this wording does not bear out the answer that it is to be given."""
+        if self.job.plan.settling is None or found.hit is None or not self.evidence.passages:
+            return False
+        return not borne_out(found.hit.entry, self.job.request.question, self.evidence)

@@ -1,0 +1,288 @@
+"""An answer is settled before it is given: what an earlier answer, the documents or another sample speak against waits.
+
+The first paragraph of every answer from documents is held back until it is whole, and looked at: does it state a
+number or a code that no passage states, refuse although passages were found, contradict the earlier answer to the same
+question, or a second sample asked for beside it? Where nothing speaks against it, it streams on. Otherwise more
+samples are taken, and the best supported one is given. Never retracts: nothing was sent so far.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gateway.cache.replay import replay
+from gateway.chat import (
+    Answer,
+    AnswerEvent,
+    CacheEntry,
+    CacheHit,
+    CacheOutcome,
+    Closed,
+    Delta,
+    Evidence,
+    Json,
+    Send,
+)
+from gateway.errors import GatewayError
+from gateway.facts import Comparison, Verdict, compare, signature, unsupported
+from gateway.metrics import Metrics
+from gateway.retrieval.grounding import SEED
+from gateway.routing.spend import Allowance
+
+TEMPERATURE = 0.5  # of samples beyond the first: at 0 they would repeat it, faults and all
+MOST_SAMPLES = 3
+LONG_LEAD = 900  # characters without a paragraph's end: then what there is counts as the lead
+LEAD_END = "\n\n"
+REFUSES = ("refusal",)
+_CITED = re.compile(r"\[doc(\d+)\]", re.IGNORECASE)
+
+Ask = Callable[[int, Send], Awaitable[Answer]]  # (which sample, counted from 0; where its events go)
+
+
+@dataclass(slots=True)
+class Matter:
+    """What an answer is held against, and how it went."""
+
+    question: str
+    evidence: Evidence
+    earlier: CacheEntry | None = None  # what this question was answered with before, on the same documents
+    contested: bool = False  # what was found for this wording does not bear the earlier answer out
+    witnesses: int = 0  # samples beside the first one
+    may_ask: Callable[[], bool] = lambda: True  # sets aside the cost of one more sample, if there is room
+    result: str = ""  # fine, second, third, earlier or doubtful
+    flip: Comparison | None = None  # how the fresh answer contradicts the earlier one
+    fresh: str = ""  # the answer that the earlier one was compared with
+
+    @property
+    def disputed(self) -> bool:
+        """The earlier answer and a fresh one contradict each other, and either may be the right one."""
+        return self.flip is not None and not self.contested
+
+    @property
+    def kept_earlier(self) -> bool:
+        return self.result == "earlier"
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """How far a model's answers are settled."""
+
+    witnesses: int  # samples beside the first one where nothing was answered before
+    allowance: Allowance  # for samples beyond the first
+
+
+@dataclass(slots=True)
+class Settler:
+    metrics: Metrics
+
+    async def settle(self, ask: Ask, matter: Matter, send: Send) -> None:
+        """Send one whole answer. Raises the first sample's error where there is nothing else to give."""
+        samples = [_Sample(ask, 0)]
+        try:
+            for number in range(1, 1 + matter.witnesses):
+                if matter.may_ask():
+                    samples.append(_Sample(ask, number))
+            await self._settle(ask, samples, matter, send)
+        finally:
+            await asyncio.gather(*(sample.stop() for sample in samples))
+
+    async def _settle(self, ask: Ask, samples: list[_Sample], matter: Matter, send: Send) -> None:
+        first = samples[0]
+        lead = await first.lead()
+        earlier = matter.earlier
+        if earlier is not None and (matter.contested or _stands(earlier, matter)):
+            comparison = compare(signature(lead), signature(earlier.answer.text))
+            if comparison.verdict is Verdict.UNCLEAR:
+                comparison = compare(signature(await first.whole()), signature(earlier.answer.text))
+            if comparison.verdict is not Verdict.DIFFERENT:
+                self._keep_earlier(earlier, matter, send)
+                return
+            matter.flip, matter.fresh = comparison, first.text
+        while len(samples) < MOST_SAMPLES and await _in_doubt(samples, matter) and matter.may_ask():
+            samples.append(_Sample(ask, len(samples)))
+        best = await _best(samples, matter)
+        if best is None:
+            assert earlier is not None
+            self._keep_earlier(earlier, matter, send)
+            return
+        doubtful = bool(doubts_of(await best.lead(), matter))
+        matter.result = "doubtful" if doubtful else ("fine", "second", "third")[samples.index(best)]
+        self.metrics.settled(matter.result)  # with its last event the caller may leave, and this task is cancelled
+        await best.give(send)
+
+    def _keep_earlier(self, earlier: CacheEntry, matter: Matter, send: Send) -> None:
+        matter.result = "earlier"
+        self.metrics.settled(matter.result)
+        replay(CacheHit(earlier, CacheOutcome.EXACT), send)
+
+
+def doubts_of(lead: str, matter: Matter) -> tuple[str, ...]:
+    """What the documents do not bear out of an answer's first paragraph."""
+    passages = [f"{p.title} {p.section} {p.text}" for p in matter.evidence.passages]
+    if not passages:
+        return ()
+    if signature(lead).refuses:
+        return REFUSES
+    return unsupported(lead, passages, matter.question)
+
+
+def _stands(earlier: CacheEntry, matter: Matter) -> bool:
+    """The documents bear the earlier answer out: a wrong one must not spread. What it rested on itself counts as
+    well: those documents have not changed."""
+    there = set(matter.evidence.ids)
+    more = () if matter.contested else tuple(p for p in earlier.citations if p.id not in there)
+    known = replace(matter.evidence, passages=(*matter.evidence.passages, *more))
+    return not doubts_of(earlier.answer.text, replace(matter, evidence=known))
+
+
+def borne_out(entry: CacheEntry, question: str, evidence: Evidence) -> bool:
+    """What was found for ``question`` states what the kept answer does, and holds a passage that it cites."""
+    lead = entry.answer.text.strip().split(LEAD_END, 1)[0]
+    if doubts_of(lead, Matter(question, evidence)):
+        return False
+    numbers = [int(number) for number in _CITED.findall(lead)]
+    cited = {entry.citations[n - 1].id for n in numbers if 1 <= n <= len(entry.citations)}
+    return not cited or not cited.isdisjoint(evidence.ids)
+
+
+async def _in_doubt(samples: Sequence[_Sample], matter: Matter) -> bool:
+    """Whether one more sample could change what is given."""
+    leads = [await sample.lead() for sample in samples if not sample.failed]
+    if matter.disputed or not leads:
+        return True
+    if len(leads) == 1:
+        return bool(doubts_of(leads[0], matter)) or len(samples) > 1
+    votes, borne_out = _votes(leads), [not doubts_of(lead, matter) for lead in leads]
+    if any(borne_out):
+        return matter.witnesses > 0 and not any(n for n, fine in zip(votes, borne_out, strict=True) if fine)
+    return max(votes) == 0 or not all(doubts_of(lead, matter) == REFUSES for lead in leads)
+
+
+async def _best(samples: Sequence[_Sample], matter: Matter) -> _Sample | None:
+    """The sample that most others agree with, among those the documents bear out; None: the earlier answer stands."""
+    alive = [sample for sample in samples if not sample.failed]
+    if not alive:
+        await samples[0].whole()  # raises
+    leads = [await sample.lead() for sample in alive]
+    if matter.disputed and matter.earlier is not None:
+        leads.append(matter.earlier.answer.text)
+    votes = _votes(leads)
+    order = sorted(range(len(leads)), key=lambda n: (min(len(doubts_of(leads[n], matter)), 1), -votes[n]))
+    best = order[0]
+    if matter.disputed and matter.earlier is not None and _as_good(len(alive), best, leads, votes, matter):
+        return None
+    return alive[best]
+
+
+def _as_good(earlier: int, best: int, leads: Sequence[str], votes: Sequence[int], matter: Matter) -> bool:
+    """Nothing beats the earlier answer: what is as well borne out does not replace it."""
+    mine, theirs = ((len(doubts_of(leads[n], matter)) > 0, -votes[n]) for n in (earlier, best))
+    return mine <= theirs
+
+
+def _votes(leads: Sequence[str]) -> list[int]:
+    """How many of the others state the same facts as each."""
+    signed = [signature(lead) for lead in leads]
+    return [
+        sum(compare(one, other).verdict is Verdict.SAME for m, other in enumerate(signed) if m != n)
+        for n, one in enumerate(signed)
+    ]
+
+
+def contradicted(earlier: CacheEntry | None, text: str) -> bool:
+    """``text`` states other facts than the earlier answer."""
+    return earlier is not None and compare(signature(text), signature(earlier.answer.text)).verdict is Verdict.DIFFERENT
+
+
+def another_sample(asked: Json, grounded: Json, number: int) -> dict[str, Any]:
+    """The body of sample ``number``: drawn anew where the caller left that to us."""
+    body = {**grounded, "seed": SEED + number}
+    return body if asked.get("temperature") is not None else body | {"temperature": TEMPERATURE}
+
+
+def kept_of(matter: Matter) -> str:
+    """Which answer a flip ended with: the earlier or the fresh one, or a correction that another wording called for."""
+    return "earlier" if matter.kept_earlier else "corrected" if matter.contested else "fresh"
+
+
+class Held:
+    """Events kept back until they may go."""
+
+    def __init__(self) -> None:
+        self._events: list[AnswerEvent] = []
+        self._out: Send | None = None
+
+    def hear(self, event: AnswerEvent) -> None:
+        if self._out is not None:
+            self._out(event)
+        else:
+            self._events.append(event)
+
+    def let_go(self, out: Send) -> None:
+        self._out = out
+        for event in self._events:
+            out(event)
+        self._events.clear()
+
+
+@dataclass(slots=True)
+class _Sample:
+    """One answer being made: held back until it is given."""
+
+    ask: Ask
+    number: int
+    task: asyncio.Task[None] = field(init=False)
+    text: str = ""
+    error: GatewayError | None = None
+    _held: Held = field(default_factory=Held)
+    _lead: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.task = asyncio.create_task(self._run())
+
+    @property
+    def failed(self) -> bool:
+        return self.error is not None
+
+    async def lead(self) -> str:
+        """The first paragraph, once it is whole; the whole text where there is but one. "" where it failed."""
+        await self._lead.wait()
+        return self.text.strip().split(LEAD_END, 1)[0]
+
+    async def whole(self) -> str:
+        """Raises the sample's error."""
+        await asyncio.wait([self.task])
+        self.task.result()
+        if self.error is not None:
+            raise self.error
+        return self.text
+
+    async def give(self, send: Send) -> None:
+        """Pass on what there is and what comes. Raises the sample's error."""
+        self._held.let_go(send)
+        await self.whole()
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        await asyncio.wait([self.task])
+
+    async def _run(self) -> None:
+        try:
+            await self.ask(self.number, self._hear)
+        except GatewayError as error:
+            self.error = error
+        finally:
+            self._lead.set()
+
+    def _hear(self, event: AnswerEvent) -> None:
+        self._held.hear(event)
+        if isinstance(event, Delta) and not self._lead.is_set():
+            self.text += event.text
+            if LEAD_END in self.text.lstrip() or len(self.text) > LONG_LEAD:
+                self._lead.set()
+        elif isinstance(event, Closed):
+            self.text = event.answer.text

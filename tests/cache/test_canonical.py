@@ -1,0 +1,66 @@
+"""One answer per intent: aliases, what they point to, and what is left when that is gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.cache import canonical
+from gateway.cache.canonical import Epochs
+from gateway.cache.memory import MemoryStore
+from gateway.cache.purging import Selection
+from tests.cache.makers import Wall, answer, entry, evidence, key, passage
+
+MINE, THEIRS = key("a1"), key("b2")
+
+
+async def test_an_alias_gets_what_the_canonical_entry_says_now() -> None:
+    wall = Wall()
+    store = MemoryStore(wall_clock=wall)
+    main = entry(MINE, "16일입니다.")
+    await store.put(main)
+    other = canonical.alias(THEIRS, "연차 며칠?", main, evidence(passage()), wall.now)
+    await store.put(other)
+    assert await canonical.followed(store, other) == main
+    edited = replace(main, answer=answer("17일입니다."))
+    await store.put(edited)
+    assert (await canonical.followed(store, other)).answer.text == "17일입니다."
+
+
+async def test_an_alias_brings_an_evicted_canonical_entry_back() -> None:
+    wall = Wall()
+    store = MemoryStore(wall_clock=wall)
+    main = entry(MINE, "16일입니다.")
+    other = canonical.alias(THEIRS, "연차 며칠?", main, evidence(passage()), wall.now)
+    await store.put(other)
+    found = await canonical.followed(store, other)
+    assert (found.key, found.answer, found.alias_of) == (MINE, main.answer, "")
+
+
+async def test_an_alias_lives_no_longer_than_what_it_leads_to() -> None:
+    main = entry(MINE, ttl_s=100.0)
+    other = canonical.alias(THEIRS, "연차 며칠?", main, evidence(), main.created_at + 60)
+    assert (other.ttl_s, other.created_at) == (40.0, main.created_at + 60)
+
+
+async def test_purging_the_answer_takes_its_aliases_with_it() -> None:
+    wall = Wall()
+    store = MemoryStore(wall_clock=wall)
+    main = entry(MINE)
+    other = canonical.alias(THEIRS, "연차 며칠?", main, evidence(), wall.now)
+    for one in (main, other):
+        await store.put(one)
+    async for _ in store.purge(Selection(entry=MINE.handle)):
+        pass
+    assert await store.get(THEIRS) is None
+    assert await store.earlier(THEIRS) is None
+
+
+def test_another_model_or_fingerprint_begins_an_epoch() -> None:
+    changed: list[str] = []
+    epochs = Epochs(changed.append)
+    one = answer()
+    for seen in (one, one, replace(one, extras={"system_fingerprint": "fp_1"}), replace(one, model="gpt-5")):
+        epochs.saw("handbook", seen)
+    assert changed == ["handbook", "handbook"]
+    epochs.saw("other", one)
+    assert len(changed) == 2

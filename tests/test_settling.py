@@ -1,0 +1,196 @@
+"""An answer is settled before it is given. Samples are scripted; nothing waits for time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from gateway.chat import (
+    Answer,
+    AnswerEvent,
+    CacheEntry,
+    CacheOutcome,
+    Closed,
+    Delta,
+    Evidence,
+    Opened,
+    Passage,
+    Send,
+    ServedBy,
+)
+from gateway.errors import UpstreamBroken
+from gateway.metrics import Metrics
+from gateway.settling import Matter, Settler, borne_out
+from tests.cache.makers import answer, entry
+
+RULE = Passage(
+    "hr", "leave.md", "v1", 0, "휴가 규정", "연차", "정규직의 연차휴가는 1년에 16일이다. 이월은 6일까지 한다."
+)
+FOUND = Evidence((RULE,), "e1")
+ASKED = "정규직 연차는 1년에 며칠인가요?"
+RIGHT = "정규직의 연차휴가는 1년에 16일입니다 [doc1]."
+AGAIN = "1년에 16일의 연차휴가가 정규직에게 주어집니다 [doc1]."
+WRONG = "정규직의 연차휴가는 1년에 19일입니다 [doc1]."
+OTHER = "정규직의 연차휴가는 1년에 6일입니다 [doc1]."
+REFUSAL = "문서에서 찾을 수 없습니다."
+MORE = "\n\n자세한 내용은 인사팀에 문의하시기 바랍니다."
+
+
+class Model:
+    """Gives the texts in turn; an exception is raised instead."""
+
+    def __init__(self, *texts: str | Exception, endless: bool = False) -> None:
+        self.texts = texts
+        self.endless = endless  # never comes to its end
+        self.asked: list[int] = []
+        self.finished: list[int] = []
+
+    async def __call__(self, number: int, send: Send) -> Answer:
+        self.asked.append(number)
+        said = self.texts[number]
+        if isinstance(said, Exception):
+            raise said
+        send(Opened(ServedBy.MODEL, CacheOutcome.MISS, "m"))
+        for piece in (said, MORE):
+            send(Delta(piece, {}, b""))
+            await asyncio.sleep(0)
+        if self.endless:
+            await asyncio.Event().wait()
+        self.finished.append(number)
+        whole = answer(said + MORE)
+        send(Closed(whole))
+        return whole
+
+
+async def settled(model: Model, matter: Matter) -> str:
+    events: list[AnswerEvent] = []
+    await Settler(Metrics()).settle(model, matter, events.append)
+    assert [type(e) for e in events[:1]] == [Opened]
+    assert [type(e) for e in events].count(Closed) == 1
+    closed = events[-1]
+    assert isinstance(closed, Closed)
+    assert "".join(e.text for e in events if isinstance(e, Delta)) == closed.answer.text
+    return closed.answer.text.split("\n\n")[0]
+
+
+def matter(earlier: str = "", *, witnesses: int = 0, room: int = 9) -> Matter:
+    left = iter(range(room))
+    kept: CacheEntry | None = entry(text=earlier + MORE) if earlier else None
+    return Matter(ASKED, FOUND, kept, witnesses=witnesses, may_ask=lambda: next(left, None) is not None)
+
+
+@pytest.mark.parametrize(
+    ("samples", "given", "result", "asked"),
+    [
+        ([RIGHT], RIGHT, "fine", 1),
+        ([WRONG, RIGHT], RIGHT, "second", 2),
+        ([REFUSAL, RIGHT], RIGHT, "second", 2),
+        ([WRONG, WRONG, WRONG], WRONG, "doubtful", 3),  # it is told, but not kept for long
+        ([WRONG, WRONG, RIGHT], RIGHT, "third", 3),  # what the documents bear out, whoever agrees
+        ([REFUSAL, REFUSAL], REFUSAL, "doubtful", 2),
+        ([WRONG, REFUSAL, RIGHT], RIGHT, "third", 3),
+    ],
+)
+async def test_what_no_passage_states_is_asked_for_again(
+    samples: Sequence[str], given: str, result: str, asked: int
+) -> None:
+    model, held = Model(*samples), matter()
+    assert await settled(model, held) == given
+    assert (held.result, len(model.asked)) == (result, asked)
+
+
+@pytest.mark.parametrize(
+    ("samples", "given", "asked"),
+    [
+        ([RIGHT, AGAIN], RIGHT, 2),
+        ([OTHER, RIGHT, AGAIN], RIGHT, 3),  # 6 days stand in the passages as well: only a third one tells
+        ([RIGHT, OTHER, AGAIN], RIGHT, 3),
+    ],
+)
+async def test_a_witness_that_says_something_else_calls_for_a_third(
+    samples: Sequence[str], given: str, asked: int
+) -> None:
+    model = Model(*samples)
+    assert await settled(model, matter(witnesses=1)) == given
+    assert len(model.asked) == asked
+
+
+async def test_no_sample_beyond_what_may_be_spent() -> None:
+    model = Model(WRONG)
+    assert await settled(model, matter(witnesses=1, room=0)) == WRONG
+    assert model.asked == [0]
+
+
+async def test_an_earlier_answer_with_the_same_facts_comes_back_byte_for_byte_and_the_fresh_one_is_left() -> None:
+    model, held = Model(AGAIN, endless=True), matter(RIGHT)
+    assert await settled(model, held) == RIGHT
+    assert held.kept_earlier
+    assert held.flip is None
+    assert (model.asked, model.finished) == ([0], [])
+
+
+@pytest.mark.parametrize(
+    ("earlier", "samples", "given", "kept"),
+    [
+        (RIGHT, [WRONG, AGAIN, WRONG], RIGHT, True),  # the fresh one is not borne out by the documents
+        (RIGHT, [OTHER, AGAIN, OTHER], RIGHT, True),  # no better borne out than the earlier one
+        (OTHER, [RIGHT, AGAIN, RIGHT], RIGHT, False),  # three against one
+    ],
+)
+async def test_a_flip_is_settled_by_the_documents_and_more_samples(
+    earlier: str, samples: Sequence[str], given: str, kept: bool
+) -> None:
+    held = matter(earlier)
+    assert await settled(Model(*samples), held) == given
+    assert held.flip is not None
+    assert held.flip.reasons == ("numbers",)
+    assert held.kept_earlier is kept
+
+
+async def test_a_wrong_earlier_answer_does_not_spread() -> None:
+    held = matter(WRONG)
+    assert await settled(Model(RIGHT), held) == RIGHT
+    assert not held.kept_earlier
+
+
+async def test_a_failure_of_the_first_sample_is_made_good_by_its_witness() -> None:
+    assert await settled(Model(UpstreamBroken("cut"), RIGHT, AGAIN), matter(witnesses=1)) == RIGHT
+    with pytest.raises(UpstreamBroken):
+        await settled(Model(UpstreamBroken("cut")), matter(room=0))
+
+
+@pytest.mark.parametrize(
+    ("samples", "given", "kept"),
+    [
+        ([AGAIN], OTHER_WORDS := "연차휴가는 1년에 16일입니다 [doc1].", True),  # the doubt was unfounded
+        ([RIGHT, AGAIN], RIGHT, False),
+    ],
+)
+async def test_an_answer_that_another_wording_contests_is_corrected_only_where_facts_differ(
+    samples: Sequence[str], given: str, kept: bool
+) -> None:
+    held = matter(OTHER_WORDS if kept else OTHER)
+    held.contested = True
+    assert await settled(Model(*samples), held) == given
+    assert held.kept_earlier is kept
+    assert (held.flip is None) is kept
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "fine"),
+    [
+        (RIGHT, FOUND, True),
+        (WRONG, FOUND, False),
+        (
+            RIGHT,
+            Evidence((replace(FOUND.passages[0], document="other.md"),), "e1"),
+            False,
+        ),  # what it cites is not there
+        ("1년에 16일입니다.", Evidence((replace(FOUND.passages[0], document="other.md"),), "e1"), True),
+    ],
+)
+def test_a_kept_answer_must_be_borne_out_by_what_another_wording_finds(text: str, found: Evidence, fine: bool) -> None:
+    assert borne_out(entry(text=text, citations=FOUND.passages), ASKED, found) is fine
