@@ -42,6 +42,7 @@ from gateway.routing.told import tell
 PROVISIONAL_TTL_S = 600.0  # of drafts that passed, but not with ease, and of answers with numbers from nowhere
 USUAL_ANSWER_TOKENS = 150  # for weighing costs before anything is known
 FEWEST_TOKENS = 40  # a cited sentence: with less time than this takes, the big model starts in vain
+FEW_PASSAGES = 2  # that the second look at a question is over
 LATE_ANSWERS = 32  # at most this many go on in the background
 
 PLAIN_FIELDS = frozenset(
@@ -75,6 +76,7 @@ class Asked:
     ctx: RequestContext
     request: ChatRequest  # as the caller sent it
     grounded: ChatRequest  # as it goes upstream
+    over_best: Callable[[int], ChatRequest]  # the same over only so many passages, the likeliest
     evidence: Evidence
     opened: Opened
     due: Deadline  # the promise
@@ -164,7 +166,8 @@ class InTime:
 
     async def _draft(self, asked: Asked, draft: DraftPlan) -> Drafted:
         with asked.ctx.timings.measure("draft"):
-            return await self.drafter.draft(draft.model, draft.max_tokens, asked.grounded, asked.evidence, asked.ctx)
+            looks = looks_at(asked.grounded, asked.over_best, asked.evidence)
+            return await self.drafter.draft(draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx)
 
     def _tell_draft(self, asked: Asked, drafted: Drafted, send: Send) -> None:
         ttl_s = None if drafted.verdict.sure else PROVISIONAL_TTL_S
@@ -239,6 +242,11 @@ class InTime:
             send(event)
 
         return hear
+
+
+def looks_at(whole: ChatRequest, over_best: Callable[[int], ChatRequest], evidence: Evidence) -> list[ChatRequest]:
+    """The question over all passages, and over the likeliest few where there are more."""
+    return [whole, over_best(FEW_PASSAGES)] if len(evidence.passages) > FEW_PASSAGES else [whole]
 
 
 def is_plain(request: ChatRequest) -> bool:

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
+from gateway.accounts.accounts import Accounts
 from gateway.answers.serving import Case, ReviewedAnswers
 from gateway.answers.verifying import Verifier
 from gateway.cache.admission import Limits
@@ -48,6 +49,7 @@ from gateway.retrieval.grounding import PROMPT_VERSION, ground
 from gateway.retrieval.question import search_text
 from gateway.retrieval.shelves import Shelves
 from gateway.routing.router import ANY_MODEL, Router
+from gateway.routing.spend import prompt_tokens
 from gateway.stages import Stages, beside
 
 
@@ -107,6 +109,7 @@ class Pipeline:
     stages: Stages
     metrics: Metrics
     reviewed: ReviewedAnswers
+    accounts: Accounts
     verifier: Verifier | None = None  # asks again, in the background, for what is given often
     shelves: Shelves | None = None  # documents that requests may name for themselves
     budgets: Budgets = Budgets()
@@ -131,16 +134,17 @@ class Pipeline:
         return promise.seconds if promise is not None else None
 
     @asynccontextmanager
-    async def answer(self, ctx: RequestContext, request: ChatRequest, key_id: str) -> AsyncIterator[Joined]:
+    async def answer(self, ctx: RequestContext, request: ChatRequest) -> AsyncIterator[Joined]:
         """The answer's events, beginning with Opened. Raises GatewayError before it, and in the stream after it."""
-        job = self._job(ctx, request, key_id)
+        job = self._job(ctx, request)
         hit = self.reviewed.exact(job.case) or (await self._exact(job) if job.reads else None)
         if hit is not None:
             self._saved(job, hit)
             yield _replayed(hit, request)
             return
-        async with self.inflight.join(self._flight(job), partial(self._produce, job)) as joined:
-            yield joined
+        with self.accounts.spending(ctx.key_id, lambda: prompt_tokens(request.body)):
+            async with self.inflight.join(self._flight(job), partial(self._produce, job)) as joined:
+                yield joined
 
     def _flight(self, job: Job) -> str | None:
         """Who may share one production: the same question, and the same patience with it."""
@@ -205,7 +209,8 @@ class Pipeline:
             await self.router.stream(grounded, ctx, opened, send_and_keep)
             return
         stale = partial(self.exact.stale, job.keys, ctx.wishes, self.record, evidence)
-        asked = Asked(ctx, request, grounded, evidence, opened, ctx.promise, stale, keep)
+        over_best = partial(self._grounded, job, evidence)
+        asked = Asked(ctx, request, grounded, over_best, evidence, opened, ctx.promise, stale, keep)
         await self.in_time.answer(asked, plan.promise, send)
 
     async def _exact(self, job: Job) -> CacheHit | None:
@@ -262,18 +267,19 @@ class Pipeline:
         self.metrics.evidence(len(evidence.passages))
         return evidence
 
-    def _grounded(self, job: Job, evidence: Evidence) -> ChatRequest:
-        """The request as it goes upstream, with the model that answers and the passages in its prompt."""
+    def _grounded(self, job: Job, evidence: Evidence, best: int | None = None) -> ChatRequest:
+        """The request as it goes upstream, with the model that answers and the passages (``best``: only so many, the
+        likeliest) in its prompt."""
         request = job.request
         if job.plan.gatherer is not None:
-            request = replace(request, body=ground(request, evidence, system=job.plan.system))
+            request = replace(request, body=ground(request, evidence, system=job.plan.system, best=best))
         if job.plan.answers_with:
             request = replace(request, requested_model=job.plan.answers_with)
         return request
 
-    def _job(self, ctx: RequestContext, request: ChatRequest, key_id: str) -> Job:
+    def _job(self, ctx: RequestContext, request: ChatRequest) -> Job:
         plan = self._with_documents(self._plan(request.requested_model), ctx)
-        sharing = replace(plan.sharing, key_id=key_id, groups=ctx.tenant.groups, namespace=ctx.wishes.namespace)
+        sharing = replace(plan.sharing, key_id=ctx.key_id, groups=ctx.tenant.groups, namespace=ctx.wishes.namespace)
         caches = plan.caches or self._asked(ctx)
         keys = replace(cache_keys(self.secret, ctx.tenant, request, sharing), generation=self.exact.generation)
         return Job(

@@ -39,7 +39,17 @@ def asked(evidence: Evidence) -> Asked:
 
     ctx = RequestContext("r", Tenant("t"), Deadline.after(60), CacheWishes(), Timings())
     opened = Opened(ServedBy.MODEL, CacheOutcome.MISS, "m")
-    return Asked(ctx, request(), request(), evidence, opened, Deadline.after(5), no_stale, lambda answer, ttl_s: None)
+    return Asked(
+        ctx,
+        request(),
+        request(),
+        lambda best: request(),
+        evidence,
+        opened,
+        Deadline.after(5),
+        no_stale,
+        lambda answer, ttl_s: None,
+    )
 
 
 def said(text: str) -> Answer:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gateway.accounts.accounts import Accounts
 from gateway.chat import CacheOutcome, RequestContext, ServedBy
-from gateway.errors import UpstreamError
+from gateway.errors import LimitReached, UpstreamError
 from gateway.ingress.caller import Caller, Reply
 from gateway.ingress.reply import server_timing
 from gateway.ingress.sse import error_frame
 from gateway.metrics import Metrics
 from gateway.ports import Forwarded, Outgoing
 from gateway.routing.router import Attempt, Router
+from gateway.routing.spend import prompt_tokens
 
 PASSED_ON = ("content-type", "content-disposition", "content-encoding", "retry-after", "retry-after-ms")
 PASSED_ON_PREFIXES = ("openai-", "x-ratelimit-", "azureml-", "apim-")
@@ -21,8 +23,9 @@ WHOLE_BYTES = 1 << 20  # replies up to this size go out in one piece, larger one
 class Relay:
     """Bytes in, bytes out."""
 
-    def __init__(self, router: Router, metrics: Metrics, *, timing: bool) -> None:
+    def __init__(self, router: Router, metrics: Metrics, accounts: Accounts, *, timing: bool) -> None:
         self._router = router
+        self._accounts = accounts
         self._metrics = metrics
         self._timing = timing
 
@@ -36,7 +39,7 @@ class Relay:
             status, reply = await self._passed_on(caller, sent, ctx, began)
             outcome = "ok" if status < 400 else str(status)
             return reply
-        except UpstreamError as error:
+        except (UpstreamError, LimitReached) as error:
             outcome = error.code or "error"
             raise
         finally:
@@ -49,12 +52,18 @@ class Relay:
     async def _passed_on(
         self, caller: Caller, sent: Outgoing, ctx: RequestContext, began: float
     ) -> tuple[int, Reply | None]:
-        passing = await self._router.forward(sent, ctx)
+        with self._accounts.spending(ctx.key_id, lambda: prompt_tokens(sent.json or {})):
+            return await self._forwarded(caller, sent, ctx, began)
+
+    async def _forwarded(
+        self, caller: Caller, sent: Outgoing, ctx: RequestContext, began: float
+    ) -> tuple[int, Reply | None]:
+        passing = await self._router.forward(sent, ctx, metered=self._accounts.counts(ctx.key_id))
         try:
             reply = passing.reply
             ctx.timings.record("upstream_headers", ctx.timings.clock() - began)
             headers = _headers(reply, passing.attempt)
-            headers["x-request-id"] = ctx.id
+            headers |= {"x-request-id": ctx.id, **ctx.told}
             if self._timing:
                 headers["server-timing"] = server_timing(ctx.timings.stages)
             if headers.get("content-type", "").startswith("text/event-stream"):

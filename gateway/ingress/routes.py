@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import orjson
 from aiohttp import web
 
-from gateway.chat import Json, NamedDocuments, RequestContext, Tenant
+from gateway.chat import Json, NamedDocuments, RequestContext
 from gateway.clock import Deadline, Timings
 from gateway.errors import NotFound, UnknownModel
 from gateway.ingress import openai
@@ -85,6 +85,7 @@ class Endpoints:
         began = time.monotonic()
         caller.operation = "chat"
         holder = self._keys.holder(caller.headers)
+        told = self._pipeline.accounts.enter(holder.key_id)
         raw = await caller.body()
         body = openai.parse_object(raw)
         had_wishes = "ocho" in body
@@ -93,7 +94,7 @@ class Endpoints:
         request = openai.parse_chat(body, path_model)
         caller.model = request.requested_model
         promise_s = self._pipeline.promise_s(request.requested_model)
-        ctx = self._context(caller.id, caller.headers, holder.tenant, wishes, promise_s, documents)
+        ctx = self._context(caller.id, caller.headers, holder, told, wishes, promise_s, documents)
         if not self._pipeline.improves(ctx, request.requested_model):
             untouched = raw if not had_wishes and path_model is None else orjson.dumps(request.body)
             sent = Outgoing(
@@ -102,7 +103,7 @@ class Endpoints:
             )  # fmt: skip
             return await self._relay.pass_on(caller, sent, ctx, began)
         answering = Answering(self._surface.showing, self._metrics, caller, request, ctx, began)
-        async with self._pipeline.answer(ctx, request, holder.key_id) as joined:
+        async with self._pipeline.answer(ctx, request) as joined:
             if request.stream:
                 await answering.stream(joined)
                 return None
@@ -175,7 +176,8 @@ class Endpoints:
             streamed=bool((body or {}).get("stream")),
         )
         headers = http_request.headers
-        ctx = self._context(http_request[REQUEST_ID], headers, holder.tenant, wishes_of(headers, {}))
+        told = self._pipeline.accounts.enter(holder.key_id) if http_request.method == "POST" else {}
+        ctx = self._context(http_request[REQUEST_ID], headers, holder, told, wishes_of(headers, {}))
         caller = WebCaller(http_request, self._surface.body_s)
         return caller.response(await self._relay.pass_on(caller, sent, ctx, time.monotonic()))
 
@@ -187,7 +189,8 @@ class Endpoints:
         self,
         id: str,
         headers: Mapping[str, str],
-        tenant: Tenant,
+        holder: KeyHolder,
+        told: Mapping[str, str],
         wishes: Wishes,
         promise_s: float | None = None,
         documents: NamedDocuments | None = None,
@@ -199,7 +202,9 @@ class Endpoints:
             total_s = min(wishes.deadline_s or total_s, total_s)
         return RequestContext(
             id=id,
-            tenant=tenant,
+            tenant=holder.tenant,
+            key_id=holder.key_id,
+            told=told,
             deadline=Deadline.after(total_s),
             promise=Deadline.after(wishes.deadline_s or promise_s) if promise_s is not None else None,
             draft=wishes.draft,

@@ -20,10 +20,11 @@ from gateway.routing.attempts import Attempt, Attempts, Target
 from gateway.routing.call import BeforeContent, Call
 from gateway.routing.deployments import Deployments, Health, Pace
 from gateway.routing.hedge import Claim, Lost, hedged
+from gateway.routing.metering import Charge, costs
 from gateway.routing.passing import Passing, count_call, rejection
 from gateway.routing.retries import RetryBudget
 from gateway.routing.route import ANY_MODEL, Hedge, Route, route_of
-from gateway.routing.spend import Ledger, Price, prompt_tokens
+from gateway.routing.spend import Errand, Ledger, Price, prompt_tokens, used
 
 __all__ = ["ANY_MODEL", "Attempt", "Hedge", "Route", "Router"]
 
@@ -57,34 +58,36 @@ class Router:
             _watch(health, metrics, self._clock)
 
     async def stream(
-        self, request: ChatRequest, ctx: RequestContext, opened: Opened, send: Send, *, purpose: str = "answer"
+        self, request: ChatRequest, ctx: RequestContext, opened: Opened, send: Send, errand: Errand | None = None
     ) -> Answer:
         """Send ``opened`` (completed with what is known by then), the deltas and Closed; return the whole answer.
 
         Nothing is sent before the first content token, so until then a failure can be made good elsewhere.
-        ``purpose``: what its cost is charged to. Raises UpstreamError, and Overloaded where nobody has room in time.
+        ``errand``: what its cost is charged to. Raises UpstreamError, and Overloaded where nobody has room in time.
         """
         attempts = self._attempts(request.requested_model, ctx, _prefix(request))
         failure: UpstreamError | None = None
         while True:
             attempt = await attempts.next(failure)
             try:
-                return await self._stream_hedged(attempts, attempt, request, ctx, opened, send, purpose)
+                return await self._stream_hedged(attempts, attempt, request, ctx, opened, send, errand or Errand())
             except BeforeContent as before:
                 failure = before.error
             finally:
                 attempt.line.leave(attempt.slot)
 
-    async def forward(self, sent: Outgoing, ctx: RequestContext) -> Passing:
+    async def forward(self, sent: Outgoing, ctx: RequestContext, *, metered: bool = False) -> Passing:
         """Pass bytes on to the first deployment that takes them; whoever gets the reply closes it.
 
+        ``metered``: its cost has to be known even where no price is.
         Raises UpstreamError, and Overloaded where nobody has room in time.
         """
         attempts = self._attempts(sent.model, ctx, None)
         failure: UpstreamError | None = None
         while True:
             attempt = await attempts.next(failure)
-            passing = Passing(attempt, sent, self._metrics, self._clock)
+            charge = self._charge_of(attempt, sent, ctx) if metered or self.ledger.prices(attempt.model) else None
+            passing = Passing(attempt, sent, self._metrics, self._clock, charge)
             outgoing = sent if attempt.model == sent.model else replace(sent, model=attempt.model)
             try:
                 reply = await self._upstream.forward(attempt.health.deployment, outgoing, ctx, attempt.timeouts)
@@ -118,7 +121,7 @@ class Router:
         ctx: RequestContext,
         opened: Opened,
         send: Send,
-        purpose: str,
+        errand: Errand,
     ) -> Answer:
         """One attempt, and a second one beside it when the first is slower than it usually is."""
         hedge = self._route(attempt.model).hedge
@@ -128,7 +131,7 @@ class Router:
             return Call(attempt, ctx, opened, send, self._clock, claim)
 
         if hedge is None or late_s is None:
-            return await self._stream_once(call(attempt, _alone), request, purpose)
+            return await self._stream_once(call(attempt, _alone), request, errand)
         tokens = prompt_tokens(request.body)
         hedge.budget.earn(tokens)
         spares: list[Attempt] = []
@@ -144,8 +147,8 @@ class Router:
 
         try:
             return await hedged(
-                lambda claim: self._stream_once(call(attempt, claim), request, purpose),
-                lambda claim: self._stream_once(call(spares[0], claim), request, purpose),
+                lambda claim: self._stream_once(call(attempt, claim), request, errand),
+                lambda claim: self._stream_once(call(spares[0], claim), request, errand),
                 max(hedge.min_s, late_s),
                 may_start,
             )
@@ -153,9 +156,13 @@ class Router:
             for spare in spares:
                 spare.line.leave(spare.slot)
 
-    async def _stream_once(self, call: Call, request: ChatRequest, purpose: str) -> Answer:
+    async def _stream_once(self, call: Call, request: ChatRequest, errand: Errand) -> Answer:
         attempt, ctx = call.attempt, call.ctx
         outgoing = replace(request, requested_model=attempt.model)
+
+        def charge(reason: str, usage: tuple[int, int] | None = None) -> None:
+            self.ledger.charge(ctx, attempt.model, reason, request.body, usage, call.pieces)
+
         with self._watched(attempt, "chat") as outcome:
             try:
                 stream = self._upstream.stream(attempt.health.deployment, outgoing, ctx, attempt.timeouts)
@@ -167,20 +174,29 @@ class Router:
                             call.closed(event)
                             outcome.append("ok")
                             self._measure(call, event.answer)
-                            self.ledger.charge(attempt.model, purpose, outgoing, event.answer, call.pieces)
+                            charge(errand.reason, used(event.answer))
                             return event.answer
                 raise UpstreamBroken(f"the answer of deployment {attempt.name} stopped in the middle")
             except UpstreamError as error:
                 outcome.append(error.code or "upstream_error")
                 self._failed(attempt, error, ctx)
                 if call.first_token_s is not None:
-                    self.ledger.charge(attempt.model, "abandoned", outgoing, None, call.pieces)
+                    charge("abandoned")
                     raise  # listeners have seen a part: nothing can be made good elsewhere
                 raise BeforeContent(error) from error
             except (asyncio.CancelledError, Lost):  # it read the prompt, and that is paid for
-                reason = "hedge" if attempt.kind == "hedge" else "abandoned"
-                self.ledger.charge(attempt.model, reason, outgoing, None, call.pieces)
+                charge("hedge" if attempt.kind == "hedge" else "abandoned")
                 raise
+
+    def _charge_of(self, attempt: Attempt, sent: Outgoing, ctx: RequestContext) -> Charge | None:
+        if not costs(sent):
+            return None
+        reason = "embedding" if sent.operation == "embeddings" else "answer"
+
+        def charge(usage: tuple[int, int] | None, pieces: int) -> None:
+            self.ledger.charge(ctx, attempt.model, reason, sent.json or {}, usage, pieces)
+
+        return charge
 
     def _measure(self, call: Call, answer: Answer) -> None:
         attempt = call.attempt

@@ -57,6 +57,7 @@ class DraftSettings(Section):
     model: Name
     mode: Literal["off", "cascade", "armed", "race", "auto"] = "auto"
     max_tokens: int = Field(160, ge=16, le=4096)
+    calibration: str = ""  # file of `ocho gate calibrate`; "": the shipped one
     max_extra_spend: float = Field(0.15, ge=0, le=1)  # big answers begun in vain, as a share of what all would cost
 
 

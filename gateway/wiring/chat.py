@@ -6,9 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 
+from gateway.accounts.accounts import Accounts
 from gateway.answers.book import Book
 from gateway.cache.admission import Limits
+from gateway.cache.calibrated import BadCalibration
 from gateway.cache.exact import ExactCache
 from gateway.cache.inflight import Inflight
 from gateway.cache.keys import Sharing
@@ -21,6 +24,7 @@ from gateway.ports import DocumentRecord, Embedder, Source
 from gateway.retrieval.gather import Gatherer
 from gateway.retrieval.grounding import PROMPT_VERSION
 from gateway.routing.draft import Drafter
+from gateway.routing.gate import Calibrations, read_calibrations
 from gateway.routing.router import Router
 from gateway.routing.spend import Allowance
 from gateway.settings import Settings
@@ -48,10 +52,24 @@ def promise_of(model: ModelSettings) -> Promise | None:
     )
 
 
+def calibrations_of(settings: Settings) -> dict[str, Calibrations]:
+    """Of the draft models that have one of their own. Raises BadCalibration."""
+    found = {}
+    for model in settings.models:
+        if model.draft is None or not (path := model.draft.calibration):
+            continue
+        try:
+            found[model.draft.model] = read_calibrations(Path(path).read_bytes())
+        except (OSError, ValueError) as error:
+            raise BadCalibration(f"draft.calibration of model {model.name}: {path} cannot be used: {error}") from error
+    return found
+
+
 async def opened_pipeline(
     settings: Settings,
     router: Router,
     metrics: Metrics,
+    accounts: Accounts,
     stack: AsyncExitStack,
     secret: bytes,
     stores: Stores,
@@ -88,10 +106,11 @@ async def opened_pipeline(
         coalesce=settings.cache.coalesce,
         embedder=embedder,
         router=router,
-        in_time=InTime(router, Drafter(router, metrics), metrics, background),
+        in_time=InTime(router, Drafter(router, metrics, calibrations_of(settings)), metrics, background),
         writer=writer,
         stages=Stages(metrics),
         metrics=metrics,
+        accounts=accounts,
         reviewed=reviewed,
         verifier=opened_verifier(settings, router, findings, metrics, stack),
         shelves=shelves,
