@@ -201,6 +201,14 @@ class Metrics:
             ("model",),
             (0.1, 0.25, 0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 1),
         )
+        self._details = counter(
+            "ocho_details", "Sections of details appended to short answers: whole, unsupported (ended before a "
+            "sentence that no document states) or failed.", ("result",),
+        )  # fmt: skip
+        self._resumed = counter(
+            "ocho_resumed_streams", "Answers that broke off after a part was sent and were gone on with elsewhere: ok, "
+            "failed, or other (what came did not join on).", ("model", "result"),
+        )  # fmt: skip
         self._deadlines = counter(
             "ocho_deadline", "Answers against their promised time, by what was given.", ("result", "degraded_to")
         )
@@ -383,6 +391,12 @@ class Metrics:
         self._drafts.labels(label, result).inc()
         if score is not None:
             self._draft_score.labels(label).observe(score)
+
+    def details_ended(self, result: str) -> None:
+        self._details.labels(result).inc()
+
+    def resumed(self, model: str, result: str) -> None:
+        self._resumed.labels(self.model_label(model), result).inc()
 
     def deadline_ended(self, margin_s: float, degraded_to: str) -> None:
         self._deadlines.labels("met" if margin_s >= 0 else "missed", degraded_to).inc()

@@ -22,8 +22,9 @@ from gateway.chat import (
     Tenant,
 )
 from gateway.clock import Deadline, Timings
-from gateway.in_time import PROVISIONAL_TTL_S, Asked, Background, _doubt, is_plain
+from gateway.in_time import PROVISIONAL_TTL_S, Asked, Background, _doubt
 from gateway.retrieval.quote import MAX_CHARACTERS, quote
+from gateway.routing.plain import is_plain
 
 LEAVE = Passage("hr", "leave.md", "1", 0, "휴가", "연차", "정규직 직원의 연차휴가는 1년에 16일이다.", 1.0)
 
@@ -82,8 +83,9 @@ def test_a_picture_is_not_plain() -> None:
     [
         ("연차휴가는 1년에 16일입니다 [doc1].", None),
         ("연차휴가는 1년에 16일입니다.", None),  # no citation: no reason to doubt a model that was asked at length
-        ("연차휴가는 1년에 18일입니다 [doc1].", PROVISIONAL_TTL_S),
-        ("연차휴가는 16일입니다 [doc4].", PROVISIONAL_TTL_S),
+        ("연차휴가는 1년에 18일입니다 [doc1].", 0.0),
+        ("연차휴가는 16일입니다 [doc4].", 0.0),
+        ("연차휴가는 1년에 16일입니다 [doc1].\n\n신청은 7일 전까지 합니다 [doc1].", PROVISIONAL_TTL_S),
     ],
 )
 def test_what_no_passage_says_is_not_kept_for_long(text: str, ttl_s: float | None) -> None:

@@ -48,6 +48,12 @@ class Form:
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
     logprobs: bool = True  # False once its server has refused to give them
 
+    def gave_up(self, seconds: float) -> None:
+        """A draft that nobody waited for any longer. Late ones count for what they took at least: if only those in time
+        did, the next would have to be in time sooner, and so on."""
+        if seconds >= self.quantile(0.9):
+            self.seconds.append(seconds)
+
     def quantile(self, q: float) -> float:
         """Seconds that a draft takes: ``q`` 0.5 or 0.9."""
         if len(self.seconds) < 10:
@@ -80,9 +86,13 @@ class Drafter:
         """
         form, clock = self.form(model), ctx.deadline.clock
         began = clock()
-        drafted = await _best(
-            [asyncio.create_task(self._look(model, max_tokens, look, evidence, ctx)) for look in looks]
-        )
+        try:
+            drafted = await _best(
+                [asyncio.create_task(self._look(model, max_tokens, look, evidence, ctx)) for look in looks]
+            )
+        except asyncio.CancelledError:
+            form.gave_up(clock() - began)
+            raise
         verdict = drafted.verdict
         form.seconds.append(clock() - began)
         form.acceptance += NEWS * (verdict.accepted - form.acceptance)

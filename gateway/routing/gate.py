@@ -136,15 +136,17 @@ def why_vetoed(draft: Draft, question: str, evidence: Evidence) -> str:
         return "citation"
     if not cited:
         return "uncited"
-    for sentence in _sentences(text):
-        passages = _cited(sentence, evidence) or evidence.passages
-        known = _numbers(question).union(*(_numbers(_whole(p)) for p in passages))
-        if not _numbers(sentence) <= known:
-            return "number"
-        said = f"{question} {' '.join(_whole(p) for p in passages)}".casefold()
-        if any(code.casefold() not in said for code in _CODE.findall(_without_marks(sentence))):
-            return "code"
-    return ""
+    return next(filter(None, (why_unsupported(sentence, question, evidence) for sentence in _sentences(text))), "")
+
+
+def why_unsupported(sentence: str, question: str, evidence: Evidence) -> str:
+    """ "number" or "code" that stands neither in the cited passages (all, where none is cited) nor in the question."""
+    passages = _cited(sentence, evidence) or evidence.passages
+    known = _numbers(question).union(*(_numbers(_whole(p)) for p in passages))
+    if not _numbers(sentence) <= known:
+        return "number"
+    said = f"{question} {' '.join(_whole(p) for p in passages)}".casefold()
+    return "code" if any(code.casefold() not in said for code in _CODE.findall(_without_marks(sentence))) else ""
 
 
 def measures(draft: Draft, question: str, evidence: Evidence) -> tuple[float, ...]:

@@ -12,16 +12,18 @@ import structlog
 
 from gateway.chat import Answer, ChatRequest, Closed, Delta, Opened, RequestContext, Send
 from gateway.clock import Clock
-from gateway.errors import UpstreamBroken, UpstreamError
+from gateway.errors import GatewayError, UpstreamBroken, UpstreamError
 from gateway.metrics import Metrics
 from gateway.ports import Outgoing, Upstream
 from gateway.routing.admission import Line
 from gateway.routing.attempts import Attempt, Attempts, Target
-from gateway.routing.call import BeforeContent, Call
+from gateway.routing.call import BeforeContent, Call, Enough, Interrupted
 from gateway.routing.deployments import Deployments, Health, Pace
 from gateway.routing.hedge import Claim, Lost, hedged
 from gateway.routing.metering import Charge, costs
 from gateway.routing.passing import Passing, count_call, rejection
+from gateway.routing.plain import is_plain
+from gateway.routing.resume import Continuation, Diverged, going_on, text_of
 from gateway.routing.retries import RetryBudget
 from gateway.routing.route import ANY_MODEL, Hedge, Route, route_of
 from gateway.routing.spend import Errand, Ledger, Price, prompt_tokens, used
@@ -62,19 +64,48 @@ class Router:
     ) -> Answer:
         """Send ``opened`` (completed with what is known by then), the deltas and Closed; return the whole answer.
 
-        Nothing is sent before the first content token, so until then a failure can be made good elsewhere.
+        Nothing is sent before the first content token, so until then a failure can be made good elsewhere; after it a
+        plain answer is gone on with elsewhere, once.
         ``errand``: what its cost is charged to. Raises UpstreamError, and Overloaded where nobody has room in time.
         """
         attempts = self._attempts(request.requested_model, ctx, _prefix(request))
+        errand = errand or Errand()
         failure: UpstreamError | None = None
         while True:
             attempt = await attempts.next(failure)
             try:
-                return await self._stream_hedged(attempts, attempt, request, ctx, opened, send, errand or Errand())
+                return await self._stream_hedged(attempts, attempt, request, ctx, opened, send, errand)
             except BeforeContent as before:
                 failure = before.error
+            except Interrupted as broken:
+                return await self._go_on(attempts, broken, request, errand)
             finally:
                 attempt.line.leave(attempt.slot)
+
+    async def _go_on(self, attempts: Attempts, broken: Interrupted, request: ChatRequest, errand: Errand) -> Answer:
+        """The rest of an answer that broke off, from another deployment. Raises the error it broke off with where that
+        cannot be had."""
+        text = text_of(broken.call.sent) if broken.error.retryable and is_plain(request) else None
+        if not text or not attempts.elsewhere():
+            raise broken.error
+        model = broken.call.attempt.model
+        result = "failed"
+        try:
+            attempt = replace(await attempts.next(broken.error), kind="resume")
+            try:
+                call = Continuation(broken.call, attempt, text)
+                answer = await self._stream_once(call, replace(request, body=going_on(request.body, text)), errand)
+                result = "ok"
+                return answer
+            finally:
+                attempt.line.leave(attempt.slot)
+        except Diverged:
+            result = "other"
+            raise broken.error from None
+        except (BeforeContent, Interrupted, GatewayError):
+            raise broken.error from None
+        finally:
+            self._metrics.resumed(model, result)
 
     async def forward(self, sent: Outgoing, ctx: RequestContext, *, metered: bool = False) -> Passing:
         """Pass bytes on to the first deployment that takes them; whoever gets the reply closes it.
@@ -182,9 +213,9 @@ class Router:
                 self._failed(attempt, error, ctx)
                 if call.first_token_s is not None:
                     charge("abandoned")
-                    raise  # listeners have seen a part: nothing can be made good elsewhere
+                    raise Interrupted(error, call) from error  # listeners have seen a part
                 raise BeforeContent(error) from error
-            except (asyncio.CancelledError, Lost):  # it read the prompt, and that is paid for
+            except (asyncio.CancelledError, Lost, Enough):  # it read the prompt, and that is paid for
                 charge("hedge" if attempt.kind == "hedge" else "abandoned")
                 raise
 

@@ -45,10 +45,13 @@ def promise_of(model: ModelSettings) -> Promise | None:
     return Promise(
         seconds=model.promise.seconds,
         on_expiry=model.promise.on_expiry,
-        draft=DraftPlan(draft.model, draft.mode, draft.max_tokens, Allowance(draft.max_extra_spend))
+        draft=DraftPlan(
+            draft.model, draft.mode, draft.max_tokens, Allowance(draft.max_extra_spend), details=draft.details
+        )
         if draft is not None and draft.mode != "off"
         else None,
         sized=model.sized,
+        late=Allowance(model.promise.max_late_spend),
     )
 
 
