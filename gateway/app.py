@@ -71,7 +71,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Gateway]:
         gateway = Gateway(settings, _application(settings, around), metrics, around)
         keys = key_ring_of(settings)
         deployments = Deployments(deployments_of(settings), time.monotonic)
-        upstream = await stack.enter_async_context(opened_upstream())
+        upstream = await stack.enter_async_context(opened_upstream(deployments=deployments))
         router = Router(routes_of(settings), deployments, upstream, metrics, prices_of(settings))
         accounts = accounts_of(settings, metrics)
         keep_accounts(router.ledger, accounts, access)
