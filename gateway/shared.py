@@ -51,12 +51,12 @@ class Replicas:
     async def run(self) -> None:
         """Exchange until cancelled."""
         while True:
-            await asyncio.sleep(EVERY_S)
             try:
                 await self.exchange()
                 self.metrics.shared("ok")
             except StoreUnavailable:
                 self.metrics.shared("away")
+            await asyncio.sleep(EVERY_S)
 
     async def say_goodbye(self) -> None:
         """Tell what was not told yet, if Redis is there."""

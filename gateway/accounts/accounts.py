@@ -38,7 +38,7 @@ class Account:
     tenant: str
     limits: Sequence[Limit]
     meters: dict[tuple[str, str], Meter] = field(init=False)  # by (what, period)
-    used_at: float = 0.0  # wall seconds
+    used_at: float = field(default_factory=time.time)  # wall seconds; or when it was opened
     reserved: float = 0.0  # tokens that requests under way will cost at least
 
     def __post_init__(self) -> None:

@@ -67,7 +67,10 @@ def calibrated(samples: Sequence[Sample], max_wrong: float, seed: int, source: s
     calibration: dict[str, Any] = {"source": source, "measures": list(gate.MEASURES)}
     for name, first, bound in (("with_logprobs", 0, max_wrong), ("without_logprobs", 2, max_wrong / 2)):
         weights, bars = _calibrate(fitted, first, bound)
-        calibration[name] = {"weights": [round(w, 4) for w in weights], **{k: round(v, 4) for k, v in bars.items()}}
+        calibration[name] = {
+            "weights": [round(float(w), 4) for w in weights],
+            **{bar: round(float(value), 4) for bar, value in bars.items()},
+        }
         report[name] = _judged(held, first, weights, bars)
     return Outcome(calibration, report)
 
@@ -160,7 +163,8 @@ def _judged(samples: Sequence[Sample], first: int, weights: Floats, bars: Mappin
         taken = scores >= value
         wrong, n = int((1 - right[taken]).sum()), int(taken.sum())
         found[name] = {
-            "bar": round(value, 4), "share": round(n / len(samples), 4), "wrong": round(wrong / n, 4) if n else None,
+            "bar": round(float(value), 4), "share": round(n / len(samples), 4),
+            "wrong": round(wrong / n, 4) if n else None,
             "wrong_upper": round(upper_bound(wrong, n), 4),
         }  # fmt: skip
     return found
