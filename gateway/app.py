@@ -33,9 +33,11 @@ from gateway.metrics import Metrics
 from gateway.routing.deployments import Deployments
 from gateway.routing.router import ANY_MODEL, Router
 from gateway.settings import Settings
+from gateway.wiring.accounts import accounts_of, keep_accounts
 from gateway.wiring.answers import opened_book, reviewer_of
-from gateway.wiring.cache import chosen_stores, secret_of
+from gateway.wiring.cache import chosen_stores, secret_of, uses_redis
 from gateway.wiring.chat import opened_pipeline
+from gateway.wiring.sharing import told_to_others
 from gateway.wiring.uploads import opened_uploads
 from gateway.wiring.upstreams import deployments_of, opened_upstream, prices_of, routes_of
 
@@ -72,13 +74,17 @@ async def assembled(settings: Settings, wall_clock: WallClock = time.time) -> As
         gateway = Gateway(settings, _application(settings, around), metrics, around)
         keys = key_ring_of(settings)
         deployments = Deployments(deployments_of(settings), time.monotonic)
-        upstream = await stack.enter_async_context(opened_upstream())
+        upstream = await stack.enter_async_context(opened_upstream(deployments=deployments))
         router = Router(routes_of(settings), deployments, upstream, metrics, prices_of(settings))
+        accounts = accounts_of(settings, metrics)
+        keep_accounts(router.ledger, accounts, access)
+        if uses_redis(settings):
+            await stack.enter_async_context(told_to_others(settings, accounts, deployments, metrics))
         secret = secret_of(settings)
         stores = chosen_stores(settings, secret, metrics, stack, wall_clock)
         book = opened_book(settings, secret, stack)
-        pipeline = await opened_pipeline(settings, router, metrics, stack, secret, stores, book, wall_clock)
-        relay = Relay(router, metrics, timing=settings.telemetry.server_timing)
+        pipeline = await opened_pipeline(settings, router, metrics, accounts, stack, secret, stores, book, wall_clock)
+        relay = Relay(router, metrics, accounts, timing=settings.telemetry.server_timing)
         gateway.app.add_routes(Health(keys, metrics, lambda: gateway.draining).routes())
         warmer = Warmer(pipeline, keys, stores.answers, stores.questions)
         pages = CachePages(stores.answers, stores.questions, warmer, metrics)

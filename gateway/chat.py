@@ -111,6 +111,8 @@ class RequestContext:
     timings: Timings
     trace_headers: Json = field(default_factory=dict)  # traceparent, tracestate: passed on as they came
     promise: Deadline | None = None  # when the caller is to have an answer; ``deadline`` stays the end of all work
+    key_id: str = ""  # names the caller's API key without giving it away; "" where nobody needs one
+    told: Json = field(default_factory=dict)  # headers of the reply that were known before there was one
     draft: bool = True  # False: the caller wants the model that was configured to answer, and no other
     documents: NamedDocuments | None = None
 

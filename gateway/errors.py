@@ -9,6 +9,7 @@
     │   └── BodyTooLarge 413
     ├── Unauthorized 401          no API key, or one nobody configured
     ├── Forbidden 403             right key, wrong surface
+    ├── LimitReached 429          the caller's key has used what it may (``retry_after_s``)
     ├── NotCached 504             ``only-if-cached`` and nothing cached
     ├── Overloaded 503            try later (``retry_after_s``)
     └── UpstreamError 502         the provider's fault
@@ -20,6 +21,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -35,6 +38,7 @@ class GatewayError(Exception):
     status: int = 500
     type: str = "server_error"
     code: str | None = None
+    headers: Mapping[str, str] = MappingProxyType({})  # that the reply carries besides
 
     def __init__(
         self, message: str, *, param: str | None = None, code: str | None = None, retry_after_s: float | None = None
@@ -72,6 +76,17 @@ class Unauthorized(GatewayError):
 
 class Forbidden(GatewayError):
     status, type, code = 403, "permission_error", "forbidden"
+
+
+class LimitReached(GatewayError):
+    """What the caller's own key may use, not what the provider allows."""
+
+    status = 429
+
+    def __init__(self, message: str, *, code: str, type: str, retry_after_s: float, headers: Mapping[str, str]) -> None:
+        super().__init__(message, code=code, retry_after_s=retry_after_s)
+        self.type = type
+        self.headers = headers
 
 
 class NotCached(GatewayError):

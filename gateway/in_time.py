@@ -26,27 +26,27 @@ from gateway.chat import (
     Send,
     ServedBy,
 )
-from gateway.clock import Deadline, WallClock
+from gateway.clock import Deadline, Timings, WallClock
 from gateway.errors import UpstreamError
 from gateway.metrics import Metrics
 from gateway.retrieval.quote import quote
 from gateway.routing import race as racing
+from gateway.routing.details import Section, expanding
 from gateway.routing.draft import Drafted, Drafter
-from gateway.routing.gate import Draft, why_vetoed
+from gateway.routing.gate import Draft, judge, why_unsupported, why_vetoed
+from gateway.routing.plain import is_plain
 from gateway.routing.race import Rung, Runners, race, timing
 from gateway.routing.router import Router
 from gateway.routing.sizing import TOKENS_PER_SENTENCE, size_for, sized
-from gateway.routing.spend import USUAL_ANSWER_TOKENS, Allowance, prompt_tokens
-from gateway.routing.told import tell
+from gateway.routing.spend import USUAL_ANSWER_TOKENS, Allowance, Errand, prompt_tokens
+from gateway.routing.told import Telling, tell
 
 PROVISIONAL_TTL_S = 600.0  # of drafts that passed, but not with ease, and of answers with numbers from nowhere
 FEWEST_TOKENS = 40  # a cited sentence: with less time than this takes, the big model starts in vain
+FEW_PASSAGES = 2  # that the second look at a question is over
+DETAIL_SENTENCES = 5
+UNSUPPORTED = frozenset({"number", "code", "citation"})  # vetoes
 LATE_ANSWERS = 32  # at most this many go on in the background
-
-PLAIN_FIELDS = frozenset(
-    """model messages stream stream_options user metadata store temperature top_p seed max_tokens max_completion_tokens
-    service_tier safety_identifier prompt_cache_key""".split()  # noqa: SIM905
-)  # any other field asks for something that a short answer does not give: tools, formats, several choices, log-probs
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class DraftPlan:
     mode: str  # cascade, armed, race or auto
     max_tokens: int
     allowance: Allowance
+    details: bool = False  # the big model appends a section to an accepted draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Promise:
     on_expiry: tuple[str, ...]
     draft: DraftPlan | None = None
     sized: bool = False
+    late: Allowance = field(default_factory=lambda: Allowance(0.5))  # for answers that come too late for their caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +76,13 @@ class Asked:
     ctx: RequestContext
     request: ChatRequest  # as the caller sent it
     grounded: ChatRequest  # as it goes upstream
+    over_best: Callable[[int], ChatRequest]  # the same over only so many passages, the likeliest
     evidence: Evidence
     opened: Opened
     due: Deadline  # the promise
     stale: Callable[[], Awaitable[CacheEntry | None]]
     keep: Callable[[Answer, float | None], None]  # (answer, seconds at most or None): offer it to the cache
-    big: Callable[[ChatRequest, Send], Awaitable[object]]  # the configured model's answer to a grounded request
+    big: Callable[[ChatRequest, Send, Errand], Awaitable[object]]  # the configured model's answer to a grounded request
     contradicts: Callable[[str], bool] = lambda draft: False  # the answer that was given before, on the same documents
 
     @property
@@ -121,16 +124,22 @@ class InTime:
         """Send one whole answer, by the promise where that is possible. Raises UpstreamError."""
         draft = promise.draft if self._may_draft(asked) else None
         rungs = {"draft": self._quick, "stale": self._stale, "quote": self._quote}
+        counted, errand, details = _Counted(asked, self.metrics, send), Errand(), draft is not None and draft.details
+        telling: list[Telling] = []  # the draft's, where details follow it
         runners = Runners(
-            big=partial(self._big, asked, promise.sized and is_plain(asked.request)),
+            big=partial(self._big, asked, promise.sized and is_plain(asked.request), errand),
             draft=partial(self._draft, asked, draft) if draft is not None else None,
-            tell_draft=partial(self._tell_draft, asked),
+            tell_draft=partial(self._begin_draft, asked, counted, telling)
+            if details
+            else partial(self._tell_draft, asked),
             ladder=[Rung(name, partial(rungs[name], asked)) for name in promise.on_expiry if name != "wait"],
-            background=self.background.take,
+            background=partial(self._later, asked, promise.late, errand),
+            details=partial(self._details, asked, telling) if details else None,
         )
         allowance = draft.allowance if draft is not None else Allowance(0)
+        promise.late.earn(self._usual_cost(asked))
         try:
-            await race(runners, self._timing(asked, draft), asked.due, allowance, self._counted(asked, send))
+            await race(runners, self._timing(asked, draft), asked.due, allowance, counted)
         except UpstreamError:
             self.metrics.deadline_ended(asked.due.at - asked.due.clock(), "error")
             raise
@@ -142,7 +151,7 @@ class InTime:
         form, model = self.drafter.form(draft.model), asked.grounded.requested_model
         pace, price = self.router.pace(model), self.router.ledger.price(model)
         prompt = prompt_tokens(asked.grounded.body)
-        draft.allowance.earn(price.of(prompt, USUAL_ANSWER_TOKENS))
+        draft.allowance.earn(self._usual_cost(asked))
         needed_s = racing.RESERVE_S + pace.first_token_s + FEWEST_TOKENS / pace.tokens_per_s
         return timing(
             draft.mode,
@@ -153,7 +162,23 @@ class InTime:
             price.of(prompt, TOKENS_PER_SENTENCE),
         )
 
-    async def _big(self, asked: Asked, in_size: bool, send: Send) -> None:
+    def _usual_cost(self, asked: Asked) -> float:
+        price = self.router.ledger.price(asked.grounded.requested_model)
+        return price.of(prompt_tokens(asked.grounded.body), USUAL_ANSWER_TOKENS)
+
+    def _later(self, asked: Asked, late: Allowance, errand: Errand, work: Coroutine[Any, Any, None]) -> bool:
+        """Let an answer that is too late for its caller be finished for the next one, within its allowance: the prompt
+        is paid for already, the rest is not."""
+        cost = self.router.ledger.price(asked.grounded.requested_model).of(0, USUAL_ANSWER_TOKENS)
+        if not late.take(cost):
+            return False
+        if not self.background.take(work):
+            late.give_back(cost)
+            return False
+        errand.reason = "background"
+        return True
+
+    async def _big(self, asked: Asked, in_size: bool, errand: Errand, send: Send) -> None:
         """The configured model's answer, asked for in the size that fits the time that is left now."""
         grounded = asked.grounded
         if in_size:
@@ -161,11 +186,12 @@ class InTime:
             left_s = asked.due.remaining_s() - racing.RESERVE_S
             size = size_for(left_s, pace.first_token_s, pace.tokens_per_s)
             grounded = replace(grounded, body=sized(grounded.body, size))
-        await asked.big(grounded, _keeping(asked, partial(_doubt, asked), send))
+        await asked.big(grounded, _keeping(asked, partial(_doubt, asked), send), errand)
 
     async def _draft(self, asked: Asked, draft: DraftPlan) -> Drafted:
         with asked.ctx.timings.measure("draft"):
-            drafted = await self.drafter.draft(draft.model, draft.max_tokens, asked.grounded, asked.evidence, asked.ctx)
+            looks = looks_at(asked.grounded, asked.over_best, asked.evidence)
+            drafted = await self.drafter.draft(draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx)
         if asked.contradicts(drafted.answer.text):
             return replace(drafted, verdict=replace(drafted.verdict, accepted=False, usable=False, sure=False))
         return drafted
@@ -174,6 +200,31 @@ class InTime:
         ttl_s = None if drafted.verdict.sure else PROVISIONAL_TTL_S
         opened = _opened(asked, ServedBy.DRAFT, drafted)
         tell(drafted.answer.text, opened, drafted.answer.usage, _keeping(asked, lambda _: ttl_s, send))
+
+    def _begin_draft(
+        self, asked: Asked, counted: _Counted, telling: list[Telling], drafted: Drafted, send: Send
+    ) -> None:
+        """As ``_tell_draft``, but for the end, since details follow. What is kept is the short answer: the gate has
+        passed no more than that."""
+        telling.append(Telling(_opened(asked, ServedBy.DRAFT, drafted), send))
+        telling[0].begin(drafted.answer.text)
+        asked.keep(drafted.answer, None if drafted.verdict.sure else PROVISIONAL_TTL_S)
+        counted.ended()
+
+    async def _details(self, asked: Asked, telling: list[Telling], drafted: Drafted, send: Send) -> None:
+        """More about it from the big model, if it has anything to say that the documents say too."""
+        grounded, short = asked.grounded, drafted.answer
+
+        def supported(sentence: str) -> bool:
+            return not why_unsupported(sentence, f"{asked.request.question} {short.text}", asked.evidence)
+
+        async def ask(hear: Send) -> None:
+            more = replace(grounded, body=expanding(grounded, short.text, DETAIL_SENTENCES))
+            ctx = replace(asked.ctx, timings=Timings(asked.ctx.timings.clock))
+            await self.router.stream(more, ctx, asked.opened, hear, Errand("details"))
+
+        heading = "\n\n**자세히**\n\n" if asked.korean else "\n\n**Details**\n\n"
+        self.metrics.details_ended(await Section(short, telling[0], heading, supported).append(ask))
 
     async def _quick(self, asked: Asked, drafted: Drafted | None, send: Send) -> bool:
         """A draft that did not pass, but is more likely right than wrong. Not kept."""
@@ -230,28 +281,34 @@ class InTime:
     def _may_draft(self, asked: Asked) -> bool:
         return asked.ctx.draft and bool(asked.evidence.passages) and is_plain(asked.request)
 
-    def _counted(self, asked: Asked, send: Send) -> Send:
-        """Holds the answer against the promise at its last event."""
-        degraded_to = "none"
 
-        def hear(event: AnswerEvent) -> None:
-            nonlocal degraded_to
-            if isinstance(event, Opened) and event.labelled:
-                degraded_to = str(event.served_by)
-            elif isinstance(event, Closed):
-                self.metrics.deadline_ended(asked.due.at - asked.due.clock(), degraded_to)
-            send(event)
+@dataclass(slots=True)
+class _Counted:
+    """Holds the answer against the promise at its last event, once."""
 
-        return hear
+    asked: Asked
+    metrics: Metrics
+    send: Send
+    degraded_to: str = "none"
+    done: bool = False
+
+    def __call__(self, event: AnswerEvent) -> None:
+        if isinstance(event, Opened) and event.labelled:
+            self.degraded_to = str(event.served_by)
+        elif isinstance(event, Closed):
+            self.ended()
+        self.send(event)
+
+    def ended(self) -> None:
+        if not self.done:
+            self.done = True
+            due = self.asked.due
+            self.metrics.deadline_ended(due.at - due.clock(), self.degraded_to)
 
 
-def is_plain(request: ChatRequest) -> bool:
-    """Text in, text out, one choice: what a short answer or a quotation can stand in for."""
-    return (
-        bool(request.question)
-        and all(message.plain for message in request.messages)
-        and all(value is None or name in PLAIN_FIELDS for name, value in request.body.items())
-    )
+def looks_at(whole: ChatRequest, over_best: Callable[[int], ChatRequest], evidence: Evidence) -> list[ChatRequest]:
+    """The question over all passages, and over the likeliest few where there are more."""
+    return [whole, over_best(FEW_PASSAGES)] if len(evidence.passages) > FEW_PASSAGES else [whole]
 
 
 def _opened(asked: Asked, served_by: ServedBy, drafted: Drafted) -> Opened:
@@ -262,11 +319,17 @@ def _opened(asked: Asked, served_by: ServedBy, drafted: Drafted) -> Opened:
 
 
 def _doubt(asked: Asked, answer: Answer) -> float | None:
-    """How long at most the big model's answer is kept: what no passage says is not repeated for a day."""
-    if not asked.evidence.passages:
+    """How long at most the big model's answer is kept; None: as long as any. A wrong answer that is kept is repeated:
+    one whose first paragraph no passage supports, or that is more likely wrong than right, is not kept at all."""
+    evidence, question = asked.evidence, asked.request.question
+    if not evidence.passages:
         return None
-    veto = why_vetoed(Draft(answer.text, answer.finish_reason), asked.request.question, asked.evidence)
-    return PROVISIONAL_TTL_S if veto in {"number", "code", "citation"} else None
+    lead = answer.text.strip().split("\n\n", 1)[0]
+    verdict = judge(Draft(lead, answer.finish_reason), question, evidence)
+    if verdict.veto in UNSUPPORTED or not (verdict.veto or verdict.usable):
+        return 0.0
+    veto = why_vetoed(Draft(answer.text, answer.finish_reason), question, evidence)
+    return PROVISIONAL_TTL_S if veto in UNSUPPORTED else None
 
 
 def _keeping(asked: Asked, ttl_s: Callable[[Answer], float | None], send: Send) -> Send:

@@ -54,7 +54,7 @@ MAX_WAITING = 256  # batches; when nobody takes the output, lines are dropped an
 
 
 class AccessLog:
-    """One line per request, gathered and written by a thread.
+    """One line per request and one per upstream call, gathered and written by a thread.
 
     ``level`` and ``style`` as for ``configure_logs``; above info there are no lines.
     """
@@ -80,11 +80,30 @@ class AccessLog:
                 error=error,
             )  # fmt: skip
             return
-        self._lines.append(
+        self._add(
             f'{{"request_id":"{id}","method":"{method}","operation":"{operation}","model":{_quoted(model)},'
             f'"seconds":{seconds:.4f},"error":"{error}","event":"request","level":"info",'
             f'"timestamp":"{self._timestamp()}"}}\n'
         )
+
+    def spent(
+        self, id: str, tenant: str, model: str, reason: str, prompt_tokens: int, completion_tokens: int, money: float
+    ) -> None:
+        """One upstream call that was made for request ``id``; a request may have several, or none."""
+        if not self._on:
+            return
+        fields: dict[str, Any] = {
+            "request_id": id, "tenant": tenant, "model": model, "reason": reason,
+            "prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "money": round(money, 8),
+        }  # fmt: skip
+        if self._plain:
+            structlog.get_logger().info("spent", **fields)
+            return
+        fields |= {"event": "spent", "level": "info", "timestamp": self._timestamp()}
+        self._add(orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE).decode())
+
+    def _add(self, line: str) -> None:
+        self._lines.append(line)
         if len(self._lines) >= FLUSH_LINES:
             self._flush()
         elif self._timer is None:

@@ -21,13 +21,14 @@ from gateway.chat import (
     ServedBy,
 )
 from gateway.clock import Timings
-from gateway.in_time import Asked, InTime, is_plain
+from gateway.in_time import Asked, InTime
 from gateway.metrics import Metrics
 from gateway.plan import Asking, Job
 from gateway.ports import DocumentRecord, Finding, ReviewQueue
 from gateway.retrieval.grounding import ground
+from gateway.routing.plain import is_plain
 from gateway.routing.router import Router
-from gateway.routing.spend import USUAL_ANSWER_TOKENS, prompt_tokens, tokens_of
+from gateway.routing.spend import USUAL_ANSWER_TOKENS, Errand, prompt_tokens, tokens_of
 from gateway.settling import Matter, Settler, another_sample, contradicted, doubts_of, kept_of
 
 
@@ -65,14 +66,16 @@ class Maker:
                 keep(event.answer, None)
             send(event)
 
-        grounded = self.grounded(job, evidence, anchor_of(matter, asking) if matter is not None else None)
+        anchor = anchor_of(matter, asking) if matter is not None else None
+        grounded = self.grounded(job, evidence, anchor)
         big = partial(self._big, job, matter, opened)
         if plan.promise is None or ctx.promise is None:
-            await big(grounded, send_and_keep)
+            await big(grounded, send_and_keep, Errand())
             return
         stale = partial(self.exact.stale, job.keys, ctx.wishes, self.record, evidence)
         contradicts = partial(contradicted, matter.earlier) if matter is not None else lambda draft: False
-        asked = Asked(ctx, request, grounded, evidence, opened, ctx.promise, stale, keep, big, contradicts)
+        over_best = partial(self.grounded, job, evidence, anchor)
+        asked = Asked(ctx, request, grounded, over_best, evidence, opened, ctx.promise, stale, keep, big, contradicts)
         await self.in_time.answer(asked, plan.promise, send)
 
     async def _matter(self, asking: Asking) -> Matter | None:
@@ -92,18 +95,20 @@ class Maker:
         may_ask = partial(settling.allowance.take, cost)
         return Matter(job.request.question, evidence, earlier, contested, witnesses, may_ask)
 
-    async def _big(self, job: Job, matter: Matter | None, opened: Opened, grounded: ChatRequest, send: Send) -> None:
+    async def _big(
+        self, job: Job, matter: Matter | None, opened: Opened, grounded: ChatRequest, send: Send, errand: Errand
+    ) -> None:
         """The configured model's answer, settled before it is given."""
         if matter is None:
-            await self.router.stream(grounded, job.ctx, opened, send)
+            await self.router.stream(grounded, job.ctx, opened, send, errand)
             return
 
         async def ask(number: int, out: Send) -> Answer:
             if number == 0:
-                return await self.router.stream(grounded, job.ctx, opened, out)
+                return await self.router.stream(grounded, job.ctx, opened, out, errand)
             again = replace(grounded, body=another_sample(job.request.body, grounded.body, number))
             own = replace(job.ctx, timings=Timings(job.ctx.timings.clock))
-            return await self.router.stream(again, own, opened, out, purpose="settle")
+            return await self.router.stream(again, own, opened, out, Errand("settle"))
 
         await self.settler.settle(ask, matter, send)
 
@@ -151,11 +156,14 @@ class Maker:
         tokens = prompt_tokens(job.request.body) + tokens_of(p.text for p in asking.evidence.passages)
         return price.of(tokens, USUAL_ANSWER_TOKENS)
 
-    def grounded(self, job: Job, evidence: Evidence, anchor: tuple[str, str] | None = None) -> ChatRequest:
-        """The request as it goes upstream, with the model that answers and the passages in its prompt."""
+    def grounded(
+        self, job: Job, evidence: Evidence, anchor: tuple[str, str] | None = None, best: int | None = None
+    ) -> ChatRequest:
+        """The request as it goes upstream, with the model that answers and the passages (``best``: only so many, the
+        likeliest) in its prompt."""
         request = job.request
         if job.plan.gatherer is not None:
-            request = replace(request, body=ground(request, evidence, system=job.plan.system, anchor=anchor))
+            request = replace(request, body=ground(request, evidence, system=job.plan.system, anchor=anchor, best=best))
         if job.plan.answers_with:
             request = replace(request, requested_model=job.plan.answers_with)
         return request

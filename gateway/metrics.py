@@ -241,11 +241,20 @@ class Metrics:
         )  # fmt: skip
         self._attempts = counter("ocho_upstream_attempts", "Calls to deployments.", ("deployment", "kind", "result"))
         self._spend = counter(
-            "ocho_spend", "Money spent upstream, in the currency of the configured prices.", ("model", "reason")
-        )
+            "ocho_spend", "Money spent upstream, in the currency of the configured prices.",
+            ("tenant", "model", "reason"),
+        )  # fmt: skip
         self._spend_tokens = counter(
-            "ocho_spend_tokens", "Tokens paid for, by what they were spent on.", ("model", "reason", "type")
+            "ocho_spend_tokens", "Tokens paid for, by who asked and what they were spent on.",
+            ("tenant", "model", "reason", "type"),
+        )  # fmt: skip
+        self._limits = counter(
+            "ocho_limit_refusals", "Requests refused because their API key had used what it may.", ("tenant", "limit")
         )
+        self._limit_used = gauge(
+            "ocho_limit_used_ratio", "Share of a limit that an API key (by the beginning of its hash) has used.",
+            ("tenant", "key", "limit"), of_workers="livemax",
+        )  # fmt: skip
         self._drafts = counter("ocho_drafts", "Short answers of the fast model, by their verdict.", ("model", "result"))
         self._draft_score = histogram(
             "ocho_draft_score",
@@ -275,6 +284,14 @@ class Metrics:
         self._epochs = counter(
             "ocho_provider_epochs", "Times that another model or system_fingerprint began to answer.", ("model",)
         )
+        self._details = counter(
+            "ocho_details", "Sections of details appended to short answers: whole, unsupported (ended before a "
+            "sentence that no document states) or failed.", ("result",),
+        )  # fmt: skip
+        self._resumed = counter(
+            "ocho_resumed_streams", "Answers that broke off after a part was sent and were gone on with elsewhere: ok, "
+            "failed, or other (what came did not join on).", ("model", "result"),
+        )  # fmt: skip
         self._deadlines = counter(
             "ocho_deadline", "Answers against their promised time, by what was given.", ("result", "degraded_to")
         )
@@ -335,6 +352,10 @@ class Metrics:
         )  # fmt: skip
         self._redis_up.set(1)
         self._in_flight.set_function(lambda: float(self._requests_now))
+        self._shared = counter(
+            "ocho_shared_rounds", "Rounds in which gateways on one Redis told each other of limits and deployments.",
+            ("result",),
+        )  # fmt: skip
 
     def model_label(self, model: str) -> str:
         return model if model in self._models else OTHER
@@ -413,6 +434,10 @@ class Metrics:
         """``up`` is asked at every scrape."""
         self._redis_up.set_function(lambda: float(up()))
 
+    def shared(self, result: str) -> None:
+        """``result``: ok, or away."""
+        self._shared.labels(result).inc()
+
     # upstream
 
     def upstream_attempt(self, deployment: str, kind: str, result: str) -> None:
@@ -429,13 +454,21 @@ class Metrics:
         self._client_tokens.labels(label, "input").inc(prompt)
         self._client_tokens.labels(label, "output").inc(completion)
 
-    def spent(self, model: str, reason: str, prompt: int, completion: int, money: float) -> None:
-        """``reason``: answer, draft, judge, settle, hedge, verification or abandoned."""
+    def spent(self, tenant: str, model: str, reason: str, prompt: int, completion: int, money: float) -> None:
+        """``reason``: answer, draft, judge, settle, details, hedge, abandoned, background, embedding or verification.
+        ``tenant`` comes from the configuration."""
         label = self.model_label(model)
-        self._spend_tokens.labels(label, reason, "input").inc(prompt)
-        self._spend_tokens.labels(label, reason, "output").inc(completion)
+        self._spend_tokens.labels(tenant, label, reason, "input").inc(prompt)
+        self._spend_tokens.labels(tenant, label, reason, "output").inc(completion)
         if money:
-            self._spend.labels(label, reason).inc(money)
+            self._spend.labels(tenant, label, reason).inc(money)
+
+    def limit_reached(self, tenant: str, limit: str) -> None:
+        self._limits.labels(tenant, limit).inc()
+
+    def watch_limit(self, tenant: str, key: str, limit: str, used: Callable[[], float]) -> None:
+        """``used`` is asked at every scrape."""
+        self._limit_used.labels(tenant, key, limit).set_function(used)
 
     def draft_judged(self, model: str, result: str, score: float | None) -> None:
         label = self.model_label(model)
@@ -461,6 +494,12 @@ class Metrics:
 
     def provider_epoch(self, model: str) -> None:
         self._epochs.labels(self.model_label(model)).inc()
+
+    def details_ended(self, result: str) -> None:
+        self._details.labels(result).inc()
+
+    def resumed(self, model: str, result: str) -> None:
+        self._resumed.labels(self.model_label(model), result).inc()
 
     def deadline_ended(self, margin_s: float, degraded_to: str) -> None:
         self._deadlines.labels("met" if margin_s >= 0 else "missed", degraded_to).inc()

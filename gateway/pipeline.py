@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import field, replace
 from functools import partial
 
+from gateway.accounts.accounts import Accounts
 from gateway.answers.serving import ReviewedAnswers
 from gateway.answers.verifying import Verifier
 from gateway.cache.exact import ExactCache, Found
@@ -48,6 +49,7 @@ from gateway.retrieval.grounding import PROMPT_VERSION
 from gateway.retrieval.question import search_text
 from gateway.retrieval.shelves import Shelves
 from gateway.routing.router import ANY_MODEL
+from gateway.routing.spend import prompt_tokens
 from gateway.settling import Held
 from gateway.stages import Stages, beside
 from gateway.values import dataclass
@@ -83,6 +85,7 @@ class Pipeline:
     stages: Stages
     metrics: Metrics
     reviewed: ReviewedAnswers
+    accounts: Accounts
     verifier: Verifier | None = None  # asks again, in the background, for what is given often
     twins: Twins = field(default_factory=Twins)
     shelves: Shelves | None = None  # documents that requests may name for themselves
@@ -108,9 +111,9 @@ class Pipeline:
         return promise.seconds if promise is not None else None
 
     @asynccontextmanager
-    async def answer(self, ctx: RequestContext, request: ChatRequest, key_id: str) -> AsyncIterator[Joined]:
+    async def answer(self, ctx: RequestContext, request: ChatRequest) -> AsyncIterator[Joined]:
         """The answer's events, beginning with Opened. Raises GatewayError before it, and in the stream after it."""
-        job = self._job(ctx, request, key_id)
+        job = self._job(ctx, request)
         hit = self.reviewed.exact(job.case) or (await self._exact(job) if job.reads else None)
         if hit is not None:
             self._saved(job, hit)
@@ -119,8 +122,9 @@ class Pipeline:
             yield _replayed(hit, request, Found(hit.entry, job.plan.collections) if plain else None)
             return
         flight = self._flight(job)
-        async with self.inflight.join(flight, partial(self._produce, job, flight)) as joined:
-            yield joined
+        with self.accounts.spending(ctx.key_id, lambda: prompt_tokens(request.body)):
+            async with self.inflight.join(flight, partial(self._produce, job, flight)) as joined:
+                yield joined
 
     def again(self, found: Found, id: str, timings: Timings) -> CacheHit | None:
         """What ``answer`` gives for the same bytes, where that is the hit ``found`` before and takes no waiting."""
@@ -319,9 +323,9 @@ class Pipeline:
         self.metrics.evidence(len(evidence.passages))
         return evidence
 
-    def _job(self, ctx: RequestContext, request: ChatRequest, key_id: str) -> Job:
+    def _job(self, ctx: RequestContext, request: ChatRequest) -> Job:
         plan = self._with_documents(self._plan(request.requested_model), ctx)
-        sharing = replace(plan.sharing, key_id=key_id, groups=ctx.tenant.groups, namespace=ctx.wishes.namespace)
+        sharing = replace(plan.sharing, key_id=ctx.key_id, groups=ctx.tenant.groups, namespace=ctx.wishes.namespace)
         caches = plan.caches or self._asked(ctx)
         keys = replace(cache_keys(self.secret, ctx.tenant, request, sharing), generation=self.exact.generation)
         return Job(

@@ -23,8 +23,10 @@ from gateway.chat import (
     Tenant,
 )
 from gateway.clock import Deadline, Timings
-from gateway.in_time import PROVISIONAL_TTL_S, Asked, Background, _doubt, is_plain
+from gateway.in_time import PROVISIONAL_TTL_S, Asked, Background, _doubt
 from gateway.retrieval.quote import MAX_CHARACTERS, quote
+from gateway.routing.plain import is_plain
+from gateway.routing.spend import Errand
 
 LEAVE = Passage("hr", "leave.md", "1", 0, "휴가", "연차", "정규직 직원의 연차휴가는 1년에 16일이다.", 1.0)
 
@@ -41,11 +43,20 @@ def asked(evidence: Evidence) -> Asked:
     ctx = RequestContext("r", Tenant("t"), Deadline.after(60), CacheWishes(), Timings())
     opened = Opened(ServedBy.MODEL, CacheOutcome.MISS, "m")
     return Asked(
-        ctx, request(), request(), evidence, opened, Deadline.after(5), no_stale, lambda answer, ttl_s: None, no_model
+        ctx,
+        request(),
+        request(),
+        lambda best: request(),
+        evidence,
+        opened,
+        Deadline.after(5),
+        no_stale,
+        lambda answer, ttl_s: None,
+        no_model,
     )
 
 
-async def no_model(grounded: ChatRequest, send: Send) -> None:
+async def no_model(grounded: ChatRequest, send: Send, errand: Errand) -> None:
     raise AssertionError("nothing here asks the model")
 
 
@@ -79,8 +90,9 @@ def test_a_picture_is_not_plain() -> None:
     [
         ("연차휴가는 1년에 16일입니다 [doc1].", None),
         ("연차휴가는 1년에 16일입니다.", None),  # no citation: no reason to doubt a model that was asked at length
-        ("연차휴가는 1년에 18일입니다 [doc1].", PROVISIONAL_TTL_S),
-        ("연차휴가는 16일입니다 [doc4].", PROVISIONAL_TTL_S),
+        ("연차휴가는 1년에 18일입니다 [doc1].", 0.0),
+        ("연차휴가는 16일입니다 [doc4].", 0.0),
+        ("연차휴가는 1년에 16일입니다 [doc1].\n\n신청은 7일 전까지 합니다 [doc1].", PROVISIONAL_TTL_S),
     ],
 )
 def test_what_no_passage_says_is_not_kept_for_long(text: str, ttl_s: float | None) -> None:

@@ -12,11 +12,18 @@ from bench.provider.wire import ApiError
 
 @dataclass(frozen=True, slots=True)
 class Ailment:
-    """``slow``: times are multiplied by it. ``refuses``: every call is a 429. ``hangs``: answers stop half-way."""
+    """``slow``: times are multiplied by it. ``refuses``: every call is a 429. ``hangs``: answers stop half-way.
+    ``breaks``: there the connection is lost."""
 
     slow: float = 1.0
     refuses: bool = False
     hangs: bool = False
+    breaks: bool = False
+
+    @property
+    def halves(self) -> bool:
+        """Answers do not come to their end."""
+        return self.hangs or self.breaks
 
 
 HEALTHY = Ailment()
@@ -27,7 +34,7 @@ def read_ailments(body: Mapping[str, Any]) -> dict[str, Ailment]:
     try:
         return {model: Ailment(**given) for model, given in body.items()}
     except TypeError as error:
-        raise ApiError(400, f"Expected {{model: {{slow, refuses, hangs}}}}: {error}") from error
+        raise ApiError(400, f"Expected {{model: {{slow, refuses, hangs, breaks}}}}: {error}") from error
 
 
 def ailing(fate: Fate, ailment: Ailment) -> Fate:

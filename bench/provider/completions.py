@@ -112,7 +112,7 @@ async def _stream(http_request: web.Request, job: Job, call: Call, frames: Seque
     response.content_type = "text/event-stream"
     await response.prepare(http_request)
     call.status = 200
-    position, last = 0, len(frames) // 2 if job.ailment.hangs else len(frames)
+    position, last = 0, len(frames) // 2 if job.ailment.halves else len(frames)
     while position < last:
         await _until(began + job.time_scale * frames[position].due_s)
         elapsed = time.monotonic() - began
@@ -123,6 +123,9 @@ async def _stream(http_request: web.Request, job: Job, call: Call, frames: Seque
         call.output_tokens = frames[position - 1].tokens
     if job.ailment.hangs:
         await asyncio.Event().wait()
+    if job.ailment.breaks and http_request.transport is not None:
+        http_request.transport.close()  # what was written goes out first
+        return response
     await response.write_eof()
     return response
 

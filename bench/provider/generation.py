@@ -70,7 +70,7 @@ def generate(task: Task, rng: Random) -> Choice:
         tokens, cut = _cut(tokenize(call.arguments), task.max_tokens)
         reason = "length" if cut else "stop" if call.forced else "tool_calls"
         return Choice(tokens, reason, None, call, Composed(call.arguments))
-    composed = _compose(task, prompt, rng)
+    composed = _going_on(_compose(task, prompt, rng), task.messages)
     text, stopped = _before_stop(composed.text, task.body.get("stop"))
     tokens, cut = _cut(tokenize(text), task.max_tokens)
     logprobs = None
@@ -85,6 +85,17 @@ def _compose(task: Task, prompt: Prompt, rng: Random) -> Composed:
     composed = compose(prompt, rng, task.faults, length, steady=steady)
     if (shaped := wanted_json(task.body, composed.text)) is not None:
         return Composed(shaped, composed.fault, composed.doubtful, composed.truth, composed.source)
+    return composed
+
+
+def _going_on(composed: Composed, messages: Sequence[Mapping[str, Any]]) -> Composed:
+    """The rest of an answer that its own words, after the question, already begin; all of it where they do not."""
+    begun = ""
+    for message in messages:
+        if message.get("role") in ("user", "assistant"):
+            begun = text_of(message.get("content")) if message["role"] == "assistant" else ""
+    if begun and composed.text.startswith(begun):
+        return replace(composed, text=composed.text[len(begun) :])
     return composed
 
 

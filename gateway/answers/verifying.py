@@ -33,7 +33,7 @@ from gateway.facts import Verdict, compare, signature
 from gateway.metrics import Metrics
 from gateway.ports import Finding, ReviewQueue
 from gateway.routing.router import Router
-from gateway.routing.spend import Price, prompt_tokens
+from gateway.routing.spend import Errand, Price, prompt_tokens
 
 log = structlog.get_logger()
 PURPOSE = "verification"
@@ -160,7 +160,7 @@ class Verifier:
             Timings(),
         )
         opened = Opened(ServedBy.MODEL, CacheOutcome.BYPASS, self.plan.model)
-        answer = await self.router.stream(asked, ctx, opened, lambda event: None, purpose=PURPOSE)
+        answer = await self.router.stream(asked, ctx, opened, lambda event: None, Errand(PURPOSE))
         return answer.text
 
     def _take(self, cost: float) -> bool:

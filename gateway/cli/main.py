@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from gateway import __version__
-from gateway.cli import answers, cache
+from gateway.cli import answers, cache, gate
 from gateway.cli.calibrating import calibrate
 from gateway.cli.common import out
 from gateway.cli.documents import documents
@@ -26,6 +26,7 @@ app.command()(cache.warm)
 cache.app.command()(calibrate)
 app.add_typer(cache.app, name="cache")
 app.add_typer(answers.app, name="answers")
+app.add_typer(gate.app, name="gate")
 
 
 @app.command()

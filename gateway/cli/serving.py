@@ -21,6 +21,7 @@ def serve(
 ) -> None:
     """Serve until SIGTERM."""
     from gateway.app import serve as serve_forever
+    from gateway.cache.calibrated import BadCalibration
     from gateway.cli.workers import Supervisor, is_worker, tell_ready
     from gateway.wiring.telling import LOOPBACK
 
@@ -37,6 +38,8 @@ def serve(
             run(Supervisor(settings, chosen, lambda: loaded(config)).run())
         else:
             run(serve_forever(settings, tell_ready))
+    except BadCalibration as error:
+        fail(str(error))
     except sqlite3.Error as error:
         fail(f"the data folder {settings.data_dir!r} cannot be used: {error}")
     except OSError as error:

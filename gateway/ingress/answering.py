@@ -66,6 +66,7 @@ class Answering:
         self._opened: Opened | None = None
         self._first_token_seen = False
         self._joined_late = False
+        self._told = {"x-request-id": ctx.id, **ctx.told}
 
     async def whole(self, joined: Joined) -> Reply:
         answer_id = ""
@@ -152,7 +153,7 @@ class Answering:
 
     async def _begin_early(self) -> None:
         """Headers before it is known who will answer; from here on an error can only be an event of the stream."""
-        await self._begin({"x-ocho-served-by": "pending", "x-request-id": self._ctx.id})
+        await self._begin({"x-ocho-served-by": "pending", **self._told})
 
     async def _begin_stream(self, opened: Opened) -> None:
         headers = self._headers(opened)
@@ -181,7 +182,8 @@ class Answering:
             self._metrics.first_token(self._request.requested_model, opened.cache, opened.served_by, self._elapsed())
 
     def _headers(self, opened: Opened) -> dict[str, str]:
-        return answer_headers(opened, details=self._showing.hit_details) | {"x-request-id": self._ctx.id}
+        headers = answer_headers(opened, details=self._showing.hit_details)
+        return headers | self._told
 
     def _stages(self, event: Opened | Closed) -> Mapping[str, tuple[float, str]]:
         """This request's own stages, then those of its flight; one that was joined under way began before us."""

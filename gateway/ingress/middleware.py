@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 
 def error_reply(error: GatewayError) -> Reply:
-    headers = {"content-type": "application/json"}
+    headers = {"content-type": "application/json", **error.headers}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after_s)))
         headers["retry-after-ms"] = str(round(error.retry_after_s * 1000))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
+from gateway.accounts.accounts import Accounts
 from gateway.chat import CacheOutcome, RequestContext, ServedBy
-from gateway.errors import UpstreamError
+from gateway.errors import LimitReached, UpstreamError
 from gateway.ingress.caller import Caller, Reply, header_lines
 from gateway.ingress.reply import server_timing
 from gateway.ingress.sse import error_frame
 from gateway.metrics import Metrics
 from gateway.ports import Forwarded, Outgoing
 from gateway.routing.router import Router
+from gateway.routing.spend import prompt_tokens
 
 PASSED_ON = frozenset({"content-type", "content-disposition", "content-encoding", "retry-after", "retry-after-ms"})
 PASSED_ON_PREFIXES = ("openai-", "x-ratelimit-", "azureml-", "apim-")
@@ -22,8 +24,9 @@ WHOLE_BYTES = 1 << 20  # replies up to this size go out in one piece, larger one
 class Relay:
     """Bytes in, bytes out."""
 
-    def __init__(self, router: Router, metrics: Metrics, *, timing: bool) -> None:
+    def __init__(self, router: Router, metrics: Metrics, accounts: Accounts, *, timing: bool) -> None:
         self._router = router
+        self._accounts = accounts
         self._metrics = metrics
         self._timing = timing
 
@@ -35,19 +38,20 @@ class Relay:
         outcome = "client_left"  # unless it ends otherwise
         passing = None
         try:
-            passing = await self._router.forward(sent, ctx)
-            ctx.timings.record("upstream_headers", ctx.timings.clock() - began)
-            reply = passing.reply
-            headers = self._headers(reply.headers, ctx)
-            told = _told(passing.attempt.name, passing.attempt.number)
-            if headers.get("content-type", "").startswith("text/event-stream"):
-                whole = None
-                await self._stream(caller, sent, ctx, reply, {**headers, **told}, began)
-            elif (whole := reply.rest()) is None:
-                whole = await self._gathered(caller, reply, {**headers, **told})
-            outcome = "ok" if reply.status < 400 else str(reply.status)
-            return Reply(reply.status, whole, headers, told.lines) if whole is not None else None
-        except UpstreamError as error:
+            with self._accounts.spending(ctx.key_id, lambda: prompt_tokens(sent.json or {})):
+                passing = await self._router.forward(sent, ctx, metered=self._accounts.counts(ctx.key_id))
+                reply, status = passing.reply, passing.reply.status
+                ctx.timings.record("upstream_headers", ctx.timings.clock() - began)
+                headers = self._headers(reply.headers, ctx)
+                told = _told(passing.attempt.name, passing.attempt.number)
+                if headers.get("content-type", "").startswith("text/event-stream"):
+                    whole = None
+                    await self._stream(caller, sent, ctx, reply, {**headers, **told}, began)
+                elif (whole := reply.rest()) is None:
+                    whole = await self._gathered(caller, reply, {**headers, **told})
+            outcome = "ok" if status < 400 else str(status)
+            return Reply(status, whole, headers, told.lines) if whole is not None else None
+        except (UpstreamError, LimitReached) as error:
             outcome = error.code or "error"
             raise
         finally:
@@ -63,6 +67,7 @@ class Relay:
         """The provider's that are passed on, and those of every reply."""
         headers = {n: v for n, v in received.items() if n in PASSED_ON or n.startswith(PASSED_ON_PREFIXES)}
         headers["x-request-id"] = ctx.id
+        headers.update(ctx.told)
         if self._timing:
             headers["server-timing"] = server_timing(ctx.timings.stages)
         return headers

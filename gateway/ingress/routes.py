@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import orjson
 from aiohttp import web
 
-from gateway.chat import Json, NamedDocuments, RequestContext, Tenant
+from gateway.chat import Json, NamedDocuments, RequestContext
 from gateway.clock import Deadline, Timings
 from gateway.errors import NotFound, UnknownModel
 from gateway.ingress import openai
@@ -87,6 +87,7 @@ class Endpoints:
         began = time.monotonic()
         caller.operation = "chat"
         holder = self._keys.holder(caller.headers)
+        told = self._pipeline.accounts.enter(holder.key_id)
         raw = await caller.body()
         body = openai.parse_object(raw)
         had_wishes = "ocho" in body
@@ -96,7 +97,7 @@ class Endpoints:
         openai.check_chat(body)
         caller.model = model
         promise_s = self._pipeline.promise_s(model)
-        ctx = self._context(caller.id, caller.headers, holder.tenant, wishes, promise_s, documents)
+        ctx = self._context(caller.id, caller.headers, holder, told, wishes, promise_s, documents)
         if not self._pipeline.improves(ctx, model):
             if had_wishes or path_model is not None:
                 body["model"] = model
@@ -107,8 +108,9 @@ class Endpoints:
             return await self._relay.pass_on(caller, sent, ctx, began)
         request = openai.chat_request(body, model)
         answering = Answering(self._surface.showing, self._metrics, caller, request, ctx, began)
-        async with self._pipeline.answer(ctx, request, holder.key_id) as joined:
-            if joined.found is not None and wishes is NONE and documents is None:
+        async with self._pipeline.answer(ctx, request) as joined:
+            plain = wishes is NONE and documents is None and not self._pipeline.accounts.holds(holder.key_id)
+            if joined.found is not None and plain:
                 self.repeats.remember(joined.found, request, holder, path_model, raw)
             if request.stream:
                 await answering.stream(joined)
@@ -182,7 +184,8 @@ class Endpoints:
             streamed=bool((body or {}).get("stream")),
         )
         headers = http_request.headers
-        ctx = self._context(http_request[REQUEST_ID], headers, holder.tenant, wishes_of(headers, {}))
+        told = self._pipeline.accounts.enter(holder.key_id) if http_request.method == "POST" else {}
+        ctx = self._context(http_request[REQUEST_ID], headers, holder, told, wishes_of(headers, {}))
         caller = WebCaller(http_request, self._surface.body_s)
         return caller.response(await self._relay.pass_on(caller, sent, ctx, time.monotonic()))
 
@@ -194,7 +197,8 @@ class Endpoints:
         self,
         id: str,
         headers: Mapping[str, str],
-        tenant: Tenant,
+        holder: KeyHolder,
+        told: Mapping[str, str],
         wishes: Wishes,
         promise_s: float | None = None,
         documents: NamedDocuments | None = None,
@@ -210,7 +214,9 @@ class Endpoints:
                 trace[name] = value
         return RequestContext(
             id=id,
-            tenant=tenant,
+            tenant=holder.tenant,
+            key_id=holder.key_id,
+            told=told,
             deadline=Deadline.after(total_s),
             promise=Deadline.after(wishes.deadline_s or promise_s) if promise_s is not None else None,
             draft=wishes.draft,

@@ -55,15 +55,17 @@ def ground(
     system: str | None = None,
     deterministic: bool = True,
     anchor: tuple[str, str] | None = None,
+    best: int | None = None,
 ) -> dict[str, Any]:
     """The body to send upstream. ``system`` replaces our instructions. ``anchor``: a question that was answered
-    before, and how.
+    before, and how. ``best``: show only so many passages, the likeliest, under the numbers they have among all.
 
     ``deterministic`` sets temperature 0 and a seed where the caller set none; off for models that refuse them.
     """
     own = [m.raw for m in request.messages if m.role in {"system", "developer"}]
     turns = [m.raw for m in request.messages if m.role not in {"system", "developer"}]
-    prompt = {"role": "system", "content": f"{INSTRUCTIONS if system is None else system}\n\n{documents(evidence)}"}
+    told = INSTRUCTIONS if system is None else system
+    prompt = {"role": "system", "content": f"{told}\n\n{documents(evidence, best)}"}
     if anchor is not None:
         prompt["content"] += f"\n\n{ANCHOR.format(*(_line(text) for text in anchor))}"
     body: dict[str, Any] = {**request.body, "messages": [*own, prompt, *turns]}
@@ -73,9 +75,10 @@ def ground(
     return body
 
 
-def documents(evidence: Evidence) -> str:
-    """The passages as the model reads them, numbered from 1 in the evidence's order."""
-    blocks = [f"[doc{number}] ({_source(p)})\n{_inert(p.text)}" for number, p in enumerate(evidence.passages, start=1)]
+def documents(evidence: Evidence, best: int | None = None) -> str:
+    """The passages as the model reads them, numbered from 1 in the evidence's order; of the ``best`` few likeliest."""
+    shown = sorted(enumerate(evidence.passages, start=1), key=lambda numbered: -numbered[1].score)[:best]
+    blocks = [f"[doc{number}] ({_source(p)})\n{_inert(p.text)}" for number, p in sorted(shown, key=lambda n: n[0])]
     return "<documents>\n" + ("\n\n".join(blocks) or _NOTHING_FOUND) + "\n</documents>"
 
 

@@ -99,11 +99,14 @@ class Attempts:
 
     def more(self, error_status: int) -> bool:
         """Whether a reply with this status may be made good by another attempt."""
-        now = self.clock()
         if error_status not in TRANSIENT_STATUS and error_status not in ELSEWHERE_STATUS:
             return False
-        elsewhere = any(h.state(now) < 2 for target in self.targets for h in self._untried(target))
-        return elsewhere or (error_status in TRANSIENT_STATUS and self.number <= self.targets[0].route.retries)
+        return self.elsewhere() or (error_status in TRANSIENT_STATUS and self.number <= self.targets[0].route.retries)
+
+    def elsewhere(self) -> bool:
+        """Whether there is a deployment that this request has not been tried at, and that is not set aside."""
+        now = self.clock()
+        return any(h.state(now) < 2 for target in self.targets for h in self._untried(target))
 
     def spare(self, attempt: Attempt) -> Attempt | None:
         """A healthy deployment of the same model with room now, other than that of ``attempt``."""

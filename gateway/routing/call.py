@@ -19,6 +19,19 @@ class BeforeContent(Exception):
         self.error = error
 
 
+class Enough(Exception):
+    """Raised by a listener who needs no more of the answer; its call is hung up on."""
+
+
+class Interrupted(Exception):
+    """An answer that stopped after a part of it had been sent."""
+
+    def __init__(self, error: UpstreamError, call: Call) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.call = call
+
+
 @dataclass(slots=True)
 class Call:
     attempt: Attempt
@@ -30,6 +43,7 @@ class Call:
     began: float = 0.0
     first_token_s: float | None = None  # seconds from sending; None: nothing sent to listeners yet
     pieces: int = 0
+    sent: list[Delta] = field(default_factory=list)  # what listeners have
     _held: list[Delta] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -38,7 +52,7 @@ class Call:
     def delta(self, event: Delta) -> None:
         self.pieces += 1
         if self.first_token_s is not None:
-            self.send(event)
+            self._pass(event)
             return
         self._held.append(event)
         if event.text or has_content(event.chunk):
@@ -72,4 +86,8 @@ class Call:
             )
         )
         for event in self._held:
-            self.send(event)
+            self._pass(event)
+
+    def _pass(self, event: Delta) -> None:
+        self.sent.append(event)
+        self.send(event)

@@ -63,6 +63,8 @@ class Health:
     tested_at: float = -math.inf  # when somebody last went against its word, or it gave it
     aside_s: float = SET_ASIDE_S  # how long the next time
     probing_until: float = 0.0
+    heard: bool = False  # ``told_until`` is known from another gateway
+    failing_elsewhere_until: float = 0.0  # calls of another gateway fail
     measured_at: float = 0.0
     pace: Pace = field(default_factory=Pace)
     limit: Limit = field(default_factory=Limit)
@@ -121,6 +123,7 @@ class Health:
         self.outcomes.append(False)
         self.failures += 1
         self.failed_at = now
+        self.heard = False
         self.probing_until = 0.0
         if retry_after_s is not None:
             self.leave_alone(now + retry_after_s, now)
@@ -136,6 +139,15 @@ class Health:
         self.told_at = self.tested_at = now
         self.told_until = max(self.told_until, until)
         self.aside_until = max(self.aside_until, until)
+
+    def hear_told(self, until: float | None, now: float) -> None:
+        """Another gateway was told to leave this alone until then; None: none is any more."""
+        if until is not None and until > self.told_until + 0.1:
+            self.leave_alone(until, now)
+            self.heard = True
+        elif until is None and self.heard:
+            self.heard = False
+            self.told_until = self.aside_until = min(self.told_until, now)
 
     def tested(self, now: float) -> bool:
         """Whether one call may see if the provider still means its word; True at most every ``WORD_TESTED_S``."""
@@ -166,7 +178,7 @@ class Health:
         return self.first_token_s * math.exp((self.measured_at - now) / HALF_LIFE_S)
 
     def doubtful(self, now: float) -> bool:
-        return self.failures > 0 and now - self.failed_at < FORGIVEN_S
+        return (self.failures > 0 and now - self.failed_at < FORGIVEN_S) or now < self.failing_elsewhere_until
 
     def first_token_quantile(self, q: float) -> float | None:
         """Seconds; None while too little is known."""

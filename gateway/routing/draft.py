@@ -1,21 +1,28 @@
-"""The fast model's short answer: the same grounded prompt, an instruction to be brief, and log-probabilities."""
+"""The fast model's short answer: the same grounded prompt, an instruction to be brief, and log-probabilities.
+
+Asked twice side by side, once over all passages and once over the likeliest few: where they are many, a small model
+takes the wrong one more often, and where they are few, the right one is missing more often.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import structlog
 
 from gateway.chat import Answer, AnswerEvent, CacheOutcome, ChatRequest, Evidence, Opened, RequestContext, ServedBy
 from gateway.clock import Timings
-from gateway.errors import UpstreamRejected
+from gateway.errors import GatewayError, UpstreamRejected
 from gateway.metrics import Metrics
-from gateway.routing.gate import Draft, Verdict, judge
+from gateway.routing.gate import Calibrations, Draft, Verdict, judge
 from gateway.routing.router import Router
 from gateway.routing.sizing import Size, sized
+from gateway.routing.spend import Errand
 
 log = structlog.get_logger()
 
@@ -23,6 +30,7 @@ SENTENCES = 2  # three take half as long again, and the third is where drafts go
 KEPT = 100  # latest drafts that live figures rest on
 USUAL_S = (1.3, 2.6)  # median and 90th percentile until some are known (papers.md §9)
 USUAL_ACCEPTANCE = 0.6
+ABOUT_LATE, LATE_FACTOR = 0.9, 1.5  # a guess; any factor above 1 keeps the late ones at one in ten
 NEWS = 0.05  # weight of one verdict in the acceptance
 
 
@@ -41,6 +49,12 @@ class Form:
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
     logprobs: bool = True  # False once its server has refused to give them
 
+    def gave_up(self, seconds: float) -> None:
+        """A draft that nobody waited for any longer. Late ones count, and for more than they had taken by then: if only
+        those in time counted, the next would have to be in time sooner, and so on."""
+        if seconds >= ABOUT_LATE * self.quantile(0.9):
+            self.seconds.append(LATE_FACTOR * seconds)
+
     def quantile(self, q: float) -> float:
         """Seconds that a draft takes: ``q`` 0.5 or 0.9."""
         if len(self.seconds) < 10:
@@ -52,20 +66,45 @@ class Form:
 class Drafter:
     """Asks draft models and judges what they say. ``form`` is per draft model, shared by all requests."""
 
-    def __init__(self, router: Router, metrics: Metrics) -> None:
+    def __init__(
+        self, router: Router, metrics: Metrics, calibrations: Mapping[str, Calibrations] = MappingProxyType({})
+    ) -> None:
+        """``calibrations``: of draft models that have one of their own."""
         self._router = router
         self._metrics = metrics
+        self._calibrations = calibrations
         self._form: dict[str, Form] = {}
 
     def form(self, model: str) -> Form:
         return self._form.setdefault(model, Form())
 
-    async def draft(
-        self, model: str, max_tokens: int, grounded: ChatRequest, evidence: Evidence, ctx: RequestContext
-    ) -> Drafted:
-        """A short answer by ``model`` and the gate's verdict on it. Raises UpstreamError."""
+    async def draft(self, model: str, max_tokens: int, looks: Sequence[ChatRequest], evidence: Evidence,
+                    ctx: RequestContext) -> Drafted:  # fmt: skip
+        """A short answer by ``model`` and the gate's verdict on it. Raises GatewayError where no look gives one.
+
+        ``looks``: the question over the same evidence in several cuts, asked side by side. The first answer to pass is
+        taken, else the one most likely right. All are judged over the whole ``evidence``.
+        """
         form, clock = self.form(model), ctx.deadline.clock
         began = clock()
+        try:
+            drafted = await _best(
+                [asyncio.create_task(self._look(model, max_tokens, look, evidence, ctx)) for look in looks]
+            )
+        except asyncio.CancelledError:
+            form.gave_up(clock() - began)
+            raise
+        verdict = drafted.verdict
+        form.seconds.append(clock() - began)
+        form.acceptance += NEWS * (verdict.accepted - form.acceptance)
+        result = "accepted" if verdict.accepted else verdict.veto or ("unsure" if verdict.usable else "doubtful")
+        self._metrics.draft_judged(model, result, None if verdict.veto else verdict.score)
+        return drafted
+
+    async def _look(
+        self, model: str, max_tokens: int, grounded: ChatRequest, evidence: Evidence, ctx: RequestContext
+    ) -> Drafted:
+        form = self.form(model)
         try:
             answer, deployment = await self._ask(model, max_tokens, grounded, ctx, form.logprobs)
         except UpstreamRejected as error:
@@ -75,11 +114,7 @@ class Drafter:
             log.info("draft model gives no log-probabilities; its drafts meet a higher bar", model=model)
             answer, deployment = await self._ask(model, max_tokens, grounded, ctx, False)
         draft = Draft(answer.text, answer.finish_reason, logprobs_of(answer))
-        verdict = judge(draft, grounded.question, evidence)
-        form.seconds.append(clock() - began)
-        form.acceptance += NEWS * (verdict.accepted - form.acceptance)
-        result = "accepted" if verdict.accepted else verdict.veto or ("unsure" if verdict.usable else "doubtful")
-        self._metrics.draft_judged(model, result, None if verdict.veto else verdict.score)
+        verdict = judge(draft, grounded.question, evidence, self._calibrations.get(model))
         return Drafted(answer, verdict, deployment)
 
     async def _ask(
@@ -95,8 +130,39 @@ class Drafter:
         request = replace(grounded, requested_model=model, body=short(grounded.body, max_tokens, logprobs=logprobs))
         own = replace(ctx, timings=Timings(ctx.timings.clock))
         opened = Opened(ServedBy.DRAFT, CacheOutcome.MISS, model)
-        answer = await self._router.stream(request, own, opened, hear, purpose="draft")
+        answer = await self._router.stream(request, own, opened, hear, Errand("draft"))
         return answer, deployment
+
+
+async def _best(looks: Sequence[asyncio.Task[Drafted]]) -> Drafted:
+    """The first to pass, else the likeliest; the rest are cancelled and waited for. Raises the last error where all
+    fail."""
+    best: Drafted | None = None
+    failure: GatewayError | None = None
+    running = set(looks)
+    try:
+        while running and not (best is not None and best.verdict.accepted):
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for look in (look for look in looks if look in done):
+                try:
+                    drafted = look.result()
+                except GatewayError as error:
+                    failure = error
+                    continue
+                if best is None or _likelihood(drafted) > _likelihood(best):
+                    best = drafted
+    finally:
+        for look in looks:
+            look.cancel()
+        await asyncio.gather(*looks, return_exceptions=True)
+    if best is None:
+        assert failure is not None
+        raise failure
+    return best
+
+
+def _likelihood(drafted: Drafted) -> tuple[bool, float]:
+    return not drafted.verdict.veto, drafted.verdict.score
 
 
 def short(body: Mapping[str, Any], max_tokens: int, *, logprobs: bool) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from typing import Any
 
 import orjson
 
@@ -96,12 +97,16 @@ class Calibration:
     sure: float
 
 
-def judge(draft: Draft, question: str, evidence: Evidence) -> Verdict:
-    """The verdict on a finished draft. No probability is asked of one that a veto has refused."""
+Calibrations = tuple[Calibration, Calibration]  # with log-probabilities, without
+
+
+def judge(draft: Draft, question: str, evidence: Evidence, calibrations: Calibrations | None = None) -> Verdict:
+    """The verdict on a finished draft, by the shipped calibration where none is given. No probability is asked of one
+    that a veto has refused."""
     if veto := why_vetoed(draft, question, evidence):
         return Verdict(0.0, veto, False, False, False)
     values = measures(draft, question, evidence)
-    with_logprobs, without = calibrations()
+    with_logprobs, without = calibrations or shipped()
     calibration = with_logprobs if draft.logprobs else without
     if not draft.logprobs:
         values = values[len(MEASURES) - len(WITHOUT_LOGPROBS) :]
@@ -131,15 +136,17 @@ def why_vetoed(draft: Draft, question: str, evidence: Evidence) -> str:
         return "citation"
     if not cited:
         return "uncited"
-    for sentence in _sentences(text):
-        passages = _cited(sentence, evidence) or evidence.passages
-        known = _numbers(question).union(*(_numbers(_whole(p)) for p in passages))
-        if not _numbers(sentence) <= known:
-            return "number"
-        said = f"{question} {' '.join(_whole(p) for p in passages)}".casefold()
-        if any(code.casefold() not in said for code in _CODE.findall(_without_marks(sentence))):
-            return "code"
-    return ""
+    return next(filter(None, (why_unsupported(sentence, question, evidence) for sentence in _sentences(text))), "")
+
+
+def why_unsupported(sentence: str, question: str, evidence: Evidence) -> str:
+    """ "number" or "code" that stands neither in the cited passages (all, where none is cited) nor in the question."""
+    passages = _cited(sentence, evidence) or evidence.passages
+    known = _numbers(question).union(*(_numbers(_whole(p)) for p in passages))
+    if not _numbers(sentence) <= known:
+        return "number"
+    said = f"{question} {' '.join(_whole(p) for p in passages)}".casefold()
+    return "code" if any(code.casefold() not in said for code in _CODE.findall(_without_marks(sentence))) else ""
 
 
 def measures(draft: Draft, question: str, evidence: Evidence) -> tuple[float, ...]:
@@ -218,17 +225,26 @@ def features(text: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1)
-def calibrations() -> tuple[Calibration, Calibration]:
-    """(with log-probabilities, without)."""
-    raw = orjson.loads(resources.files("gateway.routing").joinpath("calibration.json").read_bytes())
+def shipped() -> Calibrations:
+    return read_calibrations(resources.files("gateway.routing").joinpath("calibration.json").read_bytes())
 
-    def read(name: str, count: int) -> Calibration:
-        found = raw[name]
-        weights = tuple(float(w) for w in found["weights"])
-        assert len(weights) == count + 1, f"calibration {name}: one weight per measure and a constant"
-        return Calibration(weights, *(float(found[bar]) for bar in ("accept", "usable", "sure")))
 
-    return read("with_logprobs", len(MEASURES)), read("without_logprobs", len(WITHOUT_LOGPROBS))
+def read_calibrations(data: bytes) -> Calibrations:
+    """Raises ValueError that says what is wrong."""
+    try:
+        raw = orjson.loads(data)
+        if list(raw["measures"]) != list(MEASURES):
+            raise ValueError("it is of another version of the gate; calibrate again")
+        return _calibration(raw["with_logprobs"], MEASURES), _calibration(raw["without_logprobs"], WITHOUT_LOGPROBS)
+    except (KeyError, TypeError, orjson.JSONDecodeError) as error:
+        raise ValueError("it is no calibration of the gate") from error
+
+
+def _calibration(found: Any, names: Sequence[str]) -> Calibration:
+    weights = tuple(float(w) for w in found["weights"])
+    if len(weights) != len(names) + 1:
+        raise ValueError("it needs one weight per measure and a constant")
+    return Calibration(weights, *(float(found[bar]) for bar in ("accept", "usable", "sure")))
 
 
 def _cited(sentence: str, evidence: Evidence) -> tuple[Passage, ...]:

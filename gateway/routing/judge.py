@@ -24,7 +24,7 @@ from gateway.errors import GatewayError, UpstreamRejected
 from gateway.metrics import Metrics
 from gateway.ports import Doubt, Ruling
 from gateway.routing.router import Router
-from gateway.routing.spend import Allowance, prompt_tokens
+from gateway.routing.spend import Allowance, Errand, prompt_tokens
 
 log = structlog.get_logger()
 
@@ -163,7 +163,7 @@ class ModelJudge:
         request = ChatRequest(self.model, (said,), stream=False, include_usage=False, body=body)
         own = replace(ctx, timings=Timings(ctx.timings.clock))
         return await self.router.stream(request, own, Opened(ServedBy.MODEL, CacheOutcome.MISS, self.model), _unheard,
-                                        purpose="judge")  # fmt: skip
+                                        Errand("judge"))  # fmt: skip
 
     def _ruled(self, ruling: Ruling, result: str) -> Ruling:
         self.metrics.judged(result)

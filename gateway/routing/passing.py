@@ -8,15 +8,22 @@ from gateway.errors import MAX_ERROR_BYTES, UpstreamError, UpstreamRejected, err
 from gateway.metrics import Metrics
 from gateway.ports import Forwarded, Outgoing
 from gateway.routing.attempts import Attempt
+from gateway.routing.metering import Charge, Metered
 
 
 class Passing:
     """A call to a deployment and its reply: load while it runs, outcome and seconds at its end."""
 
-    __slots__ = ("_began", "_clock", "_health", "_metrics", "_operation", "_outcome", "_streamed", "attempt", "reply")
+    __slots__ = (
+        "_began", "_charge", "_clock", "_health", "_metrics", "_operation", "_outcome", "_streamed", "attempt", "reply",
+    )  # fmt: skip
 
-    def __init__(self, attempt: Attempt, sent: Outgoing, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self, attempt: Attempt, sent: Outgoing, metrics: Metrics, clock: Clock, charge: Charge | None = None
+    ) -> None:
+        """``charge``: hears what the reply cost."""
         self.attempt = attempt
+        self._charge = charge
         self.reply: Forwarded
         self._health = attempt.health
         self._operation = sent.operation
@@ -36,6 +43,8 @@ class Passing:
             self._outcome = str(reply.status)
             return
         self._outcome = "ok"
+        if self._charge is not None:
+            self.reply = reply = Metered(reply, self._charge)
         if self._streamed:
             self.reply = _Watched(reply, self)
             return

@@ -3,9 +3,10 @@
 ``MOVES`` is the whole policy: the state of the draft, of the big model, and whether the time is up. Until a commit
 nothing is sent; after it, only the committed one speaks.
 
-    I1  at most one commit                          I5  exactly one end: Closed, or an error
-    I2  what is sent is what the committed one said  I6  no draft without the gate's word, or the label
-    I3  what was started ends, or is cancelled       I7  an answer that was not streaming by then ends by the promise
+    I1  at most one commit                           I5  exactly one end: Closed, or an error
+    I2  what is sent is what the committed one said, I6  no draft without the gate's word, or the label
+        and after it at most a section of details    I7  an answer that was not streaming by then ends by the promise
+    I3  what was started ends, or is cancelled
     I4  guesses stay within the allowance
 """
 
@@ -122,6 +123,9 @@ class Runners:
     tell_draft: Callable[[Drafted, Send], None]  # an accepted draft
     ladder: Sequence[Rung]  # in order; a "draft" rung gets the draft if it is usable
     background: Callable[[Coroutine[Any, Any, None]], bool]  # takes over a late answer; False: no room
+    details: Callable[[Drafted, Send], Awaitable[None]] | None = (
+        None  # appends to a draft that was told without its end
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +182,9 @@ class _Race:
                 case Move.DRAFT:
                     assert self.drafted is not None
                     self.runners.tell_draft(self.drafted, self.send)
+                    if self.runners.details is not None:
+                        await self.stop()  # the big model begins anew, with the draft before its eyes
+                        await self.runners.details(self.drafted, self.send)
                     return self._result("draft")
                 case Move.LADDER:
                     if (rung := await self._climb()) is not None:

@@ -12,18 +12,21 @@ import structlog
 
 from gateway.chat import Answer, ChatRequest, Closed, Delta, Opened, RequestContext, Send
 from gateway.clock import Clock
-from gateway.errors import UpstreamBroken, UpstreamError
+from gateway.errors import GatewayError, UpstreamBroken, UpstreamError
 from gateway.metrics import Metrics
 from gateway.ports import Outgoing, Upstream
 from gateway.routing.admission import Line
 from gateway.routing.attempts import Attempt, Attempts, Target
-from gateway.routing.call import BeforeContent, Call
+from gateway.routing.call import BeforeContent, Call, Enough, Interrupted
 from gateway.routing.deployments import Deployments, Health, Pace
 from gateway.routing.hedge import Claim, Lost, hedged
+from gateway.routing.metering import Charge, costs
 from gateway.routing.passing import Passing, count_call, rejection
+from gateway.routing.plain import is_plain
+from gateway.routing.resume import Continuation, Diverged, going_on, text_of
 from gateway.routing.retries import RetryBudget
 from gateway.routing.route import ANY_MODEL, Hedge, Route, route_of
-from gateway.routing.spend import Ledger, Price, prompt_tokens
+from gateway.routing.spend import Errand, Ledger, Price, prompt_tokens, used
 
 __all__ = ["ANY_MODEL", "Attempt", "Hedge", "Route", "Router"]
 
@@ -58,34 +61,65 @@ class Router:
             _watch(health, metrics, self._clock)
 
     async def stream(
-        self, request: ChatRequest, ctx: RequestContext, opened: Opened, send: Send, *, purpose: str = "answer"
+        self, request: ChatRequest, ctx: RequestContext, opened: Opened, send: Send, errand: Errand | None = None
     ) -> Answer:
         """Send ``opened`` (completed with what is known by then), the deltas and Closed; return the whole answer.
 
-        Nothing is sent before the first content token, so until then a failure can be made good elsewhere.
-        ``purpose``: what its cost is charged to. Raises UpstreamError, and Overloaded where nobody has room in time.
+        Nothing is sent before the first content token, so until then a failure can be made good elsewhere; after it a
+        plain answer is gone on with elsewhere, once.
+        ``errand``: what its cost is charged to. Raises UpstreamError, and Overloaded where nobody has room in time.
         """
         attempts = self._attempts(request.requested_model, ctx, _prefix(request))
+        errand = errand or Errand()
         failure: UpstreamError | None = None
         while True:
             attempt = await attempts.next(failure)
             try:
-                return await self._stream_hedged(attempts, attempt, request, ctx, opened, send, purpose)
+                return await self._stream_hedged(attempts, attempt, request, ctx, opened, send, errand)
             except BeforeContent as before:
                 failure = before.error
+            except Interrupted as broken:
+                return await self._go_on(attempts, broken, request, errand)
             finally:
                 attempt.line.leave(attempt.slot)
 
-    async def forward(self, sent: Outgoing, ctx: RequestContext) -> Passing:
+    async def _go_on(self, attempts: Attempts, broken: Interrupted, request: ChatRequest, errand: Errand) -> Answer:
+        """The rest of an answer that broke off, from another deployment. Raises the error it broke off with where that
+        cannot be had."""
+        text = text_of(broken.call.sent) if broken.error.retryable and is_plain(request) else None
+        if not text or not attempts.elsewhere():
+            raise broken.error
+        model = broken.call.attempt.model
+        result = "failed"
+        try:
+            attempt = replace(await attempts.next(broken.error), kind="resume")
+            try:
+                call = Continuation(broken.call, attempt, text)
+                answer = await self._stream_once(call, replace(request, body=going_on(request.body, text)), errand)
+                result = "ok"
+                return answer
+            finally:
+                attempt.line.leave(attempt.slot)
+        except Diverged:
+            result = "other"
+            raise broken.error from None
+        except (BeforeContent, Interrupted, GatewayError):
+            raise broken.error from None
+        finally:
+            self._metrics.resumed(model, result)
+
+    async def forward(self, sent: Outgoing, ctx: RequestContext, *, metered: bool = False) -> Passing:
         """Pass bytes on to the first deployment that takes them; whoever gets the reply closes it.
 
+        ``metered``: its cost has to be known even where no price is.
         Raises UpstreamError, and Overloaded where nobody has room in time.
         """
         attempts = self._attempts(sent.model, ctx, None)
         failure: UpstreamError | None = None
         while True:
             attempt = (attempts.at_once() if failure is None else None) or await attempts.next(failure)
-            passing = Passing(attempt, sent, self._metrics, self._clock)
+            charge = self._charge_of(attempt, sent, ctx) if metered or self.ledger.prices(attempt.model) else None
+            passing = Passing(attempt, sent, self._metrics, self._clock, charge)
             outgoing = sent if attempt.model == sent.model else replace(sent, model=attempt.model)
             try:
                 reply = await self._upstream.forward(attempt.health.deployment, outgoing, ctx, attempt.timeouts)
@@ -119,7 +153,7 @@ class Router:
         ctx: RequestContext,
         opened: Opened,
         send: Send,
-        purpose: str,
+        errand: Errand,
     ) -> Answer:
         """One attempt, and a second one beside it when the first is slower than it usually is."""
         hedge = self._route(attempt.model).hedge
@@ -129,7 +163,7 @@ class Router:
             return Call(attempt, ctx, opened, send, self._clock, claim)
 
         if hedge is None or late_s is None:
-            return await self._stream_once(call(attempt, _alone), request, purpose)
+            return await self._stream_once(call(attempt, _alone), request, errand)
         tokens = prompt_tokens(request.body)
         hedge.budget.earn(tokens)
         spares: list[Attempt] = []
@@ -145,8 +179,8 @@ class Router:
 
         try:
             return await hedged(
-                lambda claim: self._stream_once(call(attempt, claim), request, purpose),
-                lambda claim: self._stream_once(call(spares[0], claim), request, purpose),
+                lambda claim: self._stream_once(call(attempt, claim), request, errand),
+                lambda claim: self._stream_once(call(spares[0], claim), request, errand),
                 max(hedge.min_s, late_s),
                 may_start,
             )
@@ -154,9 +188,13 @@ class Router:
             for spare in spares:
                 spare.line.leave(spare.slot)
 
-    async def _stream_once(self, call: Call, request: ChatRequest, purpose: str) -> Answer:
+    async def _stream_once(self, call: Call, request: ChatRequest, errand: Errand) -> Answer:
         attempt, ctx = call.attempt, call.ctx
         outgoing = replace(request, requested_model=attempt.model)
+
+        def charge(reason: str, usage: tuple[int, int] | None = None) -> None:
+            self.ledger.charge(ctx, attempt.model, reason, request.body, usage, call.pieces)
+
         with self._watched(attempt, "chat") as outcome:
             try:
                 stream = self._upstream.stream(attempt.health.deployment, outgoing, ctx, attempt.timeouts)
@@ -168,20 +206,29 @@ class Router:
                             call.closed(event)
                             outcome.append("ok")
                             self._measure(call, event.answer)
-                            self.ledger.charge(attempt.model, purpose, outgoing, event.answer, call.pieces)
+                            charge(errand.reason, used(event.answer))
                             return event.answer
                 raise UpstreamBroken(f"the answer of deployment {attempt.name} stopped in the middle")
             except UpstreamError as error:
                 outcome.append(error.code or "upstream_error")
                 self._failed(attempt, error, ctx)
                 if call.first_token_s is not None:
-                    self.ledger.charge(attempt.model, "abandoned", outgoing, None, call.pieces)
-                    raise  # listeners have seen a part: nothing can be made good elsewhere
+                    charge("abandoned")
+                    raise Interrupted(error, call) from error  # listeners have seen a part
                 raise BeforeContent(error) from error
-            except (asyncio.CancelledError, Lost):  # it read the prompt, and that is paid for
-                reason = "hedge" if attempt.kind == "hedge" else "abandoned"
-                self.ledger.charge(attempt.model, reason, outgoing, None, call.pieces)
+            except (asyncio.CancelledError, Lost, Enough):  # it read the prompt, and that is paid for
+                charge("hedge" if attempt.kind == "hedge" else "abandoned")
                 raise
+
+    def _charge_of(self, attempt: Attempt, sent: Outgoing, ctx: RequestContext) -> Charge | None:
+        if not costs(sent):
+            return None
+        reason = "embedding" if sent.operation == "embeddings" else "answer"
+
+        def charge(usage: tuple[int, int] | None, pieces: int) -> None:
+            self.ledger.charge(ctx, attempt.model, reason, sent.json or {}, usage, pieces)
+
+        return charge
 
     def _measure(self, call: Call, answer: Answer) -> None:
         attempt = call.attempt

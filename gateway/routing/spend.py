@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from gateway.chat import Answer, ChatRequest, Json
+from gateway.chat import Answer, Json, RequestContext
 from gateway.metrics import Metrics
 
 OUTPUT_WEIGHT = 3.0  # an output token against an input token where no price is known (list prices: 2 to 4)
@@ -28,25 +28,58 @@ class Price:
 UNPRICED = Price(1.0, OUTPUT_WEIGHT)  # for comparing costs only
 
 
+@dataclass(slots=True)
+class Errand:
+    """What a call is made for. May change while it runs: an answer that comes too late goes on in the background."""
+
+    reason: str = "answer"  # answer, draft, details or background
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """One upstream call that ended."""
+
+    ctx: RequestContext
+    model: str
+    reason: str  # that of its errand, or hedge or abandoned
+    prompt_tokens: int
+    completion_tokens: int
+    money: float  # in the currency of the configured prices; 0 where there are none
+
+
 class Ledger:
-    """Charges every upstream call to a model and a reason."""
+    """Charges every upstream call to a tenant, a model and a reason, and tells ``listeners``."""
 
     def __init__(self, prices: Mapping[str, Price], metrics: Metrics) -> None:
         self._prices = prices
         self._metrics = metrics
+        self.listeners: list[Callable[[Spent], None]] = []
 
-    def charge(self, model: str, reason: str, request: ChatRequest, answer: Answer | None, streamed: int) -> None:
-        """One call that ended. Without the provider's count (a call that was left) tokens are estimated;
-        ``streamed``: pieces that had come by then."""
-        if answer is not None and answer.usage is not None:
-            prompt, completion = answer.usage.prompt_tokens, answer.usage.completion_tokens
-        else:
-            prompt, completion = prompt_tokens(request.body), streamed
+    def charge(
+        self, ctx: RequestContext, model: str, reason: str, body: Json, usage: tuple[int, int] | None, streamed: int
+    ) -> None:
+        """``usage``: prompt and completion tokens by the provider's count. Without it (a call that was left) they are
+        estimated; ``streamed``: pieces that had come by then."""
+        prompt, completion = usage or (prompt_tokens(body), streamed)
         price = self._prices.get(model)
-        self._metrics.spent(model, reason, prompt, completion, price.of(prompt, completion) if price else 0.0)
+        money = price.of(prompt, completion) if price else 0.0
+        self._metrics.spent(ctx.tenant.id, model, reason, prompt, completion, money)
+        spent = Spent(ctx, model, reason, prompt, completion, money)
+        for tell in self.listeners:
+            tell(spent)
 
     def price(self, model: str) -> Price:
         return self._prices.get(model, UNPRICED)
+
+    def prices(self, model: str) -> bool:
+        return model in self._prices
+
+
+def used(answer: Answer | None) -> tuple[int, int] | None:
+    """Prompt and completion tokens by the provider's count."""
+    if answer is None or answer.usage is None:
+        return None
+    return answer.usage.prompt_tokens, answer.usage.completion_tokens
 
 
 def prompt_tokens(body: Json) -> int:

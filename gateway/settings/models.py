@@ -49,6 +49,7 @@ class DeadlineSettings(Section):
 
     seconds: Seconds = 5.0
     on_expiry: tuple[Literal["draft", "stale", "quote", "wait"], ...] = ("draft", "stale", "quote", "wait")
+    max_late_spend: float = Field(0.5, ge=0, le=1)  # answers finished for the cache only, as a share of what all cost
 
 
 class DraftSettings(Section):
@@ -57,6 +58,8 @@ class DraftSettings(Section):
     model: Name
     mode: Literal["off", "cascade", "armed", "race", "auto"] = "auto"
     max_tokens: int = Field(160, ge=16, le=4096)
+    details: bool = False  # the model appends a section to an accepted draft; it costs a call of it
+    calibration: str = ""  # file of `ocho gate calibrate`; "": the shipped one
     max_extra_spend: float = Field(0.15, ge=0, le=1)  # big answers begun in vain, as a share of what all would cost
 
 

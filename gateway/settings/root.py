@@ -124,6 +124,15 @@ def _problems(settings: Settings) -> list[tuple[Place, str]]:
     problems += [
         (("auth", "keys", i), "auth.keys holds the same key twice") for i, key in enumerate(keys) if key in keys[:i]
     ]
+    unpriced = [m.name for m in models if m.deployments and m.price is None]
+    problems += [
+        (
+            ("auth", "keys", i, "budget"),
+            f"a budget in money needs to know what answers cost: model {unpriced[0]!r} has no price",
+        )
+        for i, holder in enumerate(settings.auth.keys)
+        if holder.budget.money and unpriced
+    ]
     return problems
 
 

@@ -24,10 +24,26 @@ def _long_enough(key: SecretStr) -> SecretStr:
     return key
 
 
+class BudgetSettings(Section):
+    """What one key may spend; days and months are those of UTC. Money is in the currency of the models' prices."""
+
+    per_day: float | None = Field(None, gt=0)
+    per_month: float | None = Field(None, gt=0)
+    tokens_per_day: int | None = Field(None, gt=0)
+    tokens_per_month: int | None = Field(None, gt=0)
+
+    @property
+    def money(self) -> bool:
+        return self.per_day is not None or self.per_month is not None
+
+
 class KeySettings(Section):
     key: Annotated[SecretStr, AfterValidator(_long_enough)]
     tenant: Name
     groups: tuple[str, ...] = ()  # document access groups
+    rpm: int | None = Field(None, gt=0)  # requests a minute
+    tpm: int | None = Field(None, gt=0)  # tokens a minute that the provider is sent or sends
+    budget: BudgetSettings = BudgetSettings()
 
 
 class AuthSettings(Section):

@@ -5,7 +5,7 @@ Errors of the network become ours here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
@@ -24,7 +24,7 @@ from gateway.errors import (
 from gateway.ports import Forwarded, Outgoing, Timeouts
 from gateway.upstream import wire
 from gateway.upstream.assemble import Assembler, answer_of
-from gateway.upstream.rejections import rejected, retry_after
+from gateway.upstream.rejections import exhausted_s, rejected, retry_after
 from gateway.upstream.sse_reader import DONE, SSEOverflow, SSEReader
 from gateway.upstream.transport import ConnectFailed, ConnectLate, Http, HttpReply
 
@@ -37,7 +37,9 @@ _ABOUT_KEYS = frozenset({401, 403})  # these replies may quote the key that was 
 class UpstreamClient:
     """Calls deployments over ``http``."""
 
-    def __init__(self, http: Http, clock: Clock) -> None:
+    def __init__(self, http: Http, clock: Clock, on_exhausted: Callable[[str, float], None] | None = None) -> None:
+        """``on_exhausted``: hears of deployments whose quota is used up, and for how many seconds."""
+        self._on_exhausted = on_exhausted
         self._http = http
         self._clock = clock
 
@@ -57,6 +59,7 @@ class UpstreamClient:
         try:
             if reply.status != 200:
                 raise await _rejection(deployment, reply, total)
+            self._look_at_quota(name, reply.headers)
             async with aclosing(_events(name, reply, first, total, timeouts.idle_s)) as events:
                 yield events
             await _rest(reply, total.within(REST_S))
@@ -86,7 +89,12 @@ class UpstreamClient:
             if status < 400:
                 raise rejection
             return _Told(status, rejection)
+        self._look_at_quota(deployment.name, reply.headers)
         return _Passing(deployment.name, reply, first, total, timeouts.idle_s if sent.streamed else None)
+
+    def _look_at_quota(self, name: str, headers: Mapping[str, str]) -> None:
+        if self._on_exhausted is not None and (seconds := exhausted_s(headers)):
+            self._on_exhausted(name, seconds)
 
 
 class _Passing:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 
 from gateway.chat import Deployment, Json
 from gateway.errors import UpstreamRejected, error_payload
 
 MAX_RETRY_AFTER_S = 3600.0
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")  # 6m0s, 12ms
 
 
 def rejected(deployment: Deployment, status: int, headers: Json, body: bytes) -> UpstreamRejected:
@@ -38,3 +40,26 @@ def retry_after(headers: Json) -> float | None:
         if 0 <= seconds < math.inf:
             return min(seconds, MAX_RETRY_AFTER_S)
     return None
+
+
+def exhausted_s(headers: Json) -> float | None:
+    """Seconds in which the provider will take nothing more, by the quota headers of a reply; None: it will, or it does
+    not say. OpenAI writes "6m0s" and "12ms", others plain seconds."""
+    waits = [
+        seconds
+        for what in ("requests", "tokens")
+        if headers.get(f"x-ratelimit-remaining-{what}") == "0"
+        and (seconds := _seconds(str(headers.get(f"x-ratelimit-reset-{what}", "")))) is not None
+    ]
+    return max(waits, default=None)
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return min(max(0.0, float(text)), MAX_RETRY_AFTER_S)
+    except ValueError:
+        found = _DURATION.fullmatch(text) if text else None
+    if found is None:
+        return None
+    hours, minutes, seconds, milliseconds = (float(part or 0) for part in found.groups())
+    return min(3600 * hours + 60 * minutes + seconds + milliseconds / 1000, MAX_RETRY_AFTER_S)

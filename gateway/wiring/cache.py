@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from gateway.cache.breaker import Breaker
 from gateway.cache.calibrated import AdaptiveRule, BadCalibration, Standing, rule_for
 from gateway.cache.decision import Rule, StrictRule
 from gateway.cache.memory import MemoryIndex, MemoryStore
@@ -102,7 +103,7 @@ def uses_redis(settings: Settings) -> bool:
     return cache.store == "redis" or (cache.store == "auto" and bool(cache.redis.url.get_secret_value()))
 
 
-def redis_link(settings: Settings) -> RedisLink:
+def redis_link(settings: Settings, breaker: Breaker | None = None) -> RedisLink:
     redis = settings.cache.redis
     client = redis_client(redis.url.get_secret_value(), cluster=redis.cluster, timeout_s=redis.timeout_s)
-    return RedisLink(client, timeout_s=redis.timeout_s)
+    return RedisLink(client, timeout_s=redis.timeout_s, breaker=breaker)

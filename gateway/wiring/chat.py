@@ -7,9 +7,12 @@ import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 
+from gateway.accounts.accounts import Accounts
 from gateway.answers.book import Book
 from gateway.cache.admission import Limits
+from gateway.cache.calibrated import BadCalibration
 from gateway.cache.canonical import Epochs
 from gateway.cache.exact import ExactCache
 from gateway.cache.inflight import Inflight
@@ -26,6 +29,7 @@ from gateway.ports import DocumentRecord, Embedder, Source
 from gateway.retrieval.gather import Gatherer
 from gateway.retrieval.grounding import PROMPT_VERSION
 from gateway.routing.draft import Drafter
+from gateway.routing.gate import Calibrations, read_calibrations
 from gateway.routing.judge import Bar, ModelJudge
 from gateway.routing.router import Router
 from gateway.routing.spend import Allowance
@@ -48,17 +52,34 @@ def promise_of(model: ModelSettings) -> Promise | None:
     return Promise(
         seconds=model.promise.seconds,
         on_expiry=model.promise.on_expiry,
-        draft=DraftPlan(draft.model, draft.mode, draft.max_tokens, Allowance(draft.max_extra_spend))
+        draft=DraftPlan(
+            draft.model, draft.mode, draft.max_tokens, Allowance(draft.max_extra_spend), details=draft.details
+        )
         if draft is not None and draft.mode != "off"
         else None,
         sized=model.sized,
+        late=Allowance(model.promise.max_late_spend),
     )
+
+
+def calibrations_of(settings: Settings) -> dict[str, Calibrations]:
+    """Of the draft models that have one of their own. Raises BadCalibration."""
+    found = {}
+    for model in settings.models:
+        if model.draft is None or not (path := model.draft.calibration):
+            continue
+        try:
+            found[model.draft.model] = read_calibrations(Path(path).read_bytes())
+        except (OSError, ValueError) as error:
+            raise BadCalibration(f"draft.calibration of model {model.name}: {path} cannot be used: {error}") from error
+    return found
 
 
 async def opened_pipeline(
     settings: Settings,
     router: Router,
     metrics: Metrics,
+    accounts: Accounts,
     stack: AsyncExitStack,
     secret: bytes,
     stores: Stores,
@@ -93,7 +114,7 @@ async def opened_pipeline(
     exact = ExactCache(store, wall_clock=wall_clock)
     maker = Maker(
         router=router,
-        in_time=InTime(router, Drafter(router, metrics), metrics, background),
+        in_time=InTime(router, Drafter(router, metrics, calibrations_of(settings)), metrics, background),
         settler=Settler(metrics),
         exact=exact,
         writer=writer,
@@ -115,6 +136,7 @@ async def opened_pipeline(
         writer=writer,
         stages=Stages(metrics),
         metrics=metrics,
+        accounts=accounts,
         reviewed=reviewed,
         verifier=opened_verifier(settings, router, findings, metrics, stack),
         shelves=shelves,

@@ -9,7 +9,9 @@ from gateway.cache.redis_index import RedisIndex
 from gateway.embedding.local import LocalEmbedder
 from gateway.errors import StoreUnavailable
 from gateway.settings import Settings
+from gateway.wiring.accounts import limits_of
 from gateway.wiring.cache import redis_link, uses_redis
+from gateway.wiring.chat import calibrations_of
 from gateway.wiring.documents import opened_record
 from gateway.wiring.embedding import local_embedder_installed
 
@@ -24,12 +26,16 @@ async def describe(settings: Settings) -> list[tuple[str, str, bool]]:
         share = "they share the cache in Redis" if uses_redis(settings) else (
             "each with its own cache in memory: set cache.store: redis to share one")  # fmt: skip
         rows.append(("workers", f"{workers} processes on that port; {share}", uses_redis(settings)))
+    limited = sum(bool(limits_of(holder)) for holder in settings.auth.keys)
+    if limited and workers > 1 and not uses_redis(settings):
+        rows.append(("limits", f"each of the {workers} processes counts by itself: set cache.store: redis to count "
+                     "together", False))  # fmt: skip
     keys = len(settings.auth.keys)
     open_to = "this machine" if settings.host in LOOPBACK else "everybody who reaches it"
     rows.append(
         (
             "API keys",
-            f"{keys} configured" if keys else f"none: open to {open_to}",
+            f"{keys} configured{f', {limited} with limits' if limited else ''}" if keys else f"none: open to {open_to}",
             bool(keys) or settings.host in LOOPBACK,
         )
     )
@@ -37,6 +43,7 @@ async def describe(settings: Settings) -> list[tuple[str, str, bool]]:
         what = ", ".join(f"{d.name} ({d.kind})" for d in settings.answering(model).deployments)
         documents = f", documents {', '.join(model.documents.collections)}" if model.documents else ""
         rows.append((f"model {model.name}", f"{what}{documents}, cache {'on' if model.caches else 'off'}", True))
+    rows += _describe_gate(settings)
     if uses_redis(settings):
         link = redis_link(settings)
         try:
@@ -63,6 +70,15 @@ async def describe(settings: Settings) -> list[tuple[str, str, bool]]:
         )
         rows.append((f"collection {collection.name}", text, bool(count)))
     return rows
+
+
+def _describe_gate(settings: Settings) -> list[tuple[str, str, bool]]:
+    """Calibrations of the draft models' own."""
+    try:
+        own = calibrations_of(settings)
+    except BadCalibration as error:
+        return [("drafts", f"cannot start: {error}", False)]
+    return [(f"drafts of {model}", "judged by a calibration of their own", True) for model in own]
 
 
 def _describe_files(settings: Settings) -> tuple[str, str, bool]:

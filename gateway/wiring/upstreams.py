@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from gateway.chat import Deployment
 from gateway.ports import Timeouts
+from gateway.routing.deployments import Deployments
 from gateway.routing.hedge import HedgeBudget
 from gateway.routing.router import Hedge, Route
 from gateway.routing.spend import Price
@@ -24,12 +25,23 @@ PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 
 
 @asynccontextmanager
-async def opened_upstream(environ: Mapping[str, str] = os.environ) -> AsyncIterator[UpstreamClient]:
-    """The connections to every provider; all by the general client where the environment names a proxy."""
+async def opened_upstream(
+    environ: Mapping[str, str] = os.environ, deployments: Deployments | None = None
+) -> AsyncIterator[UpstreamClient]:
+    """The connections to every provider; all by the general client where the environment names a proxy.
+
+    ``deployments``: left alone while their quota is used up, by the headers of their replies.
+    """
+
+    def rest(name: str, seconds: float) -> None:
+        if deployments is not None:
+            now = deployments.clock()
+            deployments[name].leave_alone(now + seconds, now)
+
     general = GeneralHttp()
     http: Http = general if any(environ.get(name) for name in PROXIES) else EitherHttp(LeanHttp(), general)
     try:
-        yield UpstreamClient(http, time.monotonic)
+        yield UpstreamClient(http, time.monotonic, rest)
     finally:
         await http.close()
 

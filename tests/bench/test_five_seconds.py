@@ -1,4 +1,4 @@
-"""What the five-seconds and gate benches compute from what they saw."""
+"""What the five-seconds bench computes from what it saw."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import gzip
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from bench import gate, handbook
+from bench import handbook
 from bench.five_seconds.arrivals import Traffic, arrivals_of, follow_ups, repeats
 from bench.five_seconds.figures import details, percentile, summary
 from bench.five_seconds.page import write
@@ -162,25 +161,3 @@ def test_the_page_holds_its_pictures_and_says_how_it_was_made(tmp_path: Path) ->
     assert "python -m bench five-seconds &lt;x&gt;" in text
     assert "time scale 0.5" in text
     assert (tmp_path / "five-seconds.png").stat().st_size > 10_000
-
-
-def test_the_bound_is_clopper_and_pearsons() -> None:
-    assert gate.upper_bound(0, 100) == pytest.approx(0.0295, abs=1e-4)  # 1 - 0.05 ** (1 / 100)
-    assert gate.upper_bound(2, 100) == pytest.approx(0.0616, abs=1e-3)
-    assert gate.upper_bound(0, 0) == 1.0
-
-
-def test_a_fit_never_gives_a_weight_the_wrong_sign() -> None:
-    rng = np.random.default_rng(1)
-    x = np.hstack([rng.normal(size=(300, len(gate.SIGNS))), np.ones((300, 1))])
-    y = (x[:, 0] - x[:, 2] + rng.normal(size=300) > 0).astype(float)  # the third one lies
-    weights = gate.fit(x, y)
-    assert weights[0] > 0.3
-    assert weights[2] == 0.0
-
-
-def test_the_bar_keeps_the_bound() -> None:
-    scores, right = np.linspace(0, 1, 1000), np.ones(1000)
-    right[:300] = 0
-    assert gate.bar(scores, right, 0.02) == pytest.approx(0.3, abs=0.02)
-    assert gate.bar(scores, np.zeros(1000), 0.02) == 0.999

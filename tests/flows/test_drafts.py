@@ -51,7 +51,7 @@ async def test_a_draft_that_passes_the_gate_is_the_answer_and_is_kept(tmp_path: 
         text = raw.parse().choices[0].message.content or ""
         assert judge(QUESTION, text) is Verdict.RIGHT
         assert raw.parse().choices[0].logprobs is None  # asked for by us, not by the caller
-        assert [call.model for call in provider.calls] == ["small"]
+        assert [call.model for call in provider.calls] == ["small", "small"]  # over all passages, and over the best
         await it.kept()
         again = await it.chat(QUESTION.text, "handbook")
         assert (again.headers["x-ocho-cache"], again.text) == ("exact", text)
@@ -135,7 +135,7 @@ async def test_the_loser_of_a_race_is_hung_up_on_within_100_ms(tmp_path: Path) -
         reply = await it.chat(QUESTION.text, "handbook")
         ended = time.monotonic()
         assert reply.headers["x-ocho-served-by"] == "draft"
-        await provider.until(lambda calls: len(calls) == 2 and all(call.ended for call in calls))
+        await provider.until(lambda calls: len(calls) == 3 and all(call.ended for call in calls))
         loser = next(call for call in provider.calls if call.model == "big")
         assert loser.cancelled
         assert (loser.ended or 0) - ended < 0.1
@@ -145,7 +145,7 @@ async def test_the_loser_of_a_race_is_hung_up_on_within_100_ms(tmp_path: Path) -
 async def test_a_caller_who_leaves_stops_every_call(tmp_path: Path) -> None:
     async with handbook(tmp_path, small=SLOW, **drafting("race")) as (it, provider):
         asking = asyncio.create_task(it.chat(QUESTION.text, "handbook"))
-        await provider.until(lambda calls: len(calls) == 2)
+        await provider.until(lambda calls: len(calls) == 3)
         asking.cancel()
         left = time.monotonic()
         await provider.until(lambda calls: all(call.ended for call in calls))
@@ -201,3 +201,55 @@ async def test_a_dead_provider_leaves_a_quotation_and_without_one_its_error(tmp_
         assert (reply.status, reply.headers["x-ocho-served-by"]) == (200, "quote")
         refused = await it.chat(QUESTION.text, "strict", body={"stream": True})
         assert (refused.status, refused.error["code"]) == (502, "upstream_unreachable")
+
+
+async def test_details_follow_a_draft_and_only_the_short_answer_is_kept(tmp_path: Path) -> None:
+    draft = {"model": "small", "mode": "race", "max_extra_spend": 1.0, "details": True}
+    async with handbook(tmp_path, big=FAST, small=FAST, draft=draft, deadline={"seconds": 5}) as (it, provider):
+        provider.config = ProviderConfig(models={"big": "gpt4o-2024", "small": FAST}, faults=FAULTLESS, time_scale=0.1)
+        reply = await it.chat(
+            QUESTION.text, "handbook", body={"stream": True, "stream_options": {"include_usage": True}}
+        )
+        short, _, more = reply.text.partition("\n\n**자세히**\n\n")
+        assert judge(QUESTION, short) is Verdict.RIGHT
+        assert len(more) > 20
+        assert [c["choices"][0]["finish_reason"] for c in reply.chunks if c["choices"]][-1] == "stop"
+        asked = provider.calls[-1]
+        assert asked.body["messages"][-2] == {"role": "assistant", "content": short}
+        assert "do not contradict" in asked.body["messages"][-1]["content"]
+        assert asked.output_tokens < reply.chunks[-1]["usage"]["completion_tokens"]  # the draft's are among them
+        assert it.count("ocho_spend_tokens_total", reason="details", type="output") > 0
+        assert it.count("ocho_deadline_total", result="met") == 1
+        await it.kept()
+        again = await it.chat(QUESTION.text, "handbook")
+        assert (again.headers["x-ocho-cache"], again.text) == ("exact", short)
+
+
+async def test_details_reach_callers_who_do_not_stream_and_never_make_an_answer_fail(tmp_path: Path) -> None:
+    draft = {"model": "small", "mode": "cascade", "details": True}
+    async with handbook(tmp_path, big=FAST, draft=draft) as (it, provider):
+        whole = await it.chat(QUESTION.text, "handbook", cache_control="no-store")
+        assert "\n\n**자세히**\n\n" in whole.text
+        provider.config = ProviderConfig(models={"small": FAST}, faults=FAULTLESS)  # the big model is gone
+        short = await it.chat(QUESTION.text, "handbook", cache_control="no-store")
+        assert short.status == 200
+        assert judge(QUESTION, short.text) is Verdict.RIGHT
+        assert "자세히" not in short.text
+        assert it.count("ocho_details_total", result="failed") == 1
+
+
+async def test_an_answer_made_for_the_cache_only_is_charged_to_the_background(tmp_path: Path) -> None:
+    chatbot = {"big": "gpt4o-2024", "small": SLOW, "sized": True, **drafting("race")}
+    async with handbook(tmp_path, **chatbot) as (it, _):
+        await it.chat(QUESTION.text, "handbook", x_ocho_deadline_ms="500")
+        await it.kept()
+        assert it.count("ocho_spend_tokens_total", model="big", reason="background", type="input") > 100
+
+
+async def test_without_an_allowance_nothing_goes_on_in_the_background(tmp_path: Path) -> None:
+    deadline = {"seconds": 0.5, "max_late_spend": 0}
+    async with handbook(tmp_path, big="gpt4o-2024", sized=True, deadline=deadline) as (it, provider):
+        reply = await it.chat(QUESTION.text, "handbook")
+        assert reply.headers["x-ocho-labelled"] == "true"
+        await provider.until(lambda calls: all(call.ended for call in calls))
+        assert [call.cancelled for call in provider.calls] == [True]

@@ -292,3 +292,17 @@ async def test_a_caller_who_only_wants_what_is_cached_does_not_fail_another(tmp_
         asks = [it.chat("hi", "m", cache_control="only-if-cached"), it.chat("hi", "m")] * 8
         replies: list[Any] = list(await asyncio.gather(*asks))
     assert [r.text for r in replies[1::2]] == ["안녕하세요"] * 8
+
+
+@both_ways
+async def test_a_deployment_whose_quota_is_used_up_is_left_alone_until_it_says(tmp_path: Path, caches: bool) -> None:
+    spent = {"x_ratelimit_remaining_requests": "0", "x_ratelimit_reset_requests": "1m0s"}
+    async with (
+        scripted(says(200, WHOLE, **spent)) as one,
+        scripted(says(200, WHOLE, x_ratelimit_remaining_requests="5")) as other,
+        house(tmp_path, model("m", one.base_url, other.base_url, cache=caches)) as it,
+    ):
+        for n in range(30):
+            assert (await it.chat(f"question {n}", "m", cache_control="no-store")).status == 200
+        assert (len(one.asked), len(other.asked)) == (1, 29)
+        assert it.count("ocho_deployment_state", deployment="m-1") == 2

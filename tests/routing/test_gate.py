@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 
 from gateway.chat import Evidence, Passage
-from gateway.routing.gate import MEASURES, WITHOUT_LOGPROBS, Draft, calibrations, judge, measures, why_vetoed
+from gateway.routing.gate import MEASURES, WITHOUT_LOGPROBS, Draft, judge, measures, shipped, why_vetoed
 
 LEAVE = Passage(
     "hr", "annual-leave.md", "1", 0, "연차휴가 규정", "부여 일수",
@@ -91,7 +91,7 @@ def test_the_turned_word_counts_against() -> None:
 
 
 def test_servers_without_log_probabilities_have_weights_of_their_own() -> None:
-    with_logprobs, without = calibrations()
+    with_logprobs, without = shipped()
     assert len(with_logprobs.weights) == len(MEASURES) + 1
     assert len(without.weights) == len(WITHOUT_LOGPROBS) + 1
     bare = judge(Draft(RIGHT, "stop"), ASKED, EVIDENCE)
@@ -101,6 +101,6 @@ def test_servers_without_log_probabilities_have_weights_of_their_own() -> None:
 
 
 def test_every_weight_points_the_way_it_must() -> None:
-    for calibration, names in zip(calibrations(), (MEASURES, WITHOUT_LOGPROBS), strict=True):
+    for calibration, names in zip(shipped(), (MEASURES, WITHOUT_LOGPROBS), strict=True):
         for name, weight in zip(names, calibration.weights, strict=False):
             assert weight <= 0 if name in {"rival", "length"} else weight >= 0, name

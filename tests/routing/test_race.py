@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +16,12 @@ from gateway.chat import Answer, AnswerEvent, CacheOutcome, Closed, Delta, Opene
 from gateway.clock import Deadline
 from gateway.errors import GatewayError, UpstreamBroken
 from gateway.routing import race as racing
-from gateway.routing.draft import Drafted
+from gateway.routing.details import Section
+from gateway.routing.draft import Drafted, Form
 from gateway.routing.gate import Verdict
 from gateway.routing.race import MOVES, RESERVE_S, Big, Draft, Move, Result, Rung, Runners, Time, Timing, race, timing
 from gateway.routing.spend import Allowance
+from gateway.routing.told import Telling
 from tests.virtual_time import run
 
 PROMISE_S = 5.0
@@ -45,6 +48,11 @@ class Course:
     room: bool = True
     balance: float = 10.0
     leaves_s: float | None = None
+    details: str = "off"  # off, ok, silent, unsupported (third sentence), broken, refused
+
+
+SENTENCES = ("첫째 문장입니다. ", "둘째 문장입니다 [doc1]. ", "셋째는 99일입니다. ", "넷째 문장입니다.")
+HEADING = "\n\n**자세히**\n\n"
 
 
 @dataclass
@@ -142,6 +150,32 @@ async def _play(course: Course) -> Seen:
         tell(send, ServedBy(name), name, labelled=True)
         return True
 
+    async def ask_details(send: Send) -> None:
+        await asyncio.sleep(course.first_token_s)
+        if course.details == "refused":
+            raise UpstreamBroken("details refused")
+        send(Opened(ServedBy.MODEL, CacheOutcome.MISS, "big"))
+        for n, sentence in enumerate(SENTENCES if course.details != "silent" else ()):
+            for start in range(0, len(sentence), 5):
+                send(delta(sentence[start : start + 5]))
+                await asyncio.sleep(course.token_s)
+            if course.details == "broken" and n == 1:
+                raise UpstreamBroken("details broke")
+        send(Closed(answer("".join(SENTENCES))))
+
+    telling: list[Telling] = []
+
+    def begin(drafted: Drafted, send: Send) -> None:
+        telling.append(Telling(Opened(ServedBy.DRAFT, CacheOutcome.MISS, "m"), send))
+        telling[0].begin("draft")
+
+    async def details(drafted: Drafted, send: Send) -> None:
+        def supported(sentence: str) -> bool:
+            return course.details != "unsupported" or "99" not in sentence
+
+        section = Section(drafted.answer, telling[0], HEADING, supported)
+        await section.append(lambda hear: call("details", ask_details(hear)))
+
     def take(work: Coroutine[Any, Any, None]) -> bool:
         if course.room:
             seen.background.append(asyncio.create_task(work))
@@ -153,9 +187,10 @@ async def _play(course: Course) -> Seen:
     runners = Runners(
         big=lambda send: call("big", ask_big(send)),
         draft=(lambda: call("draft", ask_draft())) if course.draft != "none" else None,
-        tell_draft=lambda d, send: tell(send, ServedBy.DRAFT, "draft"),
+        tell_draft=begin if course.details != "off" else lambda d, send: tell(send, ServedBy.DRAFT, "draft"),
         ladder=[rung_of(name) for name in course.on_expiry],
         background=take,
+        details=details if course.details != "off" else None,
     )
     allowance = Allowance(0.15, _balance=course.balance)
     promise = Deadline.after(PROMISE_S, loop.time)
@@ -188,6 +223,7 @@ courses = st.builds(
     room=st.booleans(),
     balance=st.sampled_from([0.0, 10.0]),
     leaves_s=st.none() | seconds,
+    details=st.sampled_from(["off", "off", "ok", "silent", "unsupported", "broken", "refused"]),
 )
 every_course = settings(max_examples=150, deadline=None)
 
@@ -202,10 +238,18 @@ def test_i1_i2_one_commit_and_only_its_own_words(course: Course) -> None:
     pieces = min(course.tokens, 3) if course.big == "broken" else course.tokens
     big = "".join(f"big{n} " for n in range(pieces))
     whole = {"", big, "draft", "quick: draft", "stale", "quote"}
-    if seen.result is not None:
+    said = {"off": 0, "ok": 4, "silent": 0, "unsupported": 2, "broken": 2, "refused": 0}[course.details]
+    detailed = [f"draft{HEADING}{''.join(SENTENCES[:n])}" for n in range(1, said + 1)]
+    if seen.result is not None and seen.result.committed == "draft" and detailed:
+        assert seen.text.strip() == detailed[-1].strip()  # appended to, sentence by sentence, and nothing retracted
+    elif seen.result is not None:
         assert seen.text in whole
-    else:
-        assert big.startswith(seen.text) or seen.text in whole  # cut short, by an error or by the caller's leaving
+    else:  # cut short, by an error or by the caller's leaving
+        assert big.startswith(seen.text) or seen.text.strip() in {*whole, *(text.strip() for text in detailed)}
+    if seen.closed and course.details != "off" and seen.opened[0].served_by is ServedBy.DRAFT:
+        closed = seen.events[-1]
+        assert isinstance(closed, Closed)
+        assert seen.opened[0].labelled or closed.answer.text == seen.text
 
 
 @every_course
@@ -335,3 +379,18 @@ def test_a_guess_that_was_used_is_no_waste() -> None:
 
 def test_patience_has_a_floor() -> None:
     assert timing("race", 0.5, 0.01, 0.02, 1.0, 1.0).patience_s == racing.MIN_PATIENCE_S
+
+
+def test_one_draft_in_ten_is_late_whatever_was_believed_before() -> None:
+    form = Form(seconds=deque([1.0] * 100, maxlen=100))  # all of them were quick once
+    late = []
+    for n in range(2_000):
+        seconds, patience = 1.0 + (n * 37 % 100) / 10, form.quantile(0.9)
+        late.append(seconds > patience)
+        if late[-1]:
+            form.gave_up(patience - 1e-4)  # the race's clock starts a little before the draft's
+        else:
+            form.seconds.append(seconds)
+    assert 0.05 <= sum(late[1_000:]) / 1_000 <= 0.15
+    form.gave_up(0.1)  # its caller left
+    assert min(form.seconds) >= 1.0

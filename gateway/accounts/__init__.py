@@ -1,0 +1,1 @@
+"""What each API key may ask for and spend, and what it has."""

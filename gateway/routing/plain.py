@@ -1,0 +1,20 @@
+"""Which requests ask for text and nothing but text. Pure."""
+
+from __future__ import annotations
+
+from gateway.chat import ChatRequest
+
+PLAIN_FIELDS = frozenset(
+    """model messages stream stream_options user metadata store temperature top_p seed max_tokens max_completion_tokens
+    service_tier safety_identifier prompt_cache_key""".split()  # noqa: SIM905
+)  # any other field asks for more than a text, or for a text of a form: tools, formats, several choices, log-probs
+
+
+def is_plain(request: ChatRequest) -> bool:
+    """Text in, text out, one choice: what a short answer or a quotation can stand in for, and a second part be joined
+    to."""
+    return (
+        bool(request.question)
+        and all(message.plain for message in request.messages)
+        and all(value is None or name in PLAIN_FIELDS for name, value in request.body.items())
+    )

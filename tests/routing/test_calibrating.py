@@ -1,0 +1,30 @@
+"""Calibrating the gate: bounds that hold, weights that point the way they must."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gateway.routing import calibrating
+
+
+def test_the_bound_is_clopper_and_pearsons() -> None:
+    assert calibrating.upper_bound(0, 100) == pytest.approx(0.0295, abs=1e-4)  # 1 - 0.05 ** (1 / 100)
+    assert calibrating.upper_bound(2, 100) == pytest.approx(0.0616, abs=1e-3)
+    assert calibrating.upper_bound(0, 0) == 1.0
+
+
+def test_a_fit_never_gives_a_weight_the_wrong_sign() -> None:
+    rng = np.random.default_rng(1)
+    x = np.hstack([rng.normal(size=(300, len(calibrating.SIGNS))), np.ones((300, 1))])
+    y = (x[:, 0] - x[:, 2] + rng.normal(size=300) > 0).astype(float)  # the third one lies
+    weights = calibrating.fit(x, y)
+    assert weights[0] > 0.3
+    assert weights[2] == 0.0
+
+
+def test_the_bar_keeps_the_bound() -> None:
+    scores, right = np.linspace(0, 1, 1000), np.ones(1000)
+    right[:300] = 0
+    assert calibrating.bar(scores, right, 0.02) == pytest.approx(0.3, abs=0.02)
+    assert calibrating.bar(scores, np.zeros(1000), 0.02) == 0.999
