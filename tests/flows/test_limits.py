@@ -76,15 +76,17 @@ async def test_the_cache_still_answers_a_key_that_has_spent_its_budget(tmp_path:
 
 
 async def test_the_same_bytes_from_the_cache_count_as_requests_too(tmp_path: Path) -> None:
-    async with running_provider(INSTANT) as provider:
-        async with house(tmp_path, model("chat", provider.base_url, cache=True), auth=keys(rpm=4)) as it:
-            await ask(it, "연차 며칠?")
-            await it.kept()
-            replies = [await ask(it, "연차 며칠?") for _ in range(4)]
-            assert [reply.status for reply in replies] == [200, 200, 200, 429]
-            assert [reply.headers["x-ratelimit-remaining-requests"] for reply in replies[:3]] == ["2", "1", "0"]
-            assert (await ask(it, "연차 며칠?", OTHER)).status == 200
-            assert len(provider.calls) == 2  # one for each tenant
+    async with (
+        running_provider(INSTANT) as provider,
+        house(tmp_path, model("chat", provider.base_url, cache=True), auth=keys(rpm=4)) as it,
+    ):
+        await ask(it, "연차 며칠?")
+        await it.kept()
+        replies = [await ask(it, "연차 며칠?") for _ in range(4)]
+        assert [reply.status for reply in replies] == [200, 200, 200, 429]
+        assert [reply.headers["x-ratelimit-remaining-requests"] for reply in replies[:3]] == ["2", "1", "0"]
+        assert (await ask(it, "연차 며칠?", OTHER)).status == 200
+        assert len(provider.calls) == 2  # one for each tenant
 
 
 async def test_the_sdk_does_not_try_again_against_a_budget(tmp_path: Path) -> None:
