@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "calibrate": ("bench.calibrate", "make the semantic cache's calibration from labelled questions"),
     "retrieval": ("bench.retrieval", "recall, latency and consistency of document search"),
     "consistency": ("bench.consistency.main", "same facts on repeats and rephrasings, directly and through Ocho"),
+    "hits": ("bench.hits", "how long exact and semantic hits take over HTTP, embedding included"),
     "overhead": ("bench.overhead.main", "what the gateway costs, against a bare proxy, in one run"),
     "five-seconds": ("bench.five_seconds.main", "useful answers within 5 s, directly and through Ocho"),
     "tails": ("bench.tails.main", "one of four deployments falls ill, and overload: first token, goodput, refusals"),

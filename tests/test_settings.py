@@ -92,6 +92,26 @@ def test_an_unknown_key_names_the_known_ones(tmp_path: Path) -> None:
     assert "line 5: unknown key 'models.0.deployments.0.bas_url'; known keys: api_key, api_version, base_url" in told
 
 
+def test_a_mirror_needs_an_external_collection_and_is_none_itself(tmp_path: Path) -> None:
+    told = complaint(
+        tmp_path,
+        """models:
+  - {name: gpt-4o, deployments: [{name: d, base_url: "http://a"}]}
+  - {name: handbook, answers_with: gpt-4o, documents: {collections: [wiki, second]}}
+documents:
+  - {name: hr}
+  - {name: wiki, kind: http, url: "http://a"}
+  - {name: second, kind: http, url: "http://b", mirror_of: wiki}
+  - {name: third, kind: http, url: "http://c", mirror_of: hr}
+  - {name: fourth, kind: http, url: "http://d", mirror_of: second}
+""",
+    )
+    assert "'hr' is no external" in told
+    assert "'second' is no external" in told
+    assert "uses collection 'second'" in told
+    assert "'wiki' is no external" not in told
+
+
 def test_names_that_do_not_meet_are_told_with_the_lines_they_stand_on(tmp_path: Path) -> None:
     told = complaint(
         tmp_path,

@@ -17,6 +17,10 @@ class _Collection(Section):
     groups: tuple[str, ...] = ()  # who may read it; empty: everybody with a key
 
 
+class _External(_Collection):
+    mirror_of: str = ""  # another external collection that holds the same: both are asked, the first answer counts
+
+
 class EmbeddedCollection(_Collection):
     kind: Literal["embedded"] = "embedded"
     path: str | None = None  # folder to ingest at start, if any
@@ -40,7 +44,7 @@ class FieldSettings(Section):
         return replace(usual, **{name: value for name, value in self.model_dump().items() if value is not None})
 
 
-class PgVectorCollection(_Collection):
+class PgVectorCollection(_External):
     kind: Literal["pgvector"]
     dsn: SecretStr  # postgresql://…
     table: Name
@@ -48,13 +52,13 @@ class PgVectorCollection(_Collection):
     connections: int = Field(8, ge=1, le=200)
 
 
-class RedisCollection(_Collection):
+class RedisCollection(_External):
     kind: Literal["redis"]
     url: SecretStr
     prefix: str = "ocho:docs"
 
 
-class OpenSearchCollection(_Collection):
+class OpenSearchCollection(_External):
     kind: Literal["opensearch"]
     url: str
     index: Name
@@ -64,7 +68,7 @@ class OpenSearchCollection(_Collection):
     fields: FieldSettings = FieldSettings()
 
 
-class QdrantCollection(_Collection):
+class QdrantCollection(_External):
     kind: Literal["qdrant"]
     url: str
     collection: Name
@@ -73,7 +77,7 @@ class QdrantCollection(_Collection):
     fields: FieldSettings = FieldSettings()
 
 
-class AzureSearchCollection(_Collection):
+class AzureSearchCollection(_External):
     kind: Literal["azure_search"]
     endpoint: str
     index: Name
@@ -83,7 +87,7 @@ class AzureSearchCollection(_Collection):
     fields: FieldSettings = FieldSettings()
 
 
-class HttpCollection(_Collection):
+class HttpCollection(_External):
     kind: Literal["http"]
     url: str
     headers: dict[str, SecretStr] = Field(default_factory=dict)
@@ -95,6 +99,11 @@ COLLECTIONS: dict[str, type[_Collection]] = {
     "opensearch": OpenSearchCollection, "qdrant": QdrantCollection, "azure_search": AzureSearchCollection,
     "http": HttpCollection,
 }  # fmt: skip
+
+
+def mirrored(collection: _Collection) -> str:
+    """The collection that this one is a mirror of; "" for one of its own."""
+    return collection.mirror_of if isinstance(collection, _External) else ""
 
 
 def _kind_of(given: Any) -> Any:

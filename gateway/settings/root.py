@@ -7,7 +7,7 @@ from pydantic import model_validator
 from gateway.settings.answers import AnswersSettings
 from gateway.settings.base import Place, Section
 from gateway.settings.cache import CacheSettings
-from gateway.settings.collections import CollectionSettings
+from gateway.settings.collections import CollectionSettings, mirrored
 from gateway.settings.files import FilesSettings
 from gateway.settings.models import ModelSettings
 from gateway.settings.server import AuthSettings, ServerSettings, TelemetrySettings
@@ -40,7 +40,7 @@ class Settings(Section):
 
     @property
     def collections(self) -> tuple[str, ...]:
-        return tuple(c.name for c in self.documents)
+        return tuple(c.name for c in self.documents if not mirrored(c))
 
     @property
     def serves_files(self) -> bool:
@@ -96,6 +96,12 @@ def _problems(settings: Settings) -> list[tuple[Place, str]]:
         problems.append(
             (("cache", "store"), "cache.store is redis, but cache.redis.url is empty (set it, or REDIS_URL)")
         )
+    external = {c.name for c in settings.documents if c.kind != "embedded" and not mirrored(c)}
+    problems += [
+        (("documents", i, "mirror_of"), f"mirror_of {mirrored(c)!r} is no external collection of its own here")
+        for i, c in enumerate(settings.documents)
+        if mirrored(c) and mirrored(c) not in external
+    ]
     embedder = cache.semantic.embedder
     if embedder not in {"auto", "local", "off"} and embedder not in answering:
         problems.append(

@@ -12,6 +12,7 @@ from gateway.retrieval.record import Record
 from gateway.retrieval.sources.azure_search import AZURE_FIELDS, AzureSearchSource
 from gateway.retrieval.sources.embedded import EmbeddedSource
 from gateway.retrieval.sources.http import HttpSource
+from gateway.retrieval.sources.mirrored import MirroredSource
 from gateway.retrieval.sources.opensearch import OpenSearchSource
 from gateway.retrieval.sources.qdrant import QdrantSource
 from gateway.retrieval.sources.rest import DEFAULT_FIELDS
@@ -25,6 +26,7 @@ from gateway.settings.collections import (
     PgVectorCollection,
     QdrantCollection,
     RedisCollection,
+    mirrored,
 )
 
 
@@ -49,6 +51,7 @@ async def opened_sources(
     ``model`` names the embedder, None without one.
     """
     sources: dict[str, Source] = {}
+    places: dict[str, list[Source]] = {}  # of each external collection: its own and its mirrors
     session: aiohttp.ClientSession | None = None
     for collection in settings.documents:
         if collection.kind == "embedded":
@@ -61,8 +64,13 @@ async def opened_sources(
             continue
         if session is None:
             session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
-        source = await _external(collection, session, stack)
-        sources[collection.name] = UnrecordedSource(source, frozenset(collection.groups))
+        name = mirrored(collection) or collection.name
+        place = await _external(collection.model_copy(update={"name": name}), session, stack)
+        places.setdefault(name, []).append(place)
+    groups = {c.name: frozenset(c.groups) for c in settings.documents}
+    for name, of_one in places.items():
+        source = of_one[0] if len(of_one) == 1 else MirroredSource(of_one)
+        sources[name] = UnrecordedSource(source, groups[name])
     return sources
 
 
