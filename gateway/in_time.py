@@ -40,6 +40,7 @@ from gateway.routing.router import Router
 from gateway.routing.sizing import TOKENS_PER_SENTENCE, size_for, sized
 from gateway.routing.spend import USUAL_ANSWER_TOKENS, Allowance, Errand, prompt_tokens
 from gateway.routing.told import Telling, tell
+from gateway.stages import ended
 
 PROVISIONAL_TTL_S = 600.0  # of drafts that passed, but not with ease, and of answers with numbers from nowhere
 FEWEST_TOKENS = 40  # a cited sentence: with less time than this takes, the big model starts in vain
@@ -106,10 +107,7 @@ class Background:
         return True
 
     async def close(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(*self._tasks)
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from gateway.metrics import Metrics
 
 log = structlog.get_logger()
 T = TypeVar("T")
+CANCEL_AGAIN_S = 2.0
 
 
 class Stages:
@@ -81,6 +82,20 @@ async def beside() -> AsyncIterator[Start]:
     try:
         yield start
     finally:
-        for task in tasks:
+        await ended(*tasks)
+
+
+async def ended(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel the tasks and wait until they have stopped; what they raise is theirs.
+
+    A library that is interrupted in the midst of its own timeout can swallow a cancellation (seen with redis-py under
+    load), so whoever goes on is told again.
+    """
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # seen: no warning when it is collected

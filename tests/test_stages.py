@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 
+from gateway import stages
 from gateway.chat import CacheWishes, RequestContext, Tenant
 from gateway.clock import Deadline, Timings
 from gateway.metrics import Metrics
-from gateway.stages import Stages, beside
+from gateway.stages import Stages, beside, ended
 
 
 def context(seconds: float = 5.0) -> RequestContext:
@@ -68,3 +69,30 @@ async def test_work_beside_a_block_ends_with_it_however_it_ends() -> None:
     with pytest.raises(ValueError, match="out"):
         await block()
     assert [task.cancelled() for task in tasks] == [True, False, False]
+
+
+async def test_a_task_that_swallows_a_cancellation_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "CANCEL_AGAIN_S", 0.01)
+    swallowed = 0
+
+    async def stubborn() -> None:
+        nonlocal swallowed
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed == 3:
+                    raise
+
+    async def broken() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise RuntimeError("at its end")
+
+    tasks = [asyncio.create_task(stubborn()), asyncio.create_task(broken())]
+    await asyncio.sleep(0)
+    await ended(*tasks)
+    assert swallowed == 3
+    assert all(task.done() for task in tasks)

@@ -16,6 +16,7 @@ from gateway.clock import WallClock
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.metrics import Metrics
 from gateway.ports import Finding
+from gateway.stages import ended
 
 log = structlog.get_logger()
 MOST_WAITING = 100  # findings that are on their way into the book
@@ -58,8 +59,7 @@ class BookedFindings:
             async with asyncio.timeout(within_s):
                 await self.drain()
         if self._worker is not None:
-            self._worker.cancel()
-            await asyncio.gather(self._worker, return_exceptions=True)
+            await ended(self._worker)
 
     async def _work(self) -> None:
         while True:

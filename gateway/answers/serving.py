@@ -43,6 +43,7 @@ from gateway.clock import WallClock
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.metrics import Metrics
 from gateway.ports import Embedder, Vector
+from gateway.stages import ended
 
 log = structlog.get_logger()
 
@@ -130,8 +131,7 @@ class ReviewedAnswers:
 
     async def close(self) -> None:
         if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+            await ended(self._following)
 
     async def refresh(self) -> None:
         """Bring the shelf up to date with the book and the documents; a book that is away leaves it as it is."""

@@ -34,6 +34,7 @@ from gateway.metrics import Metrics
 from gateway.ports import Finding, ReviewQueue
 from gateway.routing.router import Router
 from gateway.routing.spend import Errand, Price, prompt_tokens
+from gateway.stages import ended
 
 log = structlog.get_logger()
 PURPOSE = "verification"
@@ -100,8 +101,7 @@ class Verifier:
 
     async def close(self) -> None:
         if self._worker is not None:
-            self._worker.cancel()
-            await asyncio.gather(self._worker, return_exceptions=True)
+            await ended(self._worker)
 
     async def _work(self) -> None:
         while True:

@@ -13,6 +13,7 @@ from types import TracebackType
 from gateway.cache.exact import Found
 from gateway.chat import AnswerEvent, Produce, Send
 from gateway.errors import Overloaded
+from gateway.stages import ended
 from gateway.values import dataclass
 
 
@@ -58,8 +59,7 @@ class Flight:
 
     async def cancel(self) -> None:
         """End the production and wait for its end."""
-        self.task.cancel()
-        await asyncio.wait([self.task])
+        await ended(self.task)
 
     async def _run(self, produce: Produce) -> None:
         try:
@@ -131,10 +131,7 @@ class Inflight:
         flights = [*self._flights.values(), *self._alone]
         self._flights.clear()
         self._alone.clear()
-        for flight in flights:
-            flight.task.cancel()
-        if flights:
-            await asyncio.wait([flight.task for flight in flights])
+        await ended(*(flight.task for flight in flights))
 
     def _register(self, key: str | None, flight: Flight) -> None:
         if key is None:

@@ -22,6 +22,7 @@ from gateway.cache.keys import mac
 from gateway.cache.redis_link import Client, RedisLink
 from gateway.chat import Scope
 from gateway.errors import StoreUnavailable
+from gateway.stages import ended
 
 log = structlog.get_logger()
 EVERY_S = 10.0
@@ -92,8 +93,7 @@ class Remembering:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await ended(task)
             await self.flush()
 
     async def _run(self) -> None:

@@ -22,6 +22,7 @@ from gateway.clock import WallClock
 from gateway.errors import StoreUnavailable
 from gateway.facts import Verdict as FactVerdict
 from gateway.ports import AnswerStore, DocumentRecord, Finding, FindingKind, QuestionIndex, ReviewQueue, Vector
+from gateway.stages import ended
 
 log = structlog.get_logger()
 COMPARED = 4  # near answers that a fresh one is compared with
@@ -156,8 +157,7 @@ class CacheWriter:
         except TimeoutError:
             log.info("answers not kept at shutdown", count=self._queue.qsize())
         if self._worker is not None:
-            self._worker.cancel()
-            await asyncio.gather(self._worker, return_exceptions=True)
+            await ended(self._worker)
             self._worker = None
 
     async def _work(self) -> None:

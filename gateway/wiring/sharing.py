@@ -13,6 +13,7 @@ from gateway.metrics import Metrics
 from gateway.routing.deployments import Deployments
 from gateway.settings import Settings
 from gateway.shared import Replicas
+from gateway.stages import ended
 from gateway.wiring.cache import redis_link
 
 
@@ -27,7 +28,6 @@ async def told_to_others(
     try:
         yield
     finally:
-        rounds.cancel()
-        await asyncio.gather(rounds, return_exceptions=True)
+        await ended(rounds)
         await replicas.say_goodbye()
         await link.close()
