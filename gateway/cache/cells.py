@@ -123,18 +123,17 @@ class Cells:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The best of ``chosen`` by sketch, compared in full."""
         shadow = vector @ sketcher.directions
-        rough = [cell.sketches[: cell.count] @ shadow for cell in chosen]
-        everything = np.concatenate(rough)
-        if len(everything) <= REFINED:
-            bar = -np.inf
-        else:
-            bar = np.partition(everything, len(everything) - REFINED)[len(everything) - REFINED]
+        rough = np.concatenate([cell.sketches[: cell.count] @ shadow for cell in chosen])
+        best = np.argpartition(-rough, REFINED)[:REFINED] if len(rough) > REFINED else np.arange(len(rough))
+        best.sort()
+        starts = np.cumsum([0, *(cell.count for cell in chosen)])
+        cuts = np.searchsorted(best, starts).tolist()
         rows, similarities = [], []
-        for cell, similarity in zip(chosen, rough, strict=True):
-            best = np.flatnonzero(similarity >= bar)
-            if len(best):
-                rows.append(cell.rows[best])
-                similarities.append(cell.vectors[best] @ vector)
+        for cell, start, begin, end in zip(chosen, starts, cuts, cuts[1:], strict=False):
+            if begin < end:
+                places = best[begin:end] - start
+                rows.append(cell.rows[places])
+                similarities.append(cell.vectors[places] @ vector)
         return np.concatenate(rows), np.concatenate(similarities)
 
     def _cut(self, number: int) -> None:
