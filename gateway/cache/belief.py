@@ -33,8 +33,8 @@ SURE = 0.01  # … and below which they tell what no score can: indistinguishabl
 AIM = 0.9  # of the wrong hits allowed: a bar that aims at the limit is above it half of the time
 PRIOR_ERRORS = 3.0  # expected errors after which experience weighs as much as the belief
 PRIOR_SCALE = 0.5  # of the doubt, before experience: on every visible source the cautious score doubted too much
-PRIOR_FLOOR = (0.003, 300.0)  # share of wrong among the surest, and the labels that this guess weighs: with 80, one
-# careless label closed a scope for a thousand questions
+PRIOR_FLOOR = (0.003, 100.0)  # share of wrong among the surest, and the labels that this guess weighs: with 300, ten
+# thousand questions ended above the limit
 LEAST_SCALE = 0.15  # experience makes no doubt smaller than this share of it
 BROKEN = 3  # wrong ones among recent audited hits before a scope can be switched off
 
