@@ -35,24 +35,29 @@ from gateway.cache.memory import MemoryIndex, MemoryStore
 from gateway.cache.redis_index import RedisIndex
 from gateway.cache.redis_link import RedisLink, redis_client
 from gateway.cache.redis_store import RedisStore
-from gateway.cache.semantic import SemanticCache
+from gateway.cache.semantic import Doubtful, SemanticCache
 from gateway.cache.writer import index_question
 from gateway.chat import (
     Answer,
     CachedQuestion,
     CacheEntry,
+    CacheHit,
     CacheKey,
     CacheWishes,
     ChatRequest,
     Message,
     Neighbor,
+    RequestContext,
     Scope,
     Tenant,
 )
+from gateway.clock import Deadline, Timings
+from gateway.consulting import Consultant
 from gateway.embedding.local import LocalEmbedder
-from gateway.ports import AnswerStore, QuestionIndex, Vector
+from gateway.ports import AnswerStore, Doubt, QuestionIndex, Ruling, Vector
 
 SECRET = b"of the bench"
+NOBODY = RequestContext("", Tenant(""), Deadline(float("inf")), CacheWishes(), Timings())
 PEERS = {  # fixed similarities that other caches come with, as their documentation or code has them
     0.8: "GPTCache, vLLM semantic router",
     0.9: "RedisVL, Kong examples",
@@ -115,10 +120,40 @@ class Tally:
         }
 
 
-class Replay:
-    """One stream through the semantic tier with one rule."""
+class TruthJudge:
+    """A judge that knows the groups; a share of its verdicts (``noise``) is the opposite."""
 
-    def __init__(self, vectors: Vectors, rule: Rule, stores: Stores, chance: random.Random, noise: float) -> None:
+    def __init__(self, noise: float, chance: random.Random) -> None:
+        self.meanings: dict[str, str] = {}
+        self.asked = 0
+        self._noise = noise
+        self._chance = chance
+
+    def earn(self, cost: float) -> None:
+        """It costs nothing."""
+
+    def learn(self, margin: float, right: bool) -> None:
+        """It learns nothing."""
+
+    async def rule(self, doubt: Doubt, ctx: RequestContext) -> Ruling:
+        self.asked += 1
+        same = self.meanings[doubt.asked] == self.meanings[doubt.kept]
+        return Ruling(same != (self._chance.random() < self._noise), 1.0)
+
+
+class Replay:
+    """One stream through the semantic tier with one rule, and with a judge of what it cannot tell."""
+
+    def __init__(
+        self,
+        vectors: Vectors,
+        rule: Rule,
+        stores: Stores,
+        chance: random.Random,
+        noise: float,
+        judge: TruthJudge | None = None,
+    ) -> None:
+        self._judge = judge
         self._vectors = vectors
         self._rule = rule
         self._store, self._index = stores
@@ -135,17 +170,35 @@ class Replay:
             return
         key = CacheKey(scope, f"{len(self._group_of):08x}")
         began = time.perf_counter()
-        hit = await self._cache.lookup(Keys(key, True), question, self._vectors.of(question), None, CacheWishes())
+        look = await self._cache.look(
+            Keys(key, True), question, self._vectors.of(question), None, CacheWishes(), judged=self._judge is not None
+        )
         seconds = time.perf_counter() - began
+        hit = look.hit
+        if hit is None and self._judge is not None:
+            hit = await self._judged(question, group, look.doubts)
         wrong = hit is not None and self._group_of[hit.entry.key] != group
         tally.count(hit is not None, wrong, seconds, late)
         if hit is None:
             await self.keep(key, question, group)
 
+    async def _judged(self, question: str, group: str, doubts: Sequence[Doubtful]) -> CacheHit | None:
+        """As serving asks: a yes is a hit, and its question an alias."""
+        assert self._judge is not None
+        self._judge.meanings[question] = group
+        found = await Consultant(self._judge, lambda: 1.0).consult(question, doubts, (), NOBODY)
+        if found is None or found.hit is None:
+            return None
+        entry = found.hit.entry
+        await self._index.add(CachedQuestion(question, entry.key), await self._vectors.of(question), entry.ttl_s)
+        return found.hit
+
     async def keep(self, key: CacheKey, question: str, group: str) -> None:
         """Answer a miss and keep it as the writer does."""
         self._seen.add((key.scope, plain(question)))
         self._group_of[key] = group
+        if self._judge is not None:
+            self._judge.meanings[question] = group
         text = answer_of(group, question, self._chance, self._noise)
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         entry = CacheEntry(key, question, Answer((choice,), "m"), "m", time.time(), 1e6)
@@ -172,7 +225,8 @@ def answer_of(group: str, question: str, chance: random.Random, noise: float) ->
 
 async def replay(rows: list[dict[str, Any]], vectors: Vectors, rule: Rule, stores: Stores, options: Any) -> Tally:
     tally, order = Tally(), random.Random(options.seed)
-    replayed = Replay(vectors, rule, stores, order, options.noise)
+    judge = TruthJudge(options.judge, random.Random(options.seed)) if options.judge is not None else None
+    replayed = Replay(vectors, rule, stores, order, options.noise, judge)
     form = questions.kind(rows)
     if form == "groups":
         rows = rows[:]
@@ -282,6 +336,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     stores = ("memory", "redis") if options.store == "both" else (options.store,)
     report: dict[str, Any] = {
         "command": "semantic-cache", "seed": options.seed, "rule": options.rule, "noise": options.noise,
+        "judge": options.judge,
         "calibration": options.calibration.name if options.calibration else "shipped",
         "embedder": embedder.model, "max_wrong": options.max_wrong, "python": platform.python_version(),
         "store": options.store, "files": [], "thresholds": {}, "latency": [],
@@ -343,6 +398,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-wrong", type=float, default=0.01)
     parser.add_argument("--answer-noise", type=float, default=ANSWER_NOISE, help="what the rule takes --noise to be")
     parser.add_argument("--noise", type=float, default=0.0, help="share of answers that state other facts")
+    parser.add_argument(
+        "--judge", type=float, help="ask a judge that knows the groups, with this share of wrong verdicts"
+    )
     parser.add_argument("--store", choices=("memory", "redis", "both"), default="memory")
     parser.add_argument("--groups", type=int, default=0, help="only so many groups of a file, chosen by the seed")
     parser.add_argument("--questions", type=int, default=0, help="… and only so many questions of these groups")

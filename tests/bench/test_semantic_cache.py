@@ -79,3 +79,17 @@ def test_the_made_up_answers_of_a_group_state_its_facts_and_no_other_group_does(
         assert same_facts(one, again)
         assert not same_facts(one, other)
         assert not same_facts(one, answer_of(f"g{number}", question, chance, 1.0))
+
+
+@pytest.mark.parametrize(("noise", "hits", "wrong"), [(None, 0.0, 0), (0.0, 0.25, 0), (1.0, 0.25, 1)])
+def test_a_judge_adds_hits_and_its_mistakes_are_counted(
+    tmp_path: Path, noise: float | None, hits: float, wrong: int
+) -> None:
+    groups = [("연차는 며칠인가요?", "a"), ("휴가 일수 알려 주세요", "a"), ("주차권은 어디서 받나요?", "b"),
+              ("복지카드 한도가 얼마예요?", "c")]  # fmt: skip
+    file = write(tmp_path / "x_groups.jsonl", [{"q": q, "g": g} for q, g in groups])
+    out = tmp_path / "report.json"
+    judge = ["--judge", str(noise)] if noise is not None else []
+    assert main(["--data", str(file), "--thresholds", "--json", str(out), *judge]) == 0
+    [row] = json.loads(out.read_text(encoding="utf-8"))["files"]
+    assert (row["hit_rate"], row["wrong_hits"]) == (hits, wrong)
