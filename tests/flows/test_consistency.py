@@ -12,7 +12,7 @@ from typing import Any
 from bench.provider import Faults, Provider, ProviderConfig, running_provider
 from bench.provider.truths import Truths, squeezed
 from gateway.app import serving
-from tests.flows.house import House, Scripted, _http, chunk, fill, model, scripted, settings, streams
+from tests.flows.house import House, Scripted, _http, chunk, fill, model, refuses, scripted, settings, streams
 
 LEAVE = (
     "# 휴가 규정\n\n## 연차휴가\n\n정규직의 연차휴가는 1년에 16일이다.\n\n"
@@ -43,18 +43,24 @@ async def gateway(
     kept_in: dict[str, Any],
     *,
     judge: str = "small",
-    embedder: str = "small",
+    embedder: str = "embedder",
+    small: dict[str, Any] | None = None,
     wall_clock: Callable[[], float] = time.time,
+    draft: dict[str, Any] | None = None,
     **settle: Any,
 ) -> AsyncIterator[House]:
     handbook = {
-        "name": "handbook", "answers_with": "big", "documents": {"collections": ["hr"], "hard_s": 5}, "settle": settle
+        "name": "handbook", "answers_with": "big", "documents": {"collections": ["hr"], "hard_s": 5}, "settle": settle,
+        "draft": draft, "deadline": {"seconds": 30} if draft else None,
     }  # fmt: skip
     price = {"input": 1.0, "output": 1.0}
     cheap = {"input": 0.01, "output": 0.01}
     models = (
-        model("big", upstream.base_url, price=price), model("small", upstream.base_url, price=cheap), handbook
-    )  # fmt: skip
+        model("big", upstream.base_url, price=price),
+        small or model("small", upstream.base_url, price=cheap),
+        model("embedder", upstream.base_url),
+        handbook,
+    )
     semantic = {"embedder": embedder, "judge": {"model": judge, "patience_s": 15}}
     made = settings(folder, *models, documents=[{"name": "hr"}], cache={**kept_in, "semantic": semantic})
     async with serving(made, wall_clock) as (running, port), _http() as http:
@@ -214,3 +220,28 @@ async def test_switched_off_an_answer_streams_as_it_comes(tmp_path: Path) -> Non
     ):
         assert "19일" in (await it.chat(LEAVE_ASKED[0], "handbook")).text
         assert len(upstream.asked) == 1
+
+
+async def test_a_draft_model_judges_beside_its_own_draft_and_its_yes_wins(tmp_path: Path) -> None:
+    draft = {"model": "small", "mode": "cascade"}
+    async with provider() as upstream, gateway(tmp_path, upstream, {}, judge="auto", draft=draft) as it:
+        first = await it.chat(LEAVE_ASKED[0], "handbook", body={"stream": True})
+        assert "16일" in first.text
+        await it.kept(1)
+        second = await it.chat(LEAVE_ASKED[1], "handbook", body={"stream": True})
+        assert (second.headers["x-ocho-cache"], second.text) == ("semantic", first.text)
+        other = await it.chat(CARRY_ASKED[0], "handbook")
+        assert "6일" in other.text
+        assert it.count("ocho_judge_total", result="yes") >= 1
+
+
+async def test_a_judge_that_is_away_costs_a_miss_and_nothing_else(tmp_path: Path) -> None:
+    async with provider() as upstream, scripted(refuses(500)) as away:
+        named = model("small", away.base_url, retries=0)
+        async with gateway(tmp_path, upstream, {}, small=named) as it:
+            assert (await it.chat(LEAVE_ASKED[0], "handbook")).status == 200
+            await it.kept(1)
+            reply = await it.chat(LEAVE_ASKED[1], "handbook")
+            assert (reply.status, reply.headers["x-ocho-cache"]) == (200, "miss")
+            assert "16일" in reply.text
+            assert it.count("ocho_judge_total", result="failed") >= 1
