@@ -186,10 +186,11 @@ class Pipeline:
         if plan.judge is not None:
             plan.judge.earn(self.maker.cost(asking))
         consults = bool(asking.doubts) and plan.judge is not None
-        if asking.vector is None or asking.flight is None:
+        flight = self.inflight.under(asking.flight) if asking.flight is not None else None
+        if asking.vector is None or asking.flight is None or flight is None:
             await (self._made_unless(asking, None, (), send) if consults else self.maker.make(asking, send))
             return
-        with self.twins.entered(job.request.question, job.keys.exact, asking.vector, asking.flight) as mine:
+        with self.twins.entered(job.request.question, job.keys.exact, asking.vector, asking.flight, flight) as mine:
             near = self.twins.before(mine)
             await (self._made_unless(asking, mine, near, send) if near or consults else self.maker.make(asking, send))
 
@@ -245,7 +246,7 @@ class Pipeline:
         """Listen to the flight of the same question in other words; a hit where it has just landed."""
         assert found.leader is not None
         job, leader = asking.job, found.leader.flying
-        async with self.inflight.follow(leader.flight) as batches:
+        async with self.inflight.follow(leader.place, leader.flight) as batches:
             if batches is None:
                 await self.writer.drain()
                 return await self.exact.newest(leader.key, found.leader.neighbor.similarity)

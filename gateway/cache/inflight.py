@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 
 from gateway.cache.exact import Found
-from gateway.chat import AnswerEvent, Produce, Send
+from gateway.chat import AnswerEvent, Produce
 from gateway.errors import Overloaded
 from gateway.stages import ended
 from gateway.values import dataclass
@@ -104,10 +104,31 @@ class Inflight:
         if flight is None:
             flight = Flight(produce)
             self._register(key, flight)
+        async with self._listening(key, flight) as batches:
+            yield Joined(batches, coalesced)
+
+    def under(self, key: str) -> Flight | None:
+        """The flight that runs under ``key`` now."""
+        return self._flights.get(key)
+
+    @asynccontextmanager
+    async def follow(self, key: str, flight: Flight) -> AsyncIterator[AsyncIterator[Sequence[AnswerEvent]] | None]:
+        """Listen to this very ``flight`` as one more listener; None where it is over.
+
+        Another one under the same key is not joined: it may be waiting for the one that asks.
+        """
+        if self._flights.get(key) is not flight or flight.done:
+            yield None
+            return
+        async with self._listening(key, flight) as batches:
+            yield batches
+
+    @asynccontextmanager
+    async def _listening(self, key: str | None, flight: Flight) -> AsyncIterator[AsyncIterator[Sequence[AnswerEvent]]]:
         flight.readers += 1
         events = flight.read()
         try:
-            yield Joined(events, coalesced)
+            yield events
         finally:
             await events.aclose()
             flight.readers -= 1
@@ -115,16 +136,6 @@ class Inflight:
                 self._forget(key, flight)
                 if not flight.task.done():
                     await flight.cancel()
-
-    @asynccontextmanager
-    async def follow(self, key: str) -> AsyncIterator[AsyncIterator[Sequence[AnswerEvent]] | None]:
-        """Listen to the flight under ``key`` as one more listener; None where there is none (any more)."""
-        flight = self._flights.get(key)
-        if flight is None:
-            yield None
-            return
-        async with self.join(key, _never) as joined:
-            yield joined.batches
 
     async def close(self) -> None:
         """Cancel whatever still runs; its listeners are told. For shutdown, after the drain."""
@@ -144,7 +155,3 @@ class Inflight:
         self._alone.discard(flight)
         if key is not None and self._flights.get(key) is flight:
             del self._flights[key]
-
-
-async def _never(send: Send) -> None:
-    raise AssertionError("the flight to follow is there")

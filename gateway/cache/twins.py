@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gateway.cache.inflight import Flight
 from gateway.chat import CachedQuestion, CacheKey, Neighbor, Scope
 from gateway.clock import Clock
 from gateway.ports import Vector
@@ -24,7 +25,8 @@ class Flying:
     question: str
     key: CacheKey
     vector: Vector
-    flight: str  # under which it can be joined
+    place: str  # where its flight is found
+    flight: Flight
     ticket: int
     ended_at: float | None = None  # on the clock
 
@@ -44,10 +46,10 @@ class Twins:
         self._tickets = 0
 
     @contextmanager
-    def entered(self, question: str, key: CacheKey, vector: Vector, flight: str) -> Iterator[Flying]:
+    def entered(self, question: str, key: CacheKey, vector: Vector, place: str, flight: Flight) -> Iterator[Flying]:
         """The question is under way inside the block, and a moment longer."""
         self._tickets += 1
-        flying = Flying(question, key, vector, flight, self._tickets)
+        flying = Flying(question, key, vector, place, flight, self._tickets)
         self._scopes.setdefault(key.scope, []).append(flying)
         try:
             yield flying
