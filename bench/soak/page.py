@@ -16,7 +16,7 @@ from bench.soak.main import __doc__ as told
 from bench.soak.main import tables
 from bench.soak.watch import WARM, Sample
 
-TITLES = {"rss_mb": "resident memory, MB", "tasks": "tasks", "sockets": "sockets", "files": "file descriptors"}
+TITLES = {"private_mb": "private memory, MB", "tasks": "tasks", "sockets": "sockets", "files": "file descriptors"}
 
 
 def write(folder: Path, result: Mapping[str, Any], samples: Sequence[Sample]) -> None:
@@ -27,6 +27,11 @@ def write(folder: Path, result: Mapping[str, Any], samples: Sequence[Sample]) ->
     for axis, (name, title) in zip(axes.flat, TITLES.items(), strict=True):
         axis.plot([s.at_s / 60 for s in samples], [getattr(s, name) for s in samples], linewidth=1)
         axis.axvspan(0, samples[-1].at_s * WARM / 60, color="#eeeeee")
+        if name == "private_mb":
+            axis.plot([s.at_s / 60 for s in samples], [s.rss_mb for s in samples], linewidth=1, color="#bbbbbb")
+            axis.annotate(
+                "with files", (samples[-1].at_s / 60, samples[-1].rss_mb), fontsize=7, ha="right", va="bottom"
+            )
         axis.set_title(f"{title}: {result['verdicts'][name]['grown']:+g} after the warm-up", fontsize=10, loc="left")
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)

@@ -15,7 +15,13 @@ import aiohttp
 EVERY_S = 2.0
 WARM = 1 / 3  # of the run: caches fill, pools open, the allocator finds its size
 # growth over the rest of the run that still counts as flat: as a share of the median, and as a number
-FLAT = {"rss_mb": (0.04, 3.0), "tasks": (0.10, 3.0), "sockets": (0.10, 4.0), "files": (0.10, 4.0)}
+FLAT = {
+    "rss_mb": (0.04, 3.0),
+    "private_mb": (0.04, 3.0),
+    "tasks": (0.10, 3.0),
+    "sockets": (0.10, 4.0),
+    "files": (0.10, 4.0),
+}
 _TASKS = re.compile(r"^ocho_asyncio_tasks (\S+)$", re.MULTILINE)
 
 
@@ -23,6 +29,7 @@ _TASKS = re.compile(r"^ocho_asyncio_tasks (\S+)$", re.MULTILINE)
 class Sample:
     at_s: float
     rss_mb: float
+    private_mb: float  # of it what is no file: the embedder's weights are read from theirs page by page, as words come
     files: int  # all file descriptors, sockets among them
     sockets: int
     tasks: int  # on the event loop
@@ -32,20 +39,23 @@ async def sample(pid: int, http: aiohttp.ClientSession, gateway: str, began: flo
     """Raises OSError where the process is gone."""
     async with http.get(f"{gateway}/metrics") as reply:
         found = _TASKS.search(await reply.text())
-    rss_mb, files, sockets = await asyncio.to_thread(_held, pid)
-    return Sample(time.monotonic() - began, rss_mb, files, sockets, int(float(found[1])) if found else -1)
+    rss_mb, private_mb, files, sockets = await asyncio.to_thread(_held, pid)
+    tasks = int(float(found[1])) if found else -1
+    return Sample(time.monotonic() - began, rss_mb, private_mb, files, sockets, tasks)
 
 
-def _held(pid: int) -> tuple[float, int, int]:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    rss = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+def _held(pid: int) -> tuple[float, float, int, int]:
+    """Resident and private memory, files, sockets."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    kb = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if "kB" in rest}
     links: list[str] = []
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:
             links.append(str(entry.readlink()))
         except FileNotFoundError:  # closed meanwhile
             continue
-    return int(rss.split()[1]) / 1024, len(links), sum(link.startswith("socket:") for link in links)
+    sockets = sum(link.startswith("socket:") for link in links)
+    return kb["VmRSS"] / 1024, kb["RssAnon"] / 1024, len(links), sockets
 
 
 async def watch(pid: int, gateway: str, for_s: float) -> list[Sample]:

@@ -85,7 +85,7 @@ async def test_an_answer_that_stops_half_way_is_not_complete() -> None:
 
 def held(growing: float) -> list[Sample]:
     rng = random.Random(1)
-    return [Sample(2.0 * n, 120 + growing * n + rng.uniform(-3, 3), 40, 20, 5 + n % 4) for n in range(300)]
+    return [Sample(2.0 * n, 120 + growing * n + rng.uniform(-3, 3), 80.0, 40, 20, 5 + n % 4) for n in range(300)]
 
 
 def test_what_stays_is_flat_and_what_grows_is_not() -> None:
