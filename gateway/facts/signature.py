@@ -56,7 +56,7 @@ class FactSignature:
     text: str  # the whole, folded
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=1_000)  # 15 KB each
 def signature(text: str) -> FactSignature:
     """The signature of an answer; equal for texts that differ in citations, markup, Unicode form and case only."""
     parts = read(text)

@@ -27,7 +27,7 @@ class Read:
     refuses: bool
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=100)
 def read(text: str) -> Read:
     plain = _MARKUP.sub("", _CITATION.sub("", unicodedata.normalize("NFKC", text))).strip()
     lines = [line for line in plain.splitlines() if line.strip()]
