@@ -23,12 +23,16 @@ async def test_a_slow_first_token_is_made_good_by_another_deployment(tmp_path: P
                 n += 1
                 assert (await it.chat(f"question {n}?", "chat")).status == 200
             one.config = slow
+            hedges = 0
             for n in range(100):
+                before = len(one.calls)
                 reply = await it.chat(f"another {n}?", "chat")
                 assert reply.status == 200
-                if reply.headers["x-ocho-served-by"] == "hedge":
+                hedges += reply.headers["x-ocho-served-by"] == "hedge"
+                if hedges and len(one.calls) > before:  # on a busy machine it may hang up before it was read
                     break
+            assert reply.headers["x-ocho-served-by"] == "hedge"
             assert reply.headers["x-ocho-deployment"] == "chat-2"
             await one.until(lambda calls: all(call.ended for call in calls))
             assert one.calls[-1].cancelled
-            assert it.count("ocho_upstream_attempts_total", kind="hedge", result="ok") == 1
+            assert it.count("ocho_upstream_attempts_total", kind="hedge", result="ok") == hedges
