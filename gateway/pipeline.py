@@ -250,13 +250,26 @@ class Pipeline:
             if batches is None:
                 await self.writer.drain()
                 return await self.exact.newest(leader.key, found.leader.neighbor.similarity)
+            held: Held | None = Held()  # until the first paragraph shows that it answers this wording as well
             try:
                 async for batch in batches:
                     for event in batch:
+                        if isinstance(event, Opened):
+                            event = replace(event, cache=CacheOutcome.COALESCED)
+                        if held is not None:
+                            held.hear(event)
+                            if held.lead is None:
+                                continue
+                            if asking.refutes(held.lead):
+                                return None
                         asking.followed.add(leader.key)
                         if isinstance(event, Closed) and job.writes:  # before the last listener can leave
                             self.writer.alias(job.keys, job.request, leader.key, asking.evidence, asking.vector)
-                        send(replace(event, cache=CacheOutcome.COALESCED) if isinstance(event, Opened) else event)
+                        if held is not None:
+                            held.let_go(send)
+                            held = None
+                        else:
+                            send(event)
             except GatewayError:
                 if leader.key in asking.followed:
                     raise

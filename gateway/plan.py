@@ -13,7 +13,7 @@ from gateway.consulting import Consulted
 from gateway.in_time import Promise
 from gateway.ports import Judge, Vector
 from gateway.retrieval.gather import Gatherer
-from gateway.settling import Settling, borne_out
+from gateway.settling import Matter, Settling, borne_out, doubts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +64,9 @@ class Asking:
         if self.job.plan.settling is None or found.hit is None or not self.evidence.passages:
             return False
         return not borne_out(found.hit.entry, self.job.request.question, self.evidence)
+
+    def refutes(self, lead: str) -> bool:
+        """As ``contests`` for the first paragraph of an answer that is still being made for another wording."""
+        if self.job.plan.settling is None or not self.evidence.passages:
+            return False
+        return bool(doubts_of(lead, Matter(self.job.request.question, self.evidence)))

@@ -213,14 +213,27 @@ class Held:
     """Events kept back until they may go."""
 
     def __init__(self) -> None:
+        self.text = ""
+        self.closed = False
         self._events: list[AnswerEvent] = []
         self._out: Send | None = None
 
     def hear(self, event: AnswerEvent) -> None:
         if self._out is not None:
             self._out(event)
-        else:
-            self._events.append(event)
+            return
+        self._events.append(event)
+        if isinstance(event, Delta):
+            self.text += event.text
+        elif isinstance(event, Closed):
+            self.text, self.closed = event.answer.text, True
+
+    @property
+    def lead(self) -> str | None:
+        """The first paragraph, once it is whole."""
+        text = self.text.lstrip()
+        whole = self.closed or LEAD_END in text or len(text) > LONG_LEAD
+        return text.split(LEAD_END, 1)[0].rstrip() if whole else None
 
     def let_go(self, out: Send) -> None:
         self._out = out

@@ -23,7 +23,7 @@ from gateway.chat import (
 )
 from gateway.errors import UpstreamBroken
 from gateway.metrics import Metrics
-from gateway.settling import Matter, Settler, borne_out
+from gateway.settling import Held, Matter, Settler, borne_out
 from tests.cache.makers import answer, entry
 
 RULE = Passage(
@@ -194,3 +194,15 @@ async def test_an_answer_that_another_wording_contests_is_corrected_only_where_f
 )
 def test_a_kept_answer_must_be_borne_out_by_what_another_wording_finds(text: str, found: Evidence, fine: bool) -> None:
     assert borne_out(entry(text=text, citations=FOUND.passages), ASKED, found) is fine
+
+
+def test_held_events_tell_the_first_paragraph_once_it_is_whole() -> None:
+    held, seen = Held(), list[AnswerEvent]()
+    for piece in (RIGHT, "\n"):
+        held.hear(Delta(piece, {}, b""))
+        assert held.lead is None
+    held.hear(Delta("\nmore", {}, b""))
+    assert held.lead == RIGHT
+    held.let_go(seen.append)
+    held.hear(Closed(answer(RIGHT)))
+    assert len(seen) == 4

@@ -73,7 +73,7 @@ def admissible(
         return Verdict(True, ttl_s, False, "personal")
     if evidence.partial:
         return Verdict(True, min(ttl_s, PARTIAL_TTL_S), False, "partial evidence")
-    if reason := _why_only_exact(answer):
+    if reason := why_only_exact(answer):
         return Verdict(True, ttl_s, False, reason)
     return Verdict(True, ttl_s, True)
 
@@ -100,7 +100,8 @@ def _says_something(message: object) -> bool:
     )
 
 
-def _why_only_exact(answer: Answer) -> str:
+def why_only_exact(answer: Answer) -> str:
+    """Why no other wording may get this answer; "" where it may."""
     message = answer.choices[0].get("message") or {}
     if message.get("tool_calls") or message.get("function_call"):
         return "tool call"

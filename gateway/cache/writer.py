@@ -12,7 +12,7 @@ from functools import partial
 import structlog
 
 from gateway.cache import freshness
-from gateway.cache.admission import Limits, Verdict, admissible
+from gateway.cache.admission import Limits, Verdict, admissible, why_only_exact
 from gateway.cache.canonical import alias, followed
 from gateway.cache.decision import Rule
 from gateway.cache.keys import Keys
@@ -194,6 +194,8 @@ class CacheWriter:
         entry = await followed(self._store, found) if found is not None else None
         if entry is None or entry.key == wording.key or not freshness.documents_unchanged(entry, self._record):
             return "gone"  # or not kept, and what is there is older than its documents
+        if reason := why_only_exact(entry.answer):
+            return reason
         made = alias(wording.key, wording.question, entry, wording.evidence, self._now())
         await self._store.put(made)
         if vector is not None and self._index is not None:

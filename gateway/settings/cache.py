@@ -20,7 +20,7 @@ class JudgeSettings(Section):
 
     model: str = "auto"  # auto: the draft model of the model that was asked; off; or a model with deployments here
     min_margin: float = Field(2.0, ge=0, le=30)  # log p(Yes) - log p(No), in nats
-    max_extra_spend: float = Field(0.1, ge=0, le=1)  # as a share of what all answers would cost
+    max_extra_spend: float = Field(0.2, ge=0, le=1)  # as a share of what all answers would cost
     patience_s: Seconds = 1.5
 
 

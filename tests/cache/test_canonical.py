@@ -8,7 +8,8 @@ from gateway.cache import canonical
 from gateway.cache.canonical import Epochs
 from gateway.cache.memory import MemoryStore
 from gateway.cache.purging import Selection
-from tests.cache.makers import Wall, answer, entry, evidence, key, passage
+from gateway.cache.writer import CacheWriter
+from tests.cache.makers import Wall, answer, ask, entry, evidence, key, keys_of, passage
 
 MINE, THEIRS = key("a1"), key("b2")
 
@@ -64,3 +65,16 @@ def test_another_model_or_fingerprint_begins_an_epoch() -> None:
     assert changed == ["handbook", "handbook"]
     epochs.saw("other", one)
     assert len(changed) == 2
+
+
+async def test_a_refusal_is_nobody_elses_answer() -> None:
+    wall, told = Wall(), list[str]()
+    store = MemoryStore(wall_clock=wall)
+    writer = CacheWriter(store, on_outcome=told.append, wall_clock=wall)
+    one, other = ask("연차는 며칠인가요?"), ask("연차 며칠?")
+    for text, outcome in (("문서에서 찾을 수 없습니다.", "not found"), ("16일입니다.", "alias")):
+        await store.put(entry(keys_of(one).exact, text, created_at=wall.now))
+        writer.alias(keys_of(other), other, keys_of(one).exact, evidence(), None)
+        await writer.drain()
+        assert told.pop() == outcome
+    await writer.close()
