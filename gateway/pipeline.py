@@ -230,6 +230,8 @@ class Pipeline:
             hit = await self._followed(asking, found, send)
             if hit is None:
                 return found.leader is not None and found.leader.flying.key in asking.followed
+            if asking.contests(Consulted(hit)):
+                return False
         if (allowed := self.reviewed.allowed(job.case, hit)) is None:
             return False
         if allowed is not hit:
