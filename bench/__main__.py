@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"unknown command {arguments[0]!r}\n\n{usage()}", file=sys.stderr)
         return 2
     module, _ = COMMANDS[arguments[0]]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers which a bench started end with it
     return int(importlib.import_module(module).main(arguments[1:]))
 
 
