@@ -93,7 +93,10 @@ class Maker:
         contested = doubted is not None and not doubted.audit
         witnesses = settling.witnesses if (earlier is None or contested) and evidence.passages else 0
         may_ask = partial(settling.allowance.take, cost)
-        return Matter(job.request.question, evidence, earlier, contested, witnesses, may_ask)
+        hurried = earlier is None and job.plan.promise is not None and job.ctx.promise is not None
+        return Matter(
+            job.request.question, evidence, earlier, contested, witnesses, hurried=hurried, may_ask=may_ask
+        )  # fmt: skip
 
     async def _big(
         self, job: Job, matter: Matter | None, opened: Opened, grounded: ChatRequest, send: Send, errand: Errand

@@ -1,9 +1,10 @@
 """An answer is settled before it is given: what an earlier answer, the documents or another sample speak against waits.
 
-The first paragraph of every answer from documents is held back until it is whole, and looked at: does it state a
-number or a code that no passage states, refuse although passages were found, contradict the earlier answer to the same
-question, or a second sample asked for beside it? Where nothing speaks against it, it streams on. Otherwise more
-samples are taken, and the best supported one is given. Never retracts: nothing was sent so far.
+The first paragraph of every answer from documents (where a time is promised and nothing was answered before: the first
+sentence) is held back until it is whole, and looked at: does it state a number or a code that no passage states, refuse
+although passages were found, contradict the earlier answer to the same question, or a second sample asked for beside
+it? Where nothing speaks against it, it streams on. Otherwise more samples are taken, and the best supported one is
+given. Never retracts: nothing was sent so far.
 """
 
 from __future__ import annotations
@@ -32,11 +33,15 @@ from gateway.facts import Comparison, Verdict, compare, signature, unsupported
 from gateway.metrics import Metrics
 from gateway.retrieval.grounding import SEED
 from gateway.routing.spend import Allowance
+from gateway.stages import ended
 
 TEMPERATURE = 0.5  # of samples beyond the first: at 0 they would repeat it, faults and all
 MOST_SAMPLES = 3
 LONG_LEAD = 900  # characters without a paragraph's end: then what there is counts as the lead
 LEAD_END = "\n\n"
+_SENTENCE = re.compile(
+    r"[^\s.!?。]{2}[.!?。]+[\"'”’)\]]*(?:\s*\[doc\d+\])*(?=\s+\S)", re.IGNORECASE
+)  # and what follows has begun
 REFUSES = ("refusal",)
 _CITED = re.compile(r"\[doc(\d+)\]", re.IGNORECASE)
 
@@ -52,6 +57,7 @@ class Matter:
     earlier: CacheEntry | None = None  # what this question was answered with before, on the same documents
     contested: bool = False  # what was found for this wording does not bear the earlier answer out
     witnesses: int = 0  # samples beside the first one
+    hurried: bool = False  # a time is promised: the first sentence is the lead
     may_ask: Callable[[], bool] = lambda: True  # sets aside the cost of one more sample, if there is room
     result: str = ""  # fine, second, third, earlier or doubtful
     flip: Comparison | None = None  # how the fresh answer contradicts the earlier one
@@ -81,11 +87,11 @@ class Settler:
 
     async def settle(self, ask: Ask, matter: Matter, send: Send) -> None:
         """Send one whole answer. Raises the first sample's error where there is nothing else to give."""
-        samples = [_Sample(ask, 0)]
+        samples = [_Sample(ask, 0, matter.hurried)]
         try:
             for number in range(1, 1 + matter.witnesses):
                 if matter.may_ask():
-                    samples.append(_Sample(ask, number))
+                    samples.append(_Sample(ask, number, matter.hurried))
             await self._settle(ask, samples, matter, send)
         finally:
             await asyncio.gather(*(sample.stop() for sample in samples))
@@ -103,7 +109,7 @@ class Settler:
                 return
             matter.flip, matter.fresh = comparison, first.text
         while len(samples) < MOST_SAMPLES and await _in_doubt(samples, matter) and matter.may_ask():
-            samples.append(_Sample(ask, len(samples)))
+            samples.append(_Sample(ask, len(samples), matter.hurried))
         best = await _best(samples, matter)
         if best is None:
             assert earlier is not None
@@ -248,6 +254,7 @@ class _Sample:
 
     ask: Ask
     number: int
+    hurried: bool = False
     task: asyncio.Task[None] = field(init=False)
     text: str = ""
     error: GatewayError | None = None
@@ -262,9 +269,12 @@ class _Sample:
         return self.error is not None
 
     async def lead(self) -> str:
-        """The first paragraph, once it is whole; the whole text where there is but one. "" where it failed."""
+        """The first paragraph (``hurried``: sentence), once it is whole; the whole text where there is but one. ""
+        where it failed."""
         await self._lead.wait()
-        return self.text.strip().split(LEAD_END, 1)[0]
+        lead = self.text.strip().split(LEAD_END, 1)[0]
+        sentence = _SENTENCE.search(lead) if self.hurried else None
+        return lead[: sentence.end()] if sentence is not None else lead
 
     async def whole(self) -> str:
         """Raises the sample's error."""
@@ -280,8 +290,7 @@ class _Sample:
         await self.whole()
 
     async def stop(self) -> None:
-        self.task.cancel()
-        await asyncio.wait([self.task])
+        await ended(self.task)
 
     async def _run(self) -> None:
         try:
@@ -295,7 +304,8 @@ class _Sample:
         self._held.hear(event)
         if isinstance(event, Delta) and not self._lead.is_set():
             self.text += event.text
-            if LEAD_END in self.text.lstrip() or len(self.text) > LONG_LEAD:
+            text = self.text.lstrip()
+            if LEAD_END in text or len(text) > LONG_LEAD or (self.hurried and _SENTENCE.search(text)):
                 self._lead.set()
         elif isinstance(event, Closed):
             self.text = event.answer.text

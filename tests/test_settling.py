@@ -76,10 +76,12 @@ async def settled(model: Model, matter: Matter) -> str:
     return closed.answer.text.split("\n\n")[0]
 
 
-def matter(earlier: str = "", *, witnesses: int = 0, room: int = 9) -> Matter:
+def matter(earlier: str = "", *, witnesses: int = 0, room: int = 9, hurried: bool = False) -> Matter:
     left = iter(range(room))
     kept: CacheEntry | None = entry(text=earlier + MORE) if earlier else None
-    return Matter(ASKED, FOUND, kept, witnesses=witnesses, may_ask=lambda: next(left, None) is not None)
+    return Matter(
+        ASKED, FOUND, kept, witnesses=witnesses, hurried=hurried, may_ask=lambda: next(left, None) is not None
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -116,6 +118,38 @@ async def test_a_witness_that_says_something_else_calls_for_a_third(
     model = Model(*samples)
     assert await settled(model, matter(witnesses=1)) == given
     assert len(model.asked) == asked
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "연차휴가는 1년에 16일입니다 [doc1].",
+        "연차휴가는 16일입니다. [doc1]",
+        "You have 16 days, i.e. all of them [doc1].",
+    ],
+)
+async def test_where_a_time_is_promised_the_first_sentence_streams_on_once_it_has_been_looked_at(first: str) -> None:
+    given = asyncio.Event()
+
+    async def model(number: int, send: Send) -> Answer:
+        send(Opened(ServedBy.MODEL, CacheOutcome.MISS, "m"))
+        send(Delta(f"{first} 이월은", {}, b""))  # the second sentence never ends
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    settling = asyncio.create_task(
+        Settler(Metrics()).settle(model, matter(hurried=True), lambda event: given.set() if event else None)
+    )
+    await asyncio.wait_for(given.wait(), 5)
+    assert not settling.done()
+    settling.cancel()
+    await asyncio.wait([settling])
+
+
+async def test_where_a_time_is_promised_a_wrong_first_sentence_is_asked_for_again() -> None:
+    model, held = Model(f"{WRONG} 이월은 6일까지입니다.", f"{RIGHT} 이월은 6일까지입니다."), matter(hurried=True)
+    assert await settled(model, held) == f"{RIGHT} 이월은 6일까지입니다."
+    assert (held.result, model.asked) == ("second", [0, 1])
 
 
 async def test_no_sample_beyond_what_may_be_spent() -> None:
