@@ -93,9 +93,9 @@ class Maker:
         contested = doubted is not None and not doubted.audit
         witnesses = settling.witnesses if (earlier is None or contested) and evidence.passages else 0
         may_ask = partial(settling.allowance.take, cost)
-        hurried = earlier is None and job.plan.promise is not None and job.ctx.promise is not None
+        due = job.ctx.promise if earlier is None and job.plan.promise is not None else None
         return Matter(
-            job.request.question, evidence, earlier, contested, witnesses, hurried=hurried, may_ask=may_ask
+            job.request.question, evidence, earlier, contested, witnesses, due=due, may_ask=may_ask
         )  # fmt: skip
 
     async def _big(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,6 +29,7 @@ from gateway.chat import (
     Json,
     Send,
 )
+from gateway.clock import Deadline
 from gateway.errors import GatewayError
 from gateway.facts import Comparison, Verdict, compare, signature, unsupported
 from gateway.metrics import Metrics
@@ -37,6 +39,7 @@ from gateway.stages import ended
 
 TEMPERATURE = 0.5  # of samples beyond the first: at 0 they would repeat it, faults and all
 MOST_SAMPLES = 3
+LAST_CALL_S = 0.8  # before the promised time: nothing is held back any longer that nothing speaks against so far
 LONG_LEAD = 900  # characters without a paragraph's end: then what there is counts as the lead
 LEAD_END = "\n\n"
 _SENTENCE = re.compile(
@@ -57,9 +60,9 @@ class Matter:
     earlier: CacheEntry | None = None  # what this question was answered with before, on the same documents
     contested: bool = False  # what was found for this wording does not bear the earlier answer out
     witnesses: int = 0  # samples beside the first one
-    hurried: bool = False  # a time is promised: the first sentence is the lead
+    due: Deadline | None = None  # the promised time, if any: then the first sentence is the lead
     may_ask: Callable[[], bool] = lambda: True  # sets aside the cost of one more sample, if there is room
-    result: str = ""  # fine, second, third, earlier or doubtful
+    result: str = ""  # fine, second, third, earlier, doubtful or unfinished
     flip: Comparison | None = None  # how the fresh answer contradicts the earlier one
     fresh: str = ""  # the answer that the earlier one was compared with
 
@@ -87,18 +90,24 @@ class Settler:
 
     async def settle(self, ask: Ask, matter: Matter, send: Send) -> None:
         """Send one whole answer. Raises the first sample's error where there is nothing else to give."""
-        samples = [_Sample(ask, 0, matter.hurried)]
+        samples = [_Sample(ask, 0, matter.due)]
         try:
             for number in range(1, 1 + matter.witnesses):
                 if matter.may_ask():
-                    samples.append(_Sample(ask, number, matter.hurried))
+                    samples.append(_Sample(ask, number, matter.due))
             await self._settle(ask, samples, matter, send)
         finally:
             await asyncio.gather(*(sample.stop() for sample in samples))
 
     async def _settle(self, ask: Ask, samples: list[_Sample], matter: Matter, send: Send) -> None:
         first = samples[0]
-        lead = await first.lead()
+        lead = await first.lead_in_time()
+        if lead is None and not doubts_of(first.text, matter):
+            matter.result = "unfinished"
+            self.metrics.settled(matter.result)
+            await first.give(send)
+            return
+        lead = lead if lead is not None else await first.lead()
         earlier = matter.earlier
         if earlier is not None and (matter.contested or _stands(earlier, matter)):
             comparison = compare(signature(lead), signature(earlier.answer.text))
@@ -109,7 +118,7 @@ class Settler:
                 return
             matter.flip, matter.fresh = comparison, first.text
         while len(samples) < MOST_SAMPLES and await _in_doubt(samples, matter) and matter.may_ask():
-            samples.append(_Sample(ask, len(samples), matter.hurried))
+            samples.append(_Sample(ask, len(samples), matter.due))
         best = await _best(samples, matter)
         if best is None:
             assert earlier is not None
@@ -254,7 +263,7 @@ class _Sample:
 
     ask: Ask
     number: int
-    hurried: bool = False
+    due: Deadline | None = None
     task: asyncio.Task[None] = field(init=False)
     text: str = ""
     error: GatewayError | None = None
@@ -269,12 +278,21 @@ class _Sample:
         return self.error is not None
 
     async def lead(self) -> str:
-        """The first paragraph (``hurried``: sentence), once it is whole; the whole text where there is but one. ""
-        where it failed."""
+        """The first paragraph (``due``: sentence), once it is whole; the whole text where there is but one. "" where it
+        failed."""
         await self._lead.wait()
         lead = self.text.strip().split(LEAD_END, 1)[0]
-        sentence = _SENTENCE.search(lead) if self.hurried else None
+        sentence = _SENTENCE.search(lead) if self.due is not None else None
         return lead[: sentence.end()] if sentence is not None else lead
+
+    async def lead_in_time(self) -> str | None:
+        """As ``lead``; None where the promised time is nearly up before that, and a part of it is there."""
+        if self.due is None:
+            return await self.lead()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, self.due.remaining_s() - LAST_CALL_S)):
+                await self._lead.wait()
+        return None if self.text.strip() and not self._lead.is_set() else await self.lead()
 
     async def whole(self) -> str:
         """Raises the sample's error."""
@@ -305,7 +323,7 @@ class _Sample:
         if isinstance(event, Delta) and not self._lead.is_set():
             self.text += event.text
             text = self.text.lstrip()
-            if LEAD_END in text or len(text) > LONG_LEAD or (self.hurried and _SENTENCE.search(text)):
+            if LEAD_END in text or len(text) > LONG_LEAD or (self.due is not None and _SENTENCE.search(text)):
                 self._lead.set()
         elif isinstance(event, Closed):
             self.text = event.answer.text

@@ -21,10 +21,12 @@ from gateway.chat import (
     Send,
     ServedBy,
 )
+from gateway.clock import Deadline
 from gateway.errors import UpstreamBroken
 from gateway.metrics import Metrics
-from gateway.settling import Held, Matter, Settler, borne_out
+from gateway.settling import LAST_CALL_S, Held, Matter, Settler, borne_out
 from tests.cache.makers import answer, entry
+from tests.virtual_time import run
 
 RULE = Passage(
     "hr", "leave.md", "v1", 0, "휴가 규정", "연차", "정규직의 연차휴가는 1년에 16일이다. 이월은 6일까지 한다."
@@ -76,11 +78,11 @@ async def settled(model: Model, matter: Matter) -> str:
     return closed.answer.text.split("\n\n")[0]
 
 
-def matter(earlier: str = "", *, witnesses: int = 0, room: int = 9, hurried: bool = False) -> Matter:
+def matter(earlier: str = "", *, witnesses: int = 0, room: int = 9, due: Deadline | None = None) -> Matter:
     left = iter(range(room))
     kept: CacheEntry | None = entry(text=earlier + MORE) if earlier else None
     return Matter(
-        ASKED, FOUND, kept, witnesses=witnesses, hurried=hurried, may_ask=lambda: next(left, None) is not None
+        ASKED, FOUND, kept, witnesses=witnesses, due=due, may_ask=lambda: next(left, None) is not None
     )  # fmt: skip
 
 
@@ -138,7 +140,7 @@ async def test_where_a_time_is_promised_the_first_sentence_streams_on_once_it_ha
         raise AssertionError
 
     settling = asyncio.create_task(
-        Settler(Metrics()).settle(model, matter(hurried=True), lambda event: given.set() if event else None)
+        Settler(Metrics()).settle(model, matter(due=Deadline.after(60)), lambda event: given.set() if event else None)
     )
     await asyncio.wait_for(given.wait(), 5)
     assert not settling.done()
@@ -147,9 +149,40 @@ async def test_where_a_time_is_promised_the_first_sentence_streams_on_once_it_ha
 
 
 async def test_where_a_time_is_promised_a_wrong_first_sentence_is_asked_for_again() -> None:
-    model, held = Model(f"{WRONG} 이월은 6일까지입니다.", f"{RIGHT} 이월은 6일까지입니다."), matter(hurried=True)
+    model, held = (
+        Model(f"{WRONG} 이월은 6일까지입니다.", f"{RIGHT} 이월은 6일까지입니다."),
+        matter(due=Deadline.after(60)),
+    )
     assert await settled(model, held) == f"{RIGHT} 이월은 6일까지입니다."
     assert (held.result, model.asked) == ("second", [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("begun", "given_at"),
+    [("연차휴가는 1년에 16일이며", 5 - LAST_CALL_S), ("연차휴가는 1년에 19일이며", None), ("", None)],
+)
+def test_when_the_promised_time_is_nearly_up_what_is_borne_out_so_far_goes_and_nothing_else(
+    begun: str, given_at: float | None
+) -> None:
+    async def play() -> float | None:
+        clock = asyncio.get_running_loop().time
+        given: list[float] = []
+
+        async def model(number: int, send: Send) -> Answer:
+            if number == 0:
+                send(Opened(ServedBy.MODEL, CacheOutcome.MISS, "m"))
+                send(Delta(begun, {}, b""))
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        held = matter(due=Deadline.after(5, clock))
+        settling = asyncio.create_task(Settler(Metrics()).settle(model, held, lambda event: given.append(clock())))
+        await asyncio.sleep(30)
+        settling.cancel()
+        await asyncio.wait([settling])
+        return given[0] if given else None
+
+    assert run(play()) == pytest.approx(given_at)
 
 
 async def test_no_sample_beyond_what_may_be_spent() -> None:
