@@ -88,6 +88,8 @@ class Maker:
         earlier = doubted.hit.entry if doubted is not None and doubted.hit is not None else None
         if earlier is None and job.reads:
             earlier = await self.exact.before(job.keys, self.record, evidence)
+        if earlier is None and not settling.fresh:
+            return None
         cost = self.cost(asking)
         settling.allowance.earn(cost)
         contested = doubted is not None and not doubted.audit

@@ -275,8 +275,8 @@ class Metrics:
         )
         self._settled = counter(
             "ocho_settled", "Answers from documents by how they were settled before they were given: fine (the first "
-            "sample), second, third, earlier (the kept answer stood), doubtful, unfinished (given while a promised time "
-            "ran out).", ("result",),
+            "sample), second, third, earlier (the kept answer stood), doubtful, unfinished (a promised time ran "
+            "out).", ("result",),
         )  # fmt: skip
         self._flips = counter(
             "ocho_flips", "Fresh answers that contradicted the earlier one on the same documents, by which was kept.",

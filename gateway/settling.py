@@ -82,6 +82,7 @@ class Settling:
 
     witnesses: int  # samples beside the first one where nothing was answered before
     allowance: Allowance  # for samples beyond the first
+    fresh: bool = True  # also where nothing was answered before
 
 
 @dataclass(slots=True)

@@ -66,7 +66,8 @@ class DraftSettings(Section):
 class SettleSettings(Section):
     """The first paragraph of an answer from documents is looked at before it is given."""
 
-    mode: Literal["on", "off"] = "on"
+    # auto: where a time is promised, only what was answered before: a new answer streams as it comes
+    mode: Literal["auto", "on", "off"] = "auto"
     witnesses: int = Field(0, ge=0, le=2)  # further samples beside the first, where nothing was answered before
     max_extra_spend: float = Field(0.15, ge=0, le=3)  # samples beyond the first, as a share of what all answers cost
 

@@ -144,6 +144,15 @@ async def opened_pipeline(
     )
 
 
+def settling_of(model: ModelSettings) -> Settling | None:
+    """How answers are settled; where a time is promised, holding back new ones would break that promise."""
+    settle = model.settle
+    if settle.mode == "off":
+        return None
+    fresh = settle.mode == "on" or model.promise is None
+    return Settling(settle.witnesses, Allowance(settle.max_extra_spend, ready=True), fresh)
+
+
 def plan_of(
     model: ModelSettings,
     settings: Settings,
@@ -187,9 +196,7 @@ def plan_of(
         gatherer=gatherer,
         system=documents.system if documents is not None else None,
         judge=judge_of(model, settings, router, metrics) if embedder is not None else None,
-        settling=Settling(model.settle.witnesses, Allowance(model.settle.max_extra_spend, ready=True))
-        if model.settle.mode == "on" and gatherer is not None
-        else None,
+        settling=settling_of(model) if gatherer is not None else None,
         promise=promise_of(model),
     )
 
