@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import servers
+from bench.as_json import add_json, give_json, tables_aside
 from bench.overhead.load import percentile_ms
 from bench.retrieval import HANDBOOK, load_questions
 
@@ -107,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--questions", type=Path, default=HANDBOOK / "questions.jsonl", help="JSONL lines {q, doc}")
     parser.add_argument("--limit", type=int, default=200)
     parser.add_argument("--threads", type=int, default=1, help="of the local embedder for one question")
-    parser.add_argument("--json", nargs="?", const="-", default="", metavar="FILE", help="figures as JSON (- = stdout)")
+    add_json(parser)
     options = parser.parse_args(argv)
     asked = list(dict.fromkeys(question.text for question in load_questions(options.questions)))[: options.limit]
     with tempfile.TemporaryDirectory() as name:
@@ -121,12 +122,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "command": "hits", "questions": len(asked), "embedder_threads": options.threads,
         "machine": f"{platform.machine()}, Python {platform.python_version()}", "kinds": _figures(found),
     }  # fmt: skip
-    if options.json == "-":
-        print(json.dumps(result, ensure_ascii=False, indent=1))
-        return 0
-    _show(result["kinds"], Console())
-    if options.json:
-        Path(options.json).write_text(json.dumps(result, ensure_ascii=False, indent=1), encoding="utf-8")
+    with tables_aside(options.json):
+        _show(result["kinds"], Console())
+    give_json(result, options.json)
     return 0
 
 

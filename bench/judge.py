@@ -21,6 +21,7 @@ from typing import Any
 
 from openai import AsyncOpenAI
 
+from bench.as_json import add_json, give_json, tables_aside
 from bench.local_llm import BIG, FAST, running_local_llms
 from gateway.chat import Answer
 from gateway.routing.judge import TOP, margin, prompt
@@ -148,16 +149,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--url", default="", help="base URL of an OpenAI-compatible server with logprobs; default: a local model")
     add("--api-key", default="none")
     add("--seed", type=int, default=1)
-    add("--json", type=Path, help="write the report here")
+    add_json(parser)
     options = parser.parse_args(arguments)
     if options.url:
         local: Any = nullcontext()
     else:
         local = running_local_llms(models=[BIG if options.model == "big" else FAST])
-    with local as served:
+    with local as served, tables_aside(options.json):
         report = asyncio.run(run(options, options.url or getattr(served, options.model)))
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
+    give_json(report, options.json)
     return 0
 
 

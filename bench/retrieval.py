@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from bench.as_json import add_json, give_json, tables_aside
 from gateway.chat import Passage
 from gateway.clock import Deadline
 from gateway.embedding.hashing import HashingEmbedder
@@ -71,11 +72,9 @@ class Ranked:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
-    result = asyncio.run(_run(options, Console(stderr=options.json == "-")))
-    if options.json == "-":
-        print(json.dumps(result, ensure_ascii=False, indent=1))
-    elif options.json:
-        Path(options.json).write_text(json.dumps(result, ensure_ascii=False, indent=1), encoding="utf-8")
+    with tables_aside(options.json):
+        result = asyncio.run(_run(options, Console()))
+    give_json(result, options.json)
     return 0
 
 
@@ -90,7 +89,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sizes", type=int, nargs="*", default=[], metavar="N", help="latency at N made-up passages")
     parser.add_argument("--faults", action="store_true", help="five sources: 5, 20, 80, 300 ms and hung")
     parser.add_argument("--seed", type=int, default=5)
-    parser.add_argument("--json", nargs="?", const="-", default="", metavar="FILE", help="figures as JSON (- = stdout)")
+    add_json(parser)
     return parser.parse_args(argv)
 
 

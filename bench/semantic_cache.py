@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import platform
 import random
 import time
@@ -25,6 +24,7 @@ from zlib import crc32
 import numpy as np
 
 from bench import questions
+from bench.as_json import add_json, give_json, tables_aside
 from bench.questions import Vectors
 from gateway.cache.bounds import clopper_pearson_upper
 from gateway.cache.calibrated import ANSWER_NOISE, AdaptiveRule, Calibration, rule_for, shipped
@@ -408,11 +408,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=0, help="of the embedder")
     parser.add_argument("--thresholds", nargs="*", type=float, default=[0.8, 0.9, 0.95])
     parser.add_argument("--vectors", type=Path, help="keep the embeddings in this .npz between runs")
-    parser.add_argument("--json", type=Path, help="write the report here")
+    add_json(parser)
     options = parser.parse_args(arguments)
-    report = asyncio.run(run(options))
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
+    with tables_aside(options.json):
+        report = asyncio.run(run(options))
+    give_json(report, options.json)
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import platform
 import random
@@ -21,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import servers
+from bench.as_json import add_json, give_json, tables_aside
 from bench.consistency import run
 from bench.consistency.evidence import evidence_figures
 from bench.consistency.figures import Asked, after_changes, figures
@@ -53,10 +53,9 @@ def main(argv: Sequence[str]) -> int:
     if options.html:
         options.html.write_text(page(result, asked["direct"], asked["ocho"]), encoding="utf-8")
         console.print(f"report: {options.html}")
-    if options.json:
-        print(json.dumps(result, indent=2, ensure_ascii=False))
-    else:
+    with tables_aside(options.json):
         show(result)
+    give_json(result, options.json)
     return 0
 
 
@@ -218,7 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--embedder", default="local", help="local or off")
     parser.add_argument("--redis", help="URL of an empty Redis 8 (default: a private one is started)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
+    add_json(parser)
     parser.add_argument("--html", type=Path, help="write a report with the pairs that disagree")
     parser.add_argument("--work", type=Path, help="keep data and logs in this folder")
     return parser

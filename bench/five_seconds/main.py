@@ -20,6 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from bench import facts, handbook, servers
+from bench.as_json import add_json, give_json, tables_aside
 from bench.five_seconds import tables
 from bench.five_seconds.arrivals import Arrival, Traffic, arrivals_of, follow_ups, repeats
 from bench.five_seconds.figures import details, kind, summary, useful, verdict
@@ -56,10 +57,9 @@ def main(argv: Sequence[str]) -> int:
         from bench.five_seconds.page import write
 
         write(options.report, result, measured)
-    if options.json:
-        print(json.dumps(result, indent=2, ensure_ascii=False))
-    else:
+    with tables_aside(options.json):
         tables.show(result)
+    give_json(result, options.json)
     return 0
 
 
@@ -192,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=5)
     add("--work", help="keep configuration, logs and outcomes here")
     add("--report", type=Path, metavar="DIR", help="write an HTML page and a PNG there")
-    add("--json", action="store_true")
+    add_json(parser)
     return parser
 
 

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from bench import facts, servers
+from bench.as_json import add_json, give_json, tables_aside
 from bench.overhead.load import closed_loop, open_loop, paced_streams, percentile_ms
 from bench.overhead.mock import CHUNKS
 from bench.overhead.output import draw, show
@@ -46,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
         "--only", nargs="+", default=[], metavar="WORD", help="only targets with such a word (or direct)"
     )
     parser.add_argument("--seed", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="write all figures here")
+    add_json(parser)
     parser.add_argument("--png", type=Path, help="draw requests per second and CPU per request here")
     options = parser.parse_args(argv)
     try:
@@ -58,9 +59,9 @@ def main(argv: Sequence[str]) -> int:
         console.print(f"[red]the bench could not run:[/] {error}")
         return 1
     result = _result(rows, options, list(argv))
-    show(console, rows, result)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    with tables_aside(options.json):
+        show(console, rows, result)
+    give_json(result, options.json)
     if options.png:
         draw(result, options.png)
     return 0

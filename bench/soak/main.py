@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import facts, handbook, servers
+from bench.as_json import add_json, give_json, tables_aside
 from bench.five_seconds.run import ingest
 from bench.soak.traffic import load
 from bench.soak.watch import Sample, sample, verdicts, watch
@@ -51,10 +51,9 @@ def main(argv: Sequence[str]) -> int:
         from bench.soak.page import write
 
         write(options.report, result, samples)
-    if options.json:
-        print(json.dumps(result, indent=2))
-    else:
+    with tables_aside(options.json):
         show(result)
+    give_json(result, options.json)
     return 0 if result["flat"] else 1
 
 
@@ -162,5 +161,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=5)
     add("--work", help="keep configuration and logs here")
     add("--report", type=Path, metavar="DIR", help="write an HTML page and a PNG there")
-    add("--json", action="store_true")
+    add_json(parser)
     return parser

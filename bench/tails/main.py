@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
 import tempfile
 import time
@@ -23,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import facts, servers
+from bench.as_json import add_json, give_json, tables_aside
 from bench.tails import figures
 from bench.tails.client import Ask, Gateway, Heard, RoundRobin
 from bench.tails.scene import DEPLOYMENTS, PROFILE, Phase, Scene, capacity, played, question, scene
@@ -47,10 +47,9 @@ def main(argv: Sequence[str]) -> int:
         from bench.tails.page import write
 
         write(options.report, result, asks)
-    if options.json:
-        print(json.dumps(result, indent=2))
-    else:
+    with tables_aside(options.json):
         show(result)
+    give_json(result, options.json)
     return 0
 
 
@@ -226,5 +225,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=5)
     add("--work", help="keep configuration and logs here")
     add("--report", type=Path, metavar="DIR", help="write an HTML page and a PNG there")
-    add("--json", action="store_true")
+    add_json(parser)
     return parser
