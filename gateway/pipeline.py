@@ -105,6 +105,10 @@ class Pipeline:
             or self.reviewed.covers(ctx.tenant.id, model)
         )
 
+    def grounds(self, model: str) -> bool:
+        """Whether the model answers from documents."""
+        return self._plan(model).gatherer is not None
+
     def promise_s(self, model: str) -> float | None:
         """Seconds in which the model promises an answer, or None."""
         promise = self._plan(model).promise

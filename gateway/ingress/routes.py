@@ -14,7 +14,7 @@ from aiohttp import web
 
 from gateway.chat import Json, NamedDocuments, RequestContext
 from gateway.clock import Deadline, Timings
-from gateway.errors import NotFound, UnknownModel
+from gateway.errors import InvalidRequest, NotFound, UnknownModel
 from gateway.ingress import openai
 from gateway.ingress.answering import Answering, Showing
 from gateway.ingress.auth import KeyHolder, KeyRing
@@ -173,6 +173,12 @@ class Endpoints:
         known = isinstance(named, str) and (named in self._surface.models or self._surface.any_model)
         if isinstance(named, str) and named and not known:
             raise UnknownModel(f"no model named {named!r} is configured; see GET /v1/models", param="model")
+        if path == "responses" and isinstance(named, str) and named and self._pipeline.grounds(named):
+            raise InvalidRequest(
+                f"model {named!r} answers from documents, which /v1/responses would leave out; "
+                "ask it at /v1/chat/completions",
+                param="model",
+            )
         sent = Outgoing(
             method=http_request.method,
             path=path,

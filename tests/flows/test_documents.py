@@ -129,3 +129,13 @@ async def test_other_operations_of_a_document_model_go_to_the_model_that_answers
     reply = await it.post("/v1/completions", {"model": "handbook", "prompt": "hi"})
     assert reply.status == 200
     assert provider.calls[0].model == "gpt-4"
+
+
+async def test_a_question_over_the_responses_api_is_not_answered_without_the_documents(
+    it: House, provider: Provider
+) -> None:
+    reply = await it.post("/v1/responses", {"model": "handbook", "input": QUESTION})
+    assert (reply.status, reply.error["param"]) == (400, "model")
+    assert "/v1/chat/completions" in reply.error["message"]
+    assert provider.calls == []
+    assert (await it.post("/v1/responses", {"model": "gpt-4", "input": QUESTION})).status != 400
