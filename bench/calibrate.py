@@ -15,13 +15,12 @@ from bench import questions
 from gateway.cache.calibrated import Calibration
 from gateway.cache.calibrating import Rows, calibrate, rows_of
 from gateway.cache.features import NAMES
-from gateway.embedding.local import LocalEmbedder
 
 SHIPPED = Path("gateway/cache/calibration")
 
 
 async def run(options: argparse.Namespace) -> Calibration:
-    embedder = LocalEmbedder(options.threads)
+    embedder = questions.local_embedder(options.threads)
     vectors = questions.Vectors(embedder, options.vectors)
     sources: defaultdict[str, list[Rows]] = defaultdict(list)
     for path in options.data:
@@ -31,7 +30,6 @@ async def run(options: argparse.Namespace) -> Calibration:
         await vectors.load(questions.texts(rows))
         sources[name] += await rows_of(rows, vectors.of, options.seed)
         print(f"{name:24} {sum(len(part.right) for part in sources[name]):6} lookups", flush=True)
-    await embedder.close()
     return calibrate(embedder.model, sources)
 
 

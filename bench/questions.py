@@ -13,6 +13,8 @@ import numpy as np
 
 from gateway.cache.decision import plain
 from gateway.embedding.cached import normalised
+from gateway.embedding.english import ByLanguage, EnglishEmbedder
+from gateway.embedding.local import LocalEmbedder
 from gateway.ports import Embedder, Vector
 
 _BEGINNING = re.compile(r"([^-_:/]+[-_:/][^-_:/]+)[-_:/].")  # "h3-curekart-CALL_CENTER": the set, whose bot, the answer
@@ -71,6 +73,11 @@ def _merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         place = (str(row.get("tenant", "")), plain(row["q"]))
         parent[root(str(row["g"]))] = root(first.setdefault(place, str(row["g"])))
     return [{**row, "g": root(str(row["g"]))} for row in rows]
+
+
+def local_embedder(threads: int) -> Embedder:
+    """As serving compares questions by default."""
+    return ByLanguage(EnglishEmbedder(max(1, threads)), LocalEmbedder(threads))
 
 
 class Vectors:

@@ -53,7 +53,6 @@ from gateway.chat import (
 )
 from gateway.clock import Deadline, Timings
 from gateway.consulting import Consultant
-from gateway.embedding.local import LocalEmbedder
 from gateway.ports import AnswerStore, Doubt, QuestionIndex, Ruling, Vector
 
 SECRET = b"of the bench"
@@ -327,7 +326,7 @@ def served_rule(options: Any, embedder: str) -> Rule:
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
-    embedder = LocalEmbedder(options.threads)
+    embedder = questions.local_embedder(options.threads)
     vectors = Vectors(embedder, options.vectors)
     rules: dict[str, Callable[[], Rule]] = {"ocho": lambda: served_rule(options, embedder.model)}
     for level in options.thresholds:
@@ -377,7 +376,6 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
                 f"{entries:8} entries, {store:6}: p50 {found['p50_ms']:.2f} ms, p99 {found['p99_ms']:.2f} ms",
                 flush=True,
             )
-    await embedder.close()
     return report
 
 

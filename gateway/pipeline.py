@@ -79,7 +79,8 @@ class Pipeline:
     semantic: SemanticCache | None
     inflight: Inflight
     coalesce: bool
-    embedder: Embedder | None
+    embedder: Embedder | None  # finds documents
+    wordings: Embedder | None  # tells questions apart for the cache; may be the same
     maker: Maker
     writer: CacheWriter
     stages: Stages
@@ -159,6 +160,7 @@ class Pipeline:
         text = search_text(request)
         async with beside() as start:
             embedding = start(self._embed(job, text))
+            meaning = embedding if self.wordings is self.embedder else start(self._mean(job, text))
             retrieval = start(
                 attempt(
                     ctx, "retrieve", self._retrieve(job, text, embedding),
@@ -167,7 +169,7 @@ class Pipeline:
             )  # fmt: skip
             lookup = start(
                 attempt(
-                    ctx, "cache_semantic", self._by_meaning(job, embedding, retrieval),
+                    ctx, "cache_semantic", self._by_meaning(job, meaning, retrieval),
                     deadline.within(self.budgets.semantic_s), Look(None),
                 )
             )  # fmt: skip
@@ -179,7 +181,7 @@ class Pipeline:
             if ctx.wishes.only_if_cached and not look.doubts:
                 raise NotCached(NOT_CACHED)
             evidence = await retrieval
-            vector = await embedding if job.keys.semantic else None
+            vector = await meaning if job.keys.semantic else None
         await self._found_or_made(Asking(job, flight, look.doubts, evidence, vector, began), send)
 
     async def _found_or_made(self, asking: Asking, send: Send) -> None:
@@ -290,16 +292,16 @@ class Pipeline:
         if hit is None or job.case is None:
             return hit
         text = search_text(job.request)  # what the cache kept for these words may be an answer to a reviewed question
-        meant = await self.reviewed.by_meaning(job.case, partial(self._embed, job, text), None)
+        meant = await self.reviewed.by_meaning(job.case, partial(self._mean, job, text), None)
         return meant or self.reviewed.allowed(job.case, hit)
 
     async def _by_meaning(
-        self, job: Job, embedding: asyncio.Task[Vector | None], retrieval: asyncio.Task[Evidence]
+        self, job: Job, meaning: asyncio.Task[Vector | None], retrieval: asyncio.Task[Evidence]
     ) -> Look:
         """A verified answer to the same question in other words, or the same one re-checked against new documents or
         brought back; else what a judge may look at."""
         evidence = retrieval if job.plan.gatherer is not None else None
-        if (reviewed := await self.reviewed.by_meaning(job.case, lambda: embedding, evidence)) is not None:
+        if (reviewed := await self.reviewed.by_meaning(job.case, lambda: meaning, evidence)) is not None:
             return Look(reviewed)
         if not job.reads:
             return Look(None)
@@ -314,22 +316,31 @@ class Pipeline:
         if self.semantic is None or not job.keys.semantic:
             return Look(None)
         look = await self.semantic.look(
-            job.keys, job.request.question, embedding, evidence, job.ctx.wishes, judged=job.plan.judge is not None
+            job.keys, job.request.question, meaning, evidence, job.ctx.wishes, judged=job.plan.judge is not None
         )
         self._count("semantic", look.hit)
         return replace(look, hit=self.reviewed.allowed(job.case, look.hit))
 
     async def _embed(self, job: Job, text: str) -> Vector | None:
-        """The question's vector, shared by cache lookup and dense retrieval; None when it is off, late or fails."""
-        if (
-            self.embedder is None
-            or not text
-            or not (job.plan.gatherer is not None or (job.keys.semantic and (job.reads or job.writes or job.case)))
-        ):
+        """The question's vector for retrieval, and for the cache where nothing else tells wordings apart; None when
+        nobody needs it, or it is off, late or fails."""
+        shared = self.wordings is self.embedder and self._compares(job)
+        return await self._vector(job, text, self.embedder) if job.plan.gatherer is not None or shared else None
+
+    async def _mean(self, job: Job, text: str) -> Vector | None:
+        """The question's vector for the cache."""
+        return await self._vector(job, text, self.wordings) if self._compares(job) else None
+
+    async def _vector(self, job: Job, text: str, embedder: Embedder | None) -> Vector | None:
+        if embedder is None or not text:
             return None
         budget = job.ctx.deadline.within(self.budgets.embed_s)
-        vectors = await self.stages.attempt(job.ctx, "embed", self.embedder.embed([text], query=True), budget, None)
+        vectors = await self.stages.attempt(job.ctx, "embed", embedder.embed([text], query=True), budget, None)
         return vectors[0] if vectors is not None else None
+
+    @staticmethod
+    def _compares(job: Job) -> bool:
+        return job.keys.semantic and bool(job.reads or job.writes or job.case)
 
     async def _retrieve(self, job: Job, text: str, embedding: asyncio.Task[Vector | None]) -> Evidence:
         plan = job.plan

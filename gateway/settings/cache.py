@@ -28,6 +28,7 @@ class SemanticSettings(Section):
     enabled: bool = True
     embedder: str = "auto"  # auto | local | off | the name of a model in this file that serves /embeddings
     embedder_threads: int = Field(0, ge=0, le=64)  # of the local embedder; 0: half the cores, two at most
+    english_model: bool = True  # with the local embedder: English questions are compared by a model of their own
     dimensions: int = Field(1536, ge=8, le=8192)  # of the vectors of a named embedding model
     share: Literal["key", "tenant", "all"] = "tenant"
     max_wrong: float = Field(0.01, gt=0, le=0.2)  # share of semantic hits that may be wrong

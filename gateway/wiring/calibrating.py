@@ -13,7 +13,7 @@ from gateway.ports import Vector
 from gateway.routing.deployments import Deployments
 from gateway.routing.router import Router
 from gateway.settings import Settings
-from gateway.wiring.embedding import chosen_embedder
+from gateway.wiring.embedding import chosen_embedder, wordings_embedder
 from gateway.wiring.upstreams import deployments_of, opened_upstream, routes_of
 
 
@@ -30,7 +30,8 @@ async def calibrate_from(
     """
     async with opened_upstream() as upstream:
         deployments = Deployments(deployments_of(settings), time.monotonic)
-        embedder = chosen_embedder(settings, Router(routes_of(settings), deployments, upstream, Metrics()))
+        router = Router(routes_of(settings), deployments, upstream, Metrics())
+        embedder = wordings_embedder(settings, chosen_embedder(settings, router))
         if embedder is None:
             raise NoEmbedder("no embedder is configured: cache.semantic.embedder is off, or the local one is missing")
         kept: dict[str, Vector] = {}

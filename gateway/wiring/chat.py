@@ -40,7 +40,7 @@ from gateway.stages import Stages
 from gateway.wiring.answers import opened_answers, opened_findings, opened_verifier
 from gateway.wiring.cache import Stores, chosen_rule, remembered
 from gateway.wiring.documents import freshness, opened_record, opened_sources
-from gateway.wiring.embedding import chosen_embedder
+from gateway.wiring.embedding import chosen_embedder, wordings_embedder
 from gateway.wiring.uploads import opened_shelves
 
 
@@ -87,14 +87,15 @@ async def opened_pipeline(
     wall_clock: WallClock = time.time,
 ) -> Pipeline:
     embedder = chosen_embedder(settings, router)
+    wordings = wordings_embedder(settings, embedder)
     record = opened_record(settings)
     if record is not None:
         stack.callback(record.close)
     state = freshness(settings, record)
     store, index = stores.answers, stores.questions
-    rule = chosen_rule(settings, embedder, metrics)
+    rule = chosen_rule(settings, wordings, metrics)
     remembering = await remembered(rule, stores, secret, stack)
-    reviewed = await opened_answers(settings, book, state, embedder, rule, metrics, stack)
+    reviewed = await opened_answers(settings, book, state, wordings, rule, metrics, stack)
     findings = opened_findings(settings, book, reviewed, metrics, stack)
     writer = CacheWriter(
         store, index, rule=rule, record=state, review=findings, on_outcome=metrics.cache_written,
@@ -124,14 +125,15 @@ async def opened_pipeline(
         review=findings,
     )
     return Pipeline(
-        plans={m.name: plan_of(m, settings, embedder, state, sources, metrics, router) for m in settings.models},
+        plans={m.name: plan_of(m, settings, wordings, state, sources, metrics, router) for m in settings.models},
         secret=secret,
         record=state,
         exact=exact,
-        semantic=semantic if embedder is not None else None,
+        semantic=semantic if wordings is not None else None,
         inflight=inflight,
         coalesce=settings.cache.coalesce,
         embedder=embedder,
+        wordings=wordings,
         maker=maker,
         writer=writer,
         stages=Stages(metrics),

@@ -11,6 +11,7 @@ import orjson
 from gateway.chat import CacheWishes, Json, RequestContext, Tenant
 from gateway.clock import Deadline, Timings
 from gateway.embedding.cached import CachedEmbedder
+from gateway.embedding.english import ByLanguage, EnglishEmbedder, english_embedder_installed
 from gateway.embedding.local import LocalEmbedder
 from gateway.embedding.upstream import UpstreamEmbedder
 from gateway.errors import UpstreamError
@@ -30,6 +31,20 @@ def chosen_embedder(settings: Settings, router: Router) -> Embedder | None:
         local = LocalEmbedder(settings.cache.semantic.embedder_threads)
         return CachedEmbedder(local, batch_size=1)  # a batch is no faster, and makes its first wait for its last
     return CachedEmbedder(UpstreamEmbedder(_post_embeddings(name, router), name, settings.cache.semantic.dimensions))
+
+
+def wordings_embedder(settings: Settings, embedder: Embedder | None) -> Embedder | None:
+    """What tells the wordings of questions apart for the cache: beside the local ``embedder``, which finds documents,
+    a model for English where there is one."""
+    if embedder is None or not compares_english_apart(settings):
+        return embedder
+    threads = max(1, settings.cache.semantic.embedder_threads)
+    return ByLanguage(CachedEmbedder(EnglishEmbedder(threads), batch_size=1), embedder)
+
+
+def compares_english_apart(settings: Settings) -> bool:
+    semantic = settings.cache.semantic
+    return semantic.embedder in {"auto", "local"} and semantic.english_model and english_embedder_installed()
 
 
 def _post_embeddings(model: str, router: Router) -> Callable[[Json], Awaitable[Json]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gateway.cache.calibrated import BadCalibration, Calibration, shipped
 from gateway.cache.redis_index import RedisIndex
+from gateway.embedding.english import both_names
 from gateway.embedding.local import LocalEmbedder
 from gateway.errors import StoreUnavailable
 from gateway.settings import Settings
@@ -13,7 +14,7 @@ from gateway.wiring.accounts import limits_of
 from gateway.wiring.cache import redis_link, uses_redis
 from gateway.wiring.chat import calibrations_of
 from gateway.wiring.documents import opened_record
-from gateway.wiring.embedding import local_embedder_installed
+from gateway.wiring.embedding import compares_english_apart, local_embedder_installed
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -107,10 +108,12 @@ def _describe_embedder(settings: Settings) -> tuple[str, str, bool]:
     if name in {"auto", "local"} and not local_embedder_installed():
         return ("semantic cache", "off: no local embedder; pip install 'ocho-gateway[local-embedder]'", False)
     local = name in {"auto", "local"}
+    english = compares_english_apart(settings)
     calibration = settings.cache.semantic.calibration
     if calibration or local:
         try:
-            made = Calibration.load(Path(calibration).read_bytes()) if calibration else shipped(LocalEmbedder.model)
+            model = both_names(LocalEmbedder.model) if english else LocalEmbedder.model
+            made = Calibration.load(Path(calibration).read_bytes()) if calibration else shipped(model)
         except (OSError, BadCalibration) as error:
             return ("semantic cache", f"cannot start: cache.semantic.calibration {calibration}: {error}", False)
         sources = len(made.provenance.get("sources", ())) if made is not None else 0
@@ -119,4 +122,5 @@ def _describe_embedder(settings: Settings) -> tuple[str, str, bool]:
         )
     else:
         rule = "strict preset: no calibration for this model (ocho cache calibrate makes one)"
-    return ("semantic cache", f"on, {'local embedder' if local else f'embeddings of {name}'}; {rule}", True)
+    embedder = f"local embedder{', another for English' if english else ''}" if local else f"embeddings of {name}"
+    return ("semantic cache", f"on, {embedder}; {rule}", True)

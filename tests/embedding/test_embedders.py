@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gateway.embedding.cached import CachedEmbedder
+from gateway.embedding.english import ByLanguage, EnglishEmbedder
 from gateway.embedding.hashing import HashingEmbedder
 from gateway.embedding.local import LocalEmbedder
 from gateway.embedding.upstream import UpstreamEmbedder
@@ -24,10 +25,11 @@ async def post(body: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"data": data[::-1]}
 
 
-@pytest.fixture(params=["local", "hashing", "upstream", "cached"], scope="module")
+@pytest.fixture(params=["local", "by language", "hashing", "upstream", "cached"], scope="module")
 def embedder(request: pytest.FixtureRequest) -> Embedder:
     made: dict[str, Any] = {
         "local": lambda: LocalEmbedder(1),
+        "by language": lambda: ByLanguage(EnglishEmbedder(), LocalEmbedder(1)),
         "hashing": HashingEmbedder,
         "upstream": lambda: UpstreamEmbedder(post, "ada", 8),
         "cached": lambda: CachedEmbedder(HashingEmbedder()),

@@ -274,6 +274,24 @@ async def test_the_same_question_in_another_dress_is_a_hit_and_a_trap_is_a_miss(
         assert outcome(await it.chat(trap, "m")) == "miss", trap
 
 
+async def test_english_in_another_dress_is_a_hit_and_a_trap_is_a_miss(by_meaning: House) -> None:
+    it = by_meaning
+    for year in range(2020, 2040):
+        await it.chat(f"Do full-time employees get 15 days of leave in {year}?", "m")
+        await it.kept(2 * (year - 2020) + 1)
+        again = await it.chat(f"  do full-time  employees get 15 days of leave in {year}", "m")
+        if outcome(again) == "semantic":
+            break
+        await asyncio.sleep(0.2)
+    assert outcome(again) == "semantic"
+    for trap in (
+        f"Do full-time employees get 16 days of leave in {year}?",
+        f"Do full-time employees not get 15 days of leave in {year}?",
+        f"정규직의 {year}년 연차휴가는 15일인가요?",
+    ):
+        assert outcome(await it.chat(trap, "m")) == "miss", trap
+
+
 async def test_an_embedder_that_fails_costs_nothing_but_its_hits(tmp_path: Path) -> None:
     async with scripted(streams(*FINE)) as upstream:  # answers embeddings with a stream: nonsense
         named = [model("m", upstream.base_url, cache=True), model("e", upstream.base_url, retries=0)]

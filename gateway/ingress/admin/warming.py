@@ -18,7 +18,7 @@ from gateway.ingress.auth import KeyHolder, KeyRing
 from gateway.ingress.openai import parse_chat
 from gateway.pipeline import Pipeline
 from gateway.plan import Plan
-from gateway.ports import AnswerStore, QuestionIndex, Vector
+from gateway.ports import AnswerStore, Embedder, QuestionIndex, Vector
 from gateway.retrieval.question import search_text
 from gateway.routing.router import ANY_MODEL
 
@@ -74,20 +74,27 @@ class Warmer:
         return report
 
     async def _warm(self, lines: Sequence[Line], report: Report) -> None:
-        vectors: list[Vector | None] = [None] * len(lines)
-        if self.pipeline.embedder is not None:
-            texts = [search_text(line.request) for line in lines]
-            vectors = list(await self.pipeline.embedder.embed(texts, query=True))
-        for line, vector in zip(lines, vectors, strict=True):
+        texts = [search_text(line.request) for line in lines]
+        found = await self._vectors(self.pipeline.embedder, texts)
+        same = self.pipeline.wordings is self.pipeline.embedder
+        meanings = found if same else await self._vectors(self.pipeline.wordings, texts)
+        for line, vector, meaning in zip(lines, found, meanings, strict=True):
             try:
                 plan = self._plan(line)
                 for holder in self._holders(line.tenant):
-                    await self._keep(line, plan, holder, vector)
+                    await self._keep(line, plan, holder, vector, meaning)
                 report.warmed += 1
             except GatewayError as error:
                 report.failed.append((line.number, str(error)))
 
-    async def _keep(self, line: Line, plan: Plan, holder: KeyHolder, vector: Vector | None) -> None:
+    @staticmethod
+    async def _vectors(embedder: Embedder | None, texts: Sequence[str]) -> Sequence[Vector | None]:
+        return list(await embedder.embed(texts, query=True)) if embedder is not None else [None] * len(texts)
+
+    async def _keep(
+        self, line: Line, plan: Plan, holder: KeyHolder, vector: Vector | None, meaning: Vector | None
+    ) -> None:
+        """``vector`` finds documents, by ``meaning`` other wordings find the answer."""
         keys = self._place(line, plan, holder)
         evidence = await self._evidence(line, plan, holder.tenant, vector)
         named = self.pipeline.record.versions(line.documents) if self.pipeline.record is not None else {}
@@ -111,9 +118,9 @@ class Warmer:
             took_s=TOOK_S,
         )
         await self.store.put(entry)
-        if vector is not None and keys.semantic:
+        if meaning is not None and keys.semantic:
             text = unicodedata.normalize("NFC", entry.question)
-            await self.index.add(CachedQuestion(text, entry.key), vector, ttl_s)
+            await self.index.add(CachedQuestion(text, entry.key), meaning, ttl_s)
 
     def _place(self, line: Line, plan: Plan, holder: KeyHolder) -> Keys:
         sharing = replace(
