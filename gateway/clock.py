@@ -22,10 +22,11 @@ class Deadline:
 
     at: float  # seconds on ``clock``
     clock: Clock = time.monotonic
+    allotted_s: float = 0.0  # what there was at the start
 
     @classmethod
     def after(cls, seconds: float, clock: Clock = time.monotonic) -> Deadline:
-        return cls(clock() + seconds, clock)
+        return cls(clock() + seconds, clock, seconds)
 
     def remaining_s(self) -> float:
         return max(0.0, self.at - self.clock())
@@ -33,7 +34,7 @@ class Deadline:
     def within(self, budget_s: float) -> Deadline:
         """The earlier of this deadline and ``budget_s`` from now."""
         at = self.clock() + budget_s
-        return self if self.at <= at else Deadline(at, self.clock)
+        return self if self.at <= at else Deadline(at, self.clock, budget_s)
 
 
 @dataclass(slots=True)

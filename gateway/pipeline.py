@@ -147,10 +147,10 @@ class Pipeline:
         if not (self.coalesce and job.reads and job.writes) or job.ctx.wishes.only_if_cached:
             return None
         ctx = job.ctx
-        promised_s = ctx.promise.remaining_s() if ctx.promise is not None else 0.0
+        promised_s = ctx.promise.allotted_s if ctx.promise is not None else 0.0
         # Nobody who asks after a purge or a review may get by a flight what it took away.
         place = f"{job.keys.exact.digest}:{self.exact.generation}:{self.reviewed.revision}"
-        return f"{place}:{ctx.deadline.remaining_s():.0f}:{promised_s:.1f}:{ctx.draft}"
+        return f"{place}:{ctx.deadline.allotted_s}:{promised_s}:{ctx.draft}"
 
     async def _produce(self, job: Job, flight: str | None, send: Send) -> None:
         """Lead the flight: find or make the answer and send it to all who listen."""
