@@ -69,6 +69,12 @@ def rates(counter: str, by: str, labels: str = "") -> tuple[Query, ...]:
     return (Query(f"sum by ({by}) (rate({counter}{inside}[{RATE}]))", legend),)
 
 
+def events(counter: str, by: str) -> tuple[Query, ...]:
+    """``rates`` of what may never happen: 0 until then."""
+    (found,) = rates(counter, by)
+    return (Query(f"{found.expr} or vector(0)", found.legend),)
+
+
 def share(part: str, whole: str) -> str:
     """A ratio that is 0 while the part has not happened, and absent while nothing has."""
     return f"(sum(rate({part}[{RATE}])) or vector(0)) / (sum(rate({whole}[{RATE}])) > 0)"
@@ -163,6 +169,17 @@ CACHE_TRUTH = Dashboard(
                       quantiles("ocho_cache_entry_age_seconds", by="tier", of=(0.5, 0.95)), "lines", 12),
                 Panel("Finished answers offered to the cache", "kept, or why not.", "cps",
                       rates("ocho_cache_writes_total", "result"), "stacked", 12),
+                Panel("Wrong hits, upper bound", "Of the share of semantic hits that are wrong, 95 % sure, from those "
+                      "answered afresh and compared. 1 until some were.",
+                      "percentunit", (Query("max(ocho_cache_wrong_hit_upper95)"),), marks=(0.01,)),
+                Panel("Scopes", "learning ones serve nothing by score yet; off: hits were wrong too often.", "short",
+                      (Query("sum by (state) (ocho_cache_scopes) or vector(0)", "{{state}}"),), "stacked"),
+                Panel("Judge", "Verdicts of the fast model on near questions.", "cps",
+                      events("ocho_judge_total", "result"), "stacked"),
+                Panel("Seconds saved", "That answers from the cache took when they were made, per second.", "s",
+                      (Query(f"sum(rate(ocho_cache_saved_seconds_total[{RATE}])) or vector(0)"),), width=12),
+                Panel("Evictions", "Steady ones: the cache is too small for its traffic.", "cps",
+                      (Query(f"sum(rate(ocho_cache_evictions_total[{RATE}])) or vector(0)"),), width=12),
             ),
         ),
     ),
@@ -191,6 +208,20 @@ UPSTREAMS = Dashboard(
                 Panel("Errors", "Upstream calls that failed, by kind.", "cps",
                       (Query(f'sum by (error_type) (rate(gen_ai_client_operation_duration_seconds_count'
                              f'{{error_type!=""}}[{RATE}])) or vector(0)', "{{error_type}}"),), "stacked"),
+            ),
+        ),
+        Row(
+            "Load",
+            (
+                Panel("Calls and their limit", "Calls under way at a deployment; the limit moves with what it bears.",
+                      "short", (Query("sum by (deployment) (ocho_deployment_calls)", "{{deployment}}"),
+                                Query("sum by (deployment) (ocho_deployment_limit)", "{{deployment}} limit"))),
+                Panel("Refused", "For the callers' own limits and budgets, or because no deployment had room in time.",
+                      "cps", (*events("ocho_limit_refusals_total", "limit"),
+                              Query(f"sum(rate(ocho_overload_refusals_total[{RATE}])) or vector(0)", "overload")),
+                      "stacked"),
+                Panel("Streams gone on with elsewhere", "Answers that broke off at one deployment.", "cps",
+                      (Query(f"sum(rate(ocho_resumed_streams_total[{RATE}])) or vector(0)"),)),
             ),
         ),
         Row(
@@ -228,6 +259,17 @@ DOCUMENTS = Dashboard(
                       rates("ocho_retrieval_source_duration_seconds_count", "source, outcome"), "stacked"),
                 Panel("Passages in the evidence", "p5 at 0: questions that no document answers.", "short",
                       quantiles("ocho_retrieval_passages", of=(0.05, 0.5, 0.95))),
+            ),
+        ),
+        Row(
+            "Facts",
+            (
+                Panel("Settled", "What the documents made of fresh answers before they were given.", "cps",
+                      events("ocho_settled_total", "result"), "stacked"),
+                Panel("Flips", "Fresh answers that contradicted the earlier one on unchanged documents, and which "
+                      "was kept.", "cps", events("ocho_flips_total", "kept"), "stacked"),
+                Panel("Provider epochs", "The provider changed its model: answers may change their facts.", "cps",
+                      (Query(f"sum(rate(ocho_provider_epochs_total[{RATE}])) or vector(0)"),)),
             ),
         ),
         Row(

@@ -22,7 +22,7 @@ from bench.paths import Outcome
 DIRECT, OCHO, MARK = "#999999", "#1f77b4", "tab:red"
 COLOURS = {
     "exact": "#2ca02c", "semantic": "#98df8a", "coalesced": "#bcbd22", "draft": "#ff7f0e", "model": "#1f77b4",
-    "hedge": "#17becf", "error": "#d62728",
+    "hedge": "#17becf", "error": "#d62728", "quote": "#8c564b", "stale": "#7f7f7f", "reviewed": "#e377c2",
 }  # fmt: skip
 LATEST = {"total"}  # stages that hold others
 
@@ -93,8 +93,8 @@ def _who(axes: Axes, measured: Measured, scale: float) -> None:
         xs = [(n + 0.5) * width for n in range(parts)]
         axes.bar(xs, heights, width * 0.95, bottom=bottom, color=COLOURS.get(name, "#9467bd"), label=name)
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
-    axes.set(title="Who answered", xlabel="seconds into the run", ylabel="share", ylim=(0, 1.18))
-    axes.legend(fontsize=8, ncols=6, loc="upper center")
+    axes.set(title="Who answered", xlabel="seconds into the run", ylabel="share", ylim=(0, 1.25))
+    axes.legend(fontsize=7, ncols=5, loc="upper center")
 
 
 def _waterfall(axes: Axes, measured: Measured, scale: float) -> None:
