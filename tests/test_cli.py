@@ -193,6 +193,20 @@ async def test_a_port_in_use_and_a_port_that_is_none_are_told(tmp_path: Path) ->
     assert "Invalid value for '--port'" in none[2]
 
 
+async def test_a_model_folder_that_is_none_is_one_line(tmp_path: Path) -> None:
+    config = tmp_path / "ocho.yaml"
+    config.write_text("cache: {semantic: {embedder: onnx, onnx: {folder: nowhere}}}\n", encoding="utf-8")
+    served, checked = await asyncio.gather(
+        ocho(tmp_path, "serve", "--config", str(config), OPENAI_API_KEY="k"),
+        ocho(tmp_path, "check", "--config", str(config), OPENAI_API_KEY="k"),
+    )
+    assert served[0] == 2
+    assert "nowhere is no folder" in served[2]
+    assert "Traceback" not in served[2]
+    assert checked[0] == 2
+    assert "nowhere is no folder" in " ".join(checked[1].split())
+
+
 async def test_check_warns_of_tenants_that_share_the_providers_files(tmp_path: Path) -> None:
     keys = "auth: {keys: [{key: key-of-app-1, tenant: a}, {key: key-of-app-2, tenant: b}]}\n"
     (tmp_path / "ocho.yaml").write_text(keys, encoding="utf-8")

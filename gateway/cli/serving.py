@@ -23,6 +23,7 @@ def serve(
     from gateway.app import serve as serve_forever
     from gateway.cache.calibrated import BadCalibration
     from gateway.cli.workers import Supervisor, is_worker, tell_ready
+    from gateway.embedding.onnx_folder import BadModel
     from gateway.wiring.telling import LOOPBACK
 
     settings = settings_of(config)
@@ -38,7 +39,7 @@ def serve(
             run(Supervisor(settings, chosen, lambda: loaded(config)).run())
         else:
             run(serve_forever(settings, tell_ready))
-    except BadCalibration as error:
+    except (BadCalibration, BadModel) as error:
         fail(str(error))
     except sqlite3.Error as error:
         fail(f"the data folder {settings.data_dir!r} cannot be used: {error}")
@@ -66,5 +67,7 @@ def check(config: ConfigOption = None) -> None:
         problems += not ok
         table.add_row(escape(part), escape(text) if ok else f"[yellow]{escape(text)}[/]")
     out.print(table)
+    if any(text.startswith("cannot start") for _, text, _ in rows):
+        fail("the gateway cannot start with this configuration; see above")
     if problems:
         err.print(f"[yellow]{problems} optional part(s) will not run; see above[/]")

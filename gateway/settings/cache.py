@@ -24,9 +24,20 @@ class JudgeSettings(Section):
     patience_s: Seconds = 1.5
 
 
+class OnnxSettings(Section):
+    """A sentence-embedding model in ONNX format, as exported from Hugging Face: model.onnx beside tokenizer.json."""
+
+    folder: str = ""
+    pooling: Literal["auto", "mean", "cls", "last"] = "auto"  # auto: as 1_Pooling/config.json has it, else mean
+    query_prefix: str | None = None  # None: as config_sentence_transformers.json has it, else none
+    passage_prefix: str | None = None
+    max_tokens: int = Field(512, ge=8, le=32_768)
+
+
 class SemanticSettings(Section):
     enabled: bool = True
-    embedder: str = "auto"  # auto | local | off | the name of a model in this file that serves /embeddings
+    embedder: str = "auto"  # auto | local | onnx | off | the name of a model in this file that serves /embeddings
+    onnx: OnnxSettings = OnnxSettings()  # for embedder: onnx
     embedder_threads: int = Field(0, ge=0, le=64)  # of the local embedder; 0: half the cores, two at most
     english_model: bool = True  # with the local embedder: English questions are compared by a model of their own
     dimensions: int = Field(1536, ge=8, le=8192)  # of the vectors of a named embedding model

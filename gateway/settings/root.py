@@ -103,11 +103,16 @@ def _problems(settings: Settings) -> list[tuple[Place, str]]:
         if mirrored(c) and mirrored(c) not in external
     ]
     embedder = cache.semantic.embedder
-    if embedder not in {"auto", "local", "off"} and embedder not in answering:
+    if embedder == "onnx" and not cache.semantic.onnx.folder:
+        problems.append(
+            (("cache", "semantic", "onnx", "folder"), "cache.semantic.embedder is onnx: name the folder of the model")
+        )
+    if embedder not in {"auto", "local", "onnx", "off"} and embedder not in answering:
         problems.append(
             (
                 ("cache", "semantic", "embedder"),
-                f"cache.semantic.embedder {embedder!r} is neither auto, local, off nor a model with deployments here",
+                f"cache.semantic.embedder {embedder!r} is neither auto, local, onnx, off nor a model with deployments "
+                "here",
             )
         )
     verify = settings.answers.verify

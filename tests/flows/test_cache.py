@@ -12,6 +12,7 @@ import pytest
 
 from bench.provider import Provider, ProviderConfig, running_provider
 from gateway.embedding.local import LocalEmbedder
+from tests.embedding.test_onnx_folder import exported
 from tests.flows.house import FINE, House, asked_by, chunk, house, model, scripted, streams
 from tests.redis_server import free_port, redis_server
 
@@ -240,9 +241,11 @@ async def test_two_gateways_share_one_redis(provider: Provider, tmp_path: Path, 
         assert outcome(await other.chat(KOREAN, "m")) == "exact"
 
 
-@pytest.fixture(params=["local", "embedding-model"])
+@pytest.fixture(params=["local", "onnx", "embedding-model"])
 async def by_meaning(request: pytest.FixtureRequest, provider: Provider, tmp_path: Path) -> AsyncIterator[House]:
     semantic: dict[str, Any] = {"embedder": request.param}
+    if request.param == "onnx":
+        semantic["onnx"] = {"folder": str(exported(tmp_path / "minilm"))}
     if request.param == "local":
         try:
             LocalEmbedder()

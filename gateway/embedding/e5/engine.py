@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from gateway.embedding.e5.graph_file import ready_graph
 from gateway.embedding.e5.tokens import Tokens
 from gateway.embedding.e5.weights import Floats, read_weights, unpacked
+from gateway.embedding.onnx_session import opened
 from gateway.ports import Vectors
 
 PREFIX = {True: "query: ", False: "passage: "}
 # onnxruntime's fused sum-and-normalise works one value at a time: 0.8 ms of a short question's 5
-LEFT_OUT = ["SkipLayerNormFusion"]
+LEFT_OUT = ("SkipLayerNormFusion",)
 
 
 class OnnxE5:
@@ -32,7 +31,8 @@ class OnnxE5:
         self._positions: Floats = (
             weights.vector("emb.pos").reshape(-1, weights.hidden) + weights.vector("emb.type")[: weights.hidden]
         )
-        self._session = _session(ready_graph(weights_file, weights, cache), threads)
+        graph = ready_graph(weights_file, weights, cache)
+        self._session = opened(graph, threads, precise=True, left_out=LEFT_OUT)
 
     def encode(self, texts: Sequence[str], *, query: bool) -> Vectors:
         return np.stack([self._one(PREFIX[query] + text) for text in texts])
@@ -49,15 +49,3 @@ class OnnxE5:
         rows = unpacked(self._words[[first, *window, last]]) + self._positions[: len(window) + 2]
         mean: Floats = self._session.run(None, {"tokens": rows[None]})[0][0]
         return mean
-
-
-def _session(graph: bytes, threads: int) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the other core is not ours alone
-    options.add_session_config_entry("session.x64quantprecision", "1")  # before VNNI, 8-bit products overflow
-    return onnxruntime.InferenceSession(
-        graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=LEFT_OUT
-    )

