@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import pytest
+
+from bench import handbook
 from gateway.chat import ChatRequest, Message
-from gateway.retrieval.question import search_text
+from gateway.retrieval.question import leans, search_text
 
 
 def conversation(*turns: str) -> ChatRequest:
@@ -25,12 +28,49 @@ def test_assistant_text_never_enters_the_search() -> None:
     assert "16일" not in search_text(conversation("정규직 연차는?", "16일입니다.", "그럼 인턴은요?"))
 
 
-def test_only_the_last_two_earlier_questions_count() -> None:
-    asked = conversation("one", "a", "two", "b", "three", "c", "and for interns?")
-    assert search_text(asked) == "two\nthree\nand for interns?"
+def test_the_subject_is_the_last_question_that_names_one_and_the_latest_follow_up_goes_with_it() -> None:
+    first = "법인차량 예약은 언제까지 취소해야 하나요?", "전날까지입니다."
+    subject = "정규직 연차휴가는 1년에 며칠인가요?"
+    asked = conversation(
+        *first, subject, "16일입니다.", "그건 언제부터예요?", "1월부터요.", "그럼 인턴은요?", "1.5일", "서류는요?"
+    )
+    assert search_text(asked) == f"{subject}\n그럼 인턴은요?\n서류는요?"
 
 
-def test_a_long_question_that_points_nowhere_is_left_alone() -> None:
-    question = "해외 출장 중에 현지 병원에서 진료를 받으면 보험금을 며칠 안에 어느 부서에 어떤 서류로 청구합니까"
-    question += " 자세히 알려 주세요"
-    assert search_text(conversation("정규직 연차는?", "16일입니다.", question)) == question
+def test_thanks_are_no_subject() -> None:
+    asked = conversation(
+        "정규직 연차휴가는 1년에 며칠인가요?", "16일입니다.", "네, 감사합니다!", "천만에요.", "계약직은요?"
+    )
+    assert search_text(asked) == "정규직 연차휴가는 1년에 며칠인가요?\n계약직은요?"
+    asked = conversation("How long are daily backups kept?", "30 days.", "Great, thanks!", "Sure.", "And monthly ones?")
+    assert search_text(asked) == "How long are daily backups kept?\nAnd monthly ones?"
+
+
+def test_a_question_that_names_its_subject_is_searched_by_its_own_words() -> None:
+    for question in (
+        "육아휴직은 최대 몇 개월까지 쓸 수 있나요?",
+        "법인카드 분실 신고는 어디에 하나요?",
+        "How long are daily backups kept?",
+    ):
+        assert search_text(conversation("정규직 연차휴가는 며칠인가요?", "16일입니다.", question)) == question
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "담당 부서는 어디인가요?",
+        "서류는 무엇이 필요한가요?",
+        "3일 미만이면?",
+        "What documents are needed?",
+        "Who works there?",
+    ],
+)
+def test_what_any_subject_has_names_none(question: str) -> None:
+    assert leans(question)
+
+
+def test_nearly_all_questions_of_the_handbook_stand_alone_and_its_follow_ups_do_not() -> None:
+    alone = [question.text for question in handbook.load()]
+    after = [question.text for question in handbook.load(handbook.FOLLOW_UPS)]
+    assert sum(map(leans, alone)) <= 0.01 * len(alone)
+    assert sum(map(leans, after)) >= 0.9 * len(after)
