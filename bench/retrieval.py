@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from bench import conversations
 from bench.as_json import add_json, give_json, tables_aside
 from gateway.chat import Passage
 from gateway.clock import Deadline
@@ -87,6 +88,8 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--embedder", choices=["local", "hashing", "none"], default="local")
     parser.add_argument("--limit", type=int, default=0, help="questions, sampled with the seed; 0 = all")
     parser.add_argument("--sizes", type=int, nargs="*", default=[], metavar="N", help="latency at N made-up passages")
+    parser.add_argument("--follow-ups", action="store_true", help="follow-ups of the handbook, inside conversations")
+    parser.add_argument("--rewriter", nargs=2, metavar=("URL", "MODEL"), help="also as this model rewrites them")
     parser.add_argument("--faults", action="store_true", help="five sources: 5, 20, 80, 300 ms and hung")
     parser.add_argument("--seed", type=int, default=5)
     add_json(parser)
@@ -124,6 +127,10 @@ async def _run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         result |= await _quality(record, embedder, questions, console)
         result["consistency"] = await _consistency(record, embedder, questions)
         _print_quality(console, result)
+        if options.follow_ups:
+            live = conversations.Live(*options.rewriter) if options.rewriter else None
+            result["follow_ups"] = await conversations.measure(record, COLLECTION, embedder, options.seed, live)
+            console.print(conversations.table(result["follow_ups"]))
         record.close()
         if options.sizes:
             result["sizes"] = {}

@@ -92,7 +92,7 @@ async def assembled(settings: Settings, wall_clock: WallClock = time.time) -> As
         overview = OverviewPage(metrics, surface_of(settings).models)
         gateway.app.add_routes(behind(keys, [*pages.routes(), *reviewing.routes(), *overview.routes()]))
         gateway.app.add_routes(Console(keys).routes())
-        uploads = await opened_uploads(settings, keys, pipeline.shelves, pipeline.embedder, stack)
+        uploads = await opened_uploads(settings, keys, pipeline.shelves, pipeline.finder.embedder, stack)
         for documents in uploads or ():  # before the relay, which takes every path that is left
             gateway.app.add_routes(documents.routes())
         gateway.endpoints = Endpoints(surface_of(settings), keys, pipeline, relay, metrics)

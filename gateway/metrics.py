@@ -322,6 +322,10 @@ class Metrics:
         self._passages = histogram(
             "ocho_retrieval_passages", "Passages in the evidence of a request.", (), (0, 1, 2, 3, 5, 10, 20)
         )
+        self._rewrites = counter(
+            "ocho_rewrites", "Follow-ups that a fast model wrote out for the search: joined (what that found is in the "
+            "evidence), unchanged, late, failed, too dear.", ("result",),
+        )  # fmt: skip
         self._answers = gauge(
             "ocho_answers", "Reviewed answers and those that wait for a reviewer, by status.", ("status",),
             of_workers="livemax",
@@ -456,8 +460,8 @@ class Metrics:
         self._client_tokens.labels(label, "output").inc(completion)
 
     def spent(self, tenant: str, model: str, reason: str, prompt: int, completion: int, money: float) -> None:
-        """``reason``: answer, draft, judge, settle, details, hedge, abandoned, background, embedding or verification.
-        ``tenant`` comes from the configuration."""
+        """``reason``: answer, draft, judge, rewrite, settle, details, hedge, abandoned, background, embedding or
+        verification. ``tenant`` comes from the configuration."""
         label = self.model_label(model)
         self._spend_tokens.labels(tenant, label, reason, "input").inc(prompt)
         self._spend_tokens.labels(tenant, label, reason, "output").inc(completion)
@@ -521,6 +525,9 @@ class Metrics:
 
     def source_ended(self, source: str, outcome: str, seconds: float) -> None:
         self._sources.labels(source, outcome).observe(seconds)
+
+    def rewritten(self, result: str) -> None:
+        self._rewrites.labels(result).inc()
 
     def evidence(self, passages: int) -> None:
         self._passages.observe(passages)

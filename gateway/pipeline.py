@@ -41,10 +41,11 @@ from gateway.chat import (
 from gateway.clock import Timings, WallClock
 from gateway.consulting import Consultant, Consulted
 from gateway.errors import GatewayError, NotCached, UnknownModel
+from gateway.finding import Finder
 from gateway.making import Maker
 from gateway.metrics import Metrics
 from gateway.plan import Asking, Job, Plan
-from gateway.ports import DocumentRecord, Embedder, Vector
+from gateway.ports import DocumentRecord, Vector
 from gateway.retrieval.grounding import PROMPT_VERSION
 from gateway.retrieval.question import search_text
 from gateway.retrieval.shelves import Shelves
@@ -55,17 +56,6 @@ from gateway.stages import Stages, beside
 from gateway.values import dataclass
 
 NOT_CACHED = "nothing in the cache answers this request, and only-if-cached was asked for"
-
-
-@dataclass(frozen=True, slots=True)
-class Budgets:
-    """Seconds that optional stages may take; a stage that is late is left out."""
-
-    exact_s: float = 0.1
-    embed_s: float = 0.5
-    semantic_s: float = 1.0  # it waits for the embedding and, for document models, for the evidence
-    retrieval_s: float = 1.0
-    judge_s: float = 2.0
 
 
 @dataclass(slots=True)
@@ -79,8 +69,7 @@ class Pipeline:
     semantic: SemanticCache | None
     inflight: Inflight
     coalesce: bool
-    embedder: Embedder | None  # finds documents
-    wordings: Embedder | None  # tells questions apart for the cache; may be the same
+    finder: Finder
     maker: Maker
     writer: CacheWriter
     stages: Stages
@@ -90,7 +79,6 @@ class Pipeline:
     verifier: Verifier | None = None  # asks again, in the background, for what is given often
     twins: Twins = field(default_factory=Twins)
     shelves: Shelves | None = None  # documents that requests may name for themselves
-    budgets: Budgets = Budgets()
     wall_clock: WallClock = time.time
 
     def improves(self, ctx: RequestContext, model: str) -> bool:
@@ -159,20 +147,13 @@ class Pipeline:
         began = deadline.clock()
         text = search_text(request)
         async with beside() as start:
-            embedding = start(self._embed(job, text))
-            meaning = embedding if self.wordings is self.embedder else start(self._mean(job, text))
-            retrieval = start(
-                attempt(
-                    ctx, "retrieve", self._retrieve(job, text, embedding),
-                    deadline.within(self.budgets.retrieval_s), Evidence(partial=True),
-                )
-            )  # fmt: skip
+            embedding = start(self.finder.vector(job, text))
+            meaning = start(self.finder.meaning(job, text, embedding))
+            retrieval = start(self.finder.evidence(job, text, embedding))
+            budget = deadline.within(self.finder.budgets.semantic_s + self.finder.patience_s(job))
             lookup = start(
-                attempt(
-                    ctx, "cache_semantic", self._by_meaning(job, meaning, retrieval),
-                    deadline.within(self.budgets.semantic_s), Look(None),
-                )
-            )  # fmt: skip
+                attempt(ctx, "cache_semantic", self._by_meaning(job, meaning, retrieval), budget, Look(None))
+            )
             look = await lookup
             if look.hit is not None:
                 self._saved(job, look.hit)
@@ -191,6 +172,8 @@ class Pipeline:
         send = self.reviewed.guarded(job.case, send)
         if plan.judge is not None:
             plan.judge.earn(self.maker.cost(asking))
+        if plan.rewriter is not None:
+            plan.rewriter.earn(self.maker.cost(asking))
         consults = bool(asking.doubts) and plan.judge is not None
         flight = self.inflight.under(asking.flight) if asking.flight is not None else None
         if asking.vector is None or asking.flight is None or flight is None:
@@ -207,7 +190,7 @@ class Pipeline:
             consultant = Consultant(plan.judge if asking.job.reads else None)
             doubts = consultant.consult(asking.job.request.question, asking.doubts, near, ctx)
             consulting = start(
-                self.stages.attempt(ctx, "judge", doubts, ctx.deadline.within(self.budgets.judge_s), None)
+                self.stages.attempt(ctx, "judge", doubts, ctx.deadline.within(self.finder.budgets.judge_s), None)
             )
             held: Held | None = None
             if plan.promise is not None and plan.promise.draft is not None and not ctx.wishes.only_if_cached:
@@ -285,14 +268,14 @@ class Pipeline:
         return None
 
     async def _exact(self, job: Job) -> CacheHit | None:
-        budget = job.ctx.deadline.within(self.budgets.exact_s)
+        budget = job.ctx.deadline.within(self.finder.budgets.exact_s)
         work = self.exact.lookup(job.keys, job.ctx.wishes, self.record, job.plan.collections)
         hit = await self.stages.attempt(job.ctx, "cache_exact", work, budget, None)
         self._count("exact", hit)
         if hit is None or job.case is None:
             return hit
         text = search_text(job.request)  # what the cache kept for these words may be an answer to a reviewed question
-        meant = await self.reviewed.by_meaning(job.case, partial(self._mean, job, text), None)
+        meant = await self.reviewed.by_meaning(job.case, partial(self.finder.meaning, job, text), None)
         return meant or self.reviewed.allowed(job.case, hit)
 
     async def _by_meaning(
@@ -320,39 +303,6 @@ class Pipeline:
         )
         self._count("semantic", look.hit)
         return replace(look, hit=self.reviewed.allowed(job.case, look.hit))
-
-    async def _embed(self, job: Job, text: str) -> Vector | None:
-        """The question's vector for retrieval, and for the cache where nothing else tells wordings apart; None when
-        nobody needs it, or it is off, late or fails."""
-        shared = self.wordings is self.embedder and self._compares(job)
-        return await self._vector(job, text, self.embedder) if job.plan.gatherer is not None or shared else None
-
-    async def _mean(self, job: Job, text: str) -> Vector | None:
-        """The question's vector for the cache."""
-        return await self._vector(job, text, self.wordings) if self._compares(job) else None
-
-    async def _vector(self, job: Job, text: str, embedder: Embedder | None) -> Vector | None:
-        if embedder is None or not text:
-            return None
-        budget = job.ctx.deadline.within(self.budgets.embed_s)
-        vectors = await self.stages.attempt(job.ctx, "embed", embedder.embed([text], query=True), budget, None)
-        return vectors[0] if vectors is not None else None
-
-    @staticmethod
-    def _compares(job: Job) -> bool:
-        return job.keys.semantic and bool(job.reads or job.writes or job.case)
-
-    async def _retrieve(self, job: Job, text: str, embedding: asyncio.Task[Vector | None]) -> Evidence:
-        plan = job.plan
-        if plan.gatherer is None or not text:
-            return Evidence()
-
-        async def vector() -> Vector | None:
-            return await asyncio.shield(embedding)
-
-        evidence = await plan.gatherer.gather(text, job.ctx.tenant.groups, plan.collections, vector, job.ctx.deadline)
-        self.metrics.evidence(len(evidence.passages))
-        return evidence
 
     def _job(self, ctx: RequestContext, request: ChatRequest) -> Job:
         plan = self._with_documents(self._plan(request.requested_model), ctx)

@@ -13,6 +13,7 @@ from gateway.consulting import Consulted
 from gateway.in_time import Promise
 from gateway.ports import Judge, Vector
 from gateway.retrieval.gather import Gatherer
+from gateway.routing.rewriting import Rewriter
 from gateway.settling import Matter, Settling, borne_out, doubts_of
 
 
@@ -28,6 +29,7 @@ class Plan:
     collections: tuple[str, ...] = ()
     gatherer: Gatherer | None = None
     system: str | None = None  # instructions for grounding; None: the built-in ones
+    rewriter: Rewriter | None = None  # of follow-ups, for the search
     judge: Judge | None = None  # of questions that similarity cannot tell apart
     settling: Settling | None = None  # what an answer is held against before it is given; None: it streams as it comes
     promise: Promise | None = None  # a time by which there is an answer, and what helps to keep it

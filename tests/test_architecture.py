@@ -19,7 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"accounts", "cache", "embedding", "retrieval", "routing", "upstream"}),
     frozenset({"in_time", "answers", "settling", "consulting", "shared"}),
     frozenset({"plan"}),
-    frozenset({"making"}),
+    frozenset({"finding", "making"}),
     frozenset({"pipeline"}),
     frozenset({"ingress"}),
     frozenset({"wiring"}),

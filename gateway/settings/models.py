@@ -35,6 +35,14 @@ class DeploymentSettings(Section):
         return url.rstrip("/")
 
 
+class RewriteSettings(Section):
+    """A fast model writes out what a follow-up means; what that finds joins what its own words find."""
+
+    model: str = "off"  # off; auto: the draft model; or a model with deployments here
+    patience_s: Seconds = 1.0  # for the rewriting and its search; of a promised time a fifth of what is left at most
+    max_extra_spend: float = Field(0.1, ge=0, le=1)  # as a share of what all answers would cost
+
+
 class DocumentsOfModel(Section):
     collections: tuple[Name, ...] = Field(min_length=1)
     top_k: int = Field(6, ge=1, le=50)
@@ -42,6 +50,7 @@ class DocumentsOfModel(Section):
     hard_s: Seconds = 0.6
     max_tokens: int = Field(3000, ge=100)  # of evidence in the prompt
     system: str | None = None  # replaces the built-in instructions
+    rewrite: RewriteSettings = RewriteSettings()
 
 
 class DeadlineSettings(Section):

@@ -105,7 +105,11 @@ def reviewer_of(settings: Settings, book: Book, pipeline: Pipeline, keys: KeyRin
         rights = [h.tenant.groups for h in keys.holders if tenant in ("*", h.tenant.id)]
 
         async def vector() -> Vector | None:
-            return (await pipeline.embedder.embed([question], query=True))[0] if pipeline.embedder is not None else None
+            return (
+                (await pipeline.finder.embedder.embed([question], query=True))[0]
+                if pipeline.finder.embedder is not None
+                else None
+            )
 
         evidence = await plan.gatherer.gather(
             question, frozenset().union(*rights), plan.collections, vector, Deadline.after(GATHER_S)

@@ -20,6 +20,7 @@ from gateway.cache.keys import Sharing
 from gateway.cache.semantic import SemanticCache
 from gateway.cache.writer import CacheWriter
 from gateway.clock import WallClock
+from gateway.finding import Finder
 from gateway.in_time import Background, DraftPlan, InTime, Promise
 from gateway.making import Maker
 from gateway.metrics import Metrics
@@ -31,6 +32,7 @@ from gateway.retrieval.grounding import PROMPT_VERSION
 from gateway.routing.draft import Drafter
 from gateway.routing.gate import Calibrations, read_calibrations
 from gateway.routing.judge import Bar, ModelJudge
+from gateway.routing.rewriting import Rewriter
 from gateway.routing.router import Router
 from gateway.routing.spend import Allowance
 from gateway.settings import Settings
@@ -132,8 +134,7 @@ async def opened_pipeline(
         semantic=semantic if wordings is not None else None,
         inflight=inflight,
         coalesce=settings.cache.coalesce,
-        embedder=embedder,
-        wordings=wordings,
+        finder=Finder(embedder, wordings, Stages(metrics), metrics),
         maker=maker,
         writer=writer,
         stages=Stages(metrics),
@@ -197,10 +198,23 @@ def plan_of(
         collections=collections,
         gatherer=gatherer,
         system=documents.system if documents is not None else None,
+        rewriter=rewriter_of(model, router),
         judge=judge_of(model, settings, router, metrics) if embedder is not None else None,
         settling=settling_of(model) if gatherer is not None else None,
         promise=promise_of(model),
     )
+
+
+def rewriter_of(model: ModelSettings, router: Router) -> Rewriter | None:
+    """What writes out the follow-ups to a model with documents."""
+    if model.documents is None:
+        return None
+    rewrite = model.documents.rewrite
+    name = model.draft.model if rewrite.model == "auto" and model.draft is not None else rewrite.model
+    if name == "off":
+        return None
+    allowance = Allowance(rewrite.max_extra_spend, ready=rewrite.max_extra_spend > 0)
+    return Rewriter(router, name, allowance, rewrite.patience_s)
 
 
 def judge_of(model: ModelSettings, settings: Settings, router: Router, metrics: Metrics) -> ModelJudge | None:

@@ -126,7 +126,7 @@ def _drafting(pipeline: Pipeline, model: str | None) -> tuple[Plan, DraftPlan]:
 
 async def _evidence(pipeline: Pipeline, plan: Plan, text: str) -> Evidence:
     assert plan.gatherer is not None  # settings: a draft needs documents
-    embedder = pipeline.embedder
+    embedder = pipeline.finder.embedder
     vector = (await embedder.embed([text], query=True))[0] if embedder is not None else None
 
     async def known() -> Any:

@@ -75,9 +75,9 @@ class Warmer:
 
     async def _warm(self, lines: Sequence[Line], report: Report) -> None:
         texts = [search_text(line.request) for line in lines]
-        found = await self._vectors(self.pipeline.embedder, texts)
-        same = self.pipeline.wordings is self.pipeline.embedder
-        meanings = found if same else await self._vectors(self.pipeline.wordings, texts)
+        found = await self._vectors(self.pipeline.finder.embedder, texts)
+        same = self.pipeline.finder.wordings is self.pipeline.finder.embedder
+        meanings = found if same else await self._vectors(self.pipeline.finder.wordings, texts)
         for line, vector, meaning in zip(lines, found, meanings, strict=True):
             try:
                 plan = self._plan(line)
