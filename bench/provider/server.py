@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from bench.provider import embedding, wire
+from bench.provider import embedding, reranking, wire
 from bench.provider.ailments import HEALTHY, Ailment, read_ailments
 from bench.provider.completions import CHAT, TEXT, Job, complete, options_of
 from bench.provider.config import ProviderConfig
@@ -80,6 +80,7 @@ class Provider:
             app.router.add_post(f"{prefix}/chat/completions", self._chat)
             app.router.add_post(f"{prefix}/completions", self._text)
             app.router.add_post(f"{prefix}/embeddings", self._embeddings)
+            app.router.add_post(f"{prefix}/rerank", self._rerank)
         for prefix in ("/v1", "/openai/v1", "/openai"):
             app.router.add_get(f"{prefix}/models", self._models)
             app.router.add_get(f"{prefix}/models/{{id:.+}}", self._model)
@@ -151,6 +152,16 @@ class Provider:
             call.status = 200
             return _json(wire.embeddings(model, vectors, call.prompt_tokens))
 
+    async def _rerank(self, http_request: web.Request) -> web.StreamResponse:
+        body = read_body(await http_request.read())
+        model, profile = self._model_of(http_request, body, embeddings=True)
+        with self._recorded(http_request, model, body) as call:
+            content = reranking.reply(body)
+            delay_s = reranking.draw_s(profile, Random(self._dice(model, [body["query"], body["documents"]])))
+            await asyncio.sleep(max(0.0, call.started + self.config.time_scale * delay_s - time.monotonic()))
+            call.status = 200
+            return _json(content)
+
     async def _models(self, http_request: web.Request) -> web.Response:
         return _json(wire.models([*self.config.listed_models(), *embedding.MODELS]))
 
@@ -176,7 +187,7 @@ class Provider:
     def _model_of(
         self, http_request: web.Request, body: Mapping[str, Any], *, embeddings: bool = False
     ) -> tuple[str, LatencyProfile]:
-        """Name and profile; the deployment in an Azure path is the name. Embeddings take any name."""
+        """Name and profile; the deployment in an Azure path is the name. Embeddings and rankings take any name."""
         deployment = http_request.match_info.get("deployment")
         if deployment is not None and "api-version" not in http_request.query:
             raise ApiError(404, "Resource not found: the query parameter 'api-version' is missing.", "404")

@@ -28,6 +28,7 @@ log = structlog.get_logger()
 OnSource = Callable[[str, str, float], None]  # source, outcome, seconds
 Rerank = Callable[[str, Sequence[Passage], Deadline], Awaitable[Sequence[Passage]]]
 
+RERANK = "rerank"  # stands among the sources in the metrics
 ANSWERED, LATE, FAILED, SKIPPED = "ok", "late", "failed", "skipped"
 _NEAR_DUPLICATE = 0.9  # share of common terms from which two passages say the same; numbers must agree as well
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
@@ -80,6 +81,7 @@ class Gatherer:
         self._on_source = on_source
         self._rerank = rerank
         self._clock = clock
+        self._rerank_breaker = Breaker(clock)
         self._breakers = {name: Breaker(clock) for name in sources}
         self._left_behind: dict[asyncio.Task[None], _Ask] = {}  # who watches what
 
@@ -212,19 +214,30 @@ class Gatherer:
     async def _reranked(
         self, rerank: Rerank, text: str, ranked: Sequence[Passage], hard: Deadline
     ) -> Sequence[Passage]:
-        """The head of ``ranked`` in the reranker's order, or as it was where that is late or fails."""
-        began, outcome = self._clock(), ANSWERED
+        """The head of ``ranked`` in the reranker's order, or as it was where that is late, fails or is left alone."""
+        if not self._rerank_breaker.allows():
+            self._on_source(RERANK, SKIPPED, 0.0)
+            return ranked
+        began, outcome = self._clock(), FAILED
         head = ranked[: self._top_k * _RERANKED]
         try:
             async with asyncio.timeout(hard.remaining_s()):
-                return await rerank(text, head, hard)
+                ranked = await rerank(text, head, hard)
+            outcome = ANSWERED
         except TimeoutError:
             outcome = LATE
+        except asyncio.CancelledError:
+            outcome = ""  # the request went away: that tells nothing
+            self._rerank_breaker.abandoned()
+            raise
         except Exception as error:
-            outcome = FAILED
             log.warning("reranker failed", error=repr(error))
         finally:
-            self._on_source("rerank", outcome, self._clock() - began)
+            if outcome:
+                seconds = self._clock() - began
+                note = self._rerank_breaker.answered if outcome == ANSWERED else self._rerank_breaker.failed
+                note(seconds)
+                self._on_source(RERANK, outcome, seconds)
         return ranked
 
 

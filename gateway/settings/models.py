@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from gateway.settings.base import Name, Seconds, Section
+
+
+def _is_url(url: str) -> str:
+    if not re.match(r"https?://[^/\s]+", url):
+        raise ValueError("must begin with http:// or https://")
+    return url.rstrip("/")
+
+
+Url = Annotated[str, AfterValidator(_is_url)]
 
 
 class TimeoutSettings(Section):
@@ -20,19 +29,12 @@ class TimeoutSettings(Section):
 class DeploymentSettings(Section):
     name: Name
     kind: Literal["openai", "azure"] = "openai"
-    base_url: str
+    base_url: Url
     api_key: SecretStr = SecretStr("")
     model: str = ""  # name at an OpenAI-compatible server, if it differs
     deployment: str = ""  # name at Azure, if it differs
     api_version: str = ""  # Azure; without it the v1 surface is used
     stream_usage: bool = True
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_url(cls, url: str) -> str:
-        if not re.match(r"https?://[^/\s]+", url):
-            raise ValueError("must begin with http:// or https://")
-        return url.rstrip("/")
 
 
 class RewriteSettings(Section):
@@ -43,6 +45,16 @@ class RewriteSettings(Section):
     max_extra_spend: float = Field(0.1, ge=0, le=1)  # as a share of what all answers would cost
 
 
+class RerankSettings(Section):
+    """A service that puts what was found in order, within ``hard_s``."""
+
+    url: Url
+    kind: Literal["cohere", "tei"] = "cohere"  # the shape of the call
+    model: str = ""
+    api_key: SecretStr = SecretStr("")  # sent as a bearer token
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+
+
 class DocumentsOfModel(Section):
     collections: tuple[Name, ...] = Field(min_length=1)
     top_k: int = Field(6, ge=1, le=50)
@@ -51,6 +63,7 @@ class DocumentsOfModel(Section):
     max_tokens: int = Field(3000, ge=100)  # of evidence in the prompt
     system: str | None = None  # replaces the built-in instructions
     rewrite: RewriteSettings = RewriteSettings()
+    rerank: RerankSettings | None = None
 
 
 class DeadlineSettings(Section):

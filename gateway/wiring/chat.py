@@ -27,7 +27,7 @@ from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.plan import Plan
 from gateway.ports import DocumentRecord, Embedder, Source
-from gateway.retrieval.gather import Gatherer
+from gateway.retrieval.gather import Gatherer, Rerank
 from gateway.retrieval.grounding import PROMPT_VERSION
 from gateway.routing.draft import Drafter
 from gateway.routing.gate import Calibrations, read_calibrations
@@ -41,7 +41,7 @@ from gateway.settling import Settler, Settling
 from gateway.stages import Stages
 from gateway.wiring.answers import opened_answers, opened_findings, opened_verifier
 from gateway.wiring.cache import Stores, chosen_rule, remembered
-from gateway.wiring.documents import freshness, opened_record, opened_sources
+from gateway.wiring.documents import freshness, opened_record, opened_rerankers, opened_sources
 from gateway.wiring.embedding import chosen_embedder, wordings_embedder
 from gateway.wiring.uploads import opened_shelves
 
@@ -109,6 +109,7 @@ async def opened_pipeline(
     inflight = Inflight()
     stack.push_async_callback(inflight.close)
     sources = await opened_sources(settings, record, embedder.model if embedder is not None else None, stack)
+    rerankers = await opened_rerankers(settings, stack)
     shelves = opened_shelves(settings, record, sources, embedder, metrics, stack)
     semantic = SemanticCache(
         store, index, rule=rule, record=state, recall=remembering.recall if remembering is not None else None,
@@ -127,7 +128,10 @@ async def opened_pipeline(
         review=findings,
     )
     return Pipeline(
-        plans={m.name: plan_of(m, settings, wordings, state, sources, metrics, router) for m in settings.models},
+        plans={
+            m.name: plan_of(m, settings, wordings, state, sources, metrics, router, rerankers.get(m.name))
+            for m in settings.models
+        },
         secret=secret,
         record=state,
         exact=exact,
@@ -164,6 +168,7 @@ def plan_of(
     sources: Mapping[str, Source],
     metrics: Metrics,
     router: Router,
+    rerank: Rerank | None = None,
 ) -> Plan:
     documents = model.documents
     gatherer = None
@@ -176,6 +181,7 @@ def plan_of(
             top_k=documents.top_k,
             token_budget=documents.max_tokens,
             on_source=metrics.source_ended,
+            rerank=rerank,
         )
     collections = documents.collections if documents is not None else ()
     answering = settings.answering(model)

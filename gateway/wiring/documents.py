@@ -8,7 +8,9 @@ from pathlib import Path
 import aiohttp
 
 from gateway.ports import Source
+from gateway.retrieval.gather import Rerank
 from gateway.retrieval.record import Record
+from gateway.retrieval.rerank import HttpReranker
 from gateway.retrieval.sources.azure_search import AZURE_FIELDS, AzureSearchSource
 from gateway.retrieval.sources.embedded import EmbeddedSource
 from gateway.retrieval.sources.http import HttpSource
@@ -72,6 +74,21 @@ async def opened_sources(
         source = of_one[0] if len(of_one) == 1 else MirroredSource(of_one)
         sources[name] = UnrecordedSource(source, groups[name])
     return sources
+
+
+async def opened_rerankers(settings: Settings, stack: AsyncExitStack) -> dict[str, Rerank]:
+    """Of the models that have one, by name. Nobody is contacted here."""
+    wanted = {m.name: m.documents.rerank for m in settings.models if m.documents is not None and m.documents.rerank}
+    if not wanted:
+        return {}
+    session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
+    rerankers: dict[str, Rerank] = {}
+    for name, rerank in wanted.items():
+        key = rerank.api_key.get_secret_value()
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        headers |= {k: v.get_secret_value() for k, v in rerank.headers.items()}
+        rerankers[name] = HttpReranker(session, rerank.url, kind=rerank.kind, model=rerank.model, headers=headers)
+    return rerankers
 
 
 async def _external(collection: CollectionSettings, session: aiohttp.ClientSession, stack: AsyncExitStack) -> Source:

@@ -139,3 +139,16 @@ async def test_a_question_over_the_responses_api_is_not_answered_without_the_doc
     assert "/v1/chat/completions" in reply.error["message"]
     assert provider.calls == []
     assert (await it.post("/v1/responses", {"model": "gpt-4", "input": QUESTION})).status != 400
+
+
+async def test_a_reranker_puts_what_was_found_in_order(provider: Provider, tmp_path: Path, folder: Path) -> None:
+    rerank = {"url": f"{provider.base_url}/rerank", "model": "bge-reranker", "api_key": "key-of-it"}
+    documents = {"collections": ["hr"], "hard_s": 5, "rerank": rerank}
+    named = (model("gpt-4", provider.base_url), {"name": "handbook", "answers_with": "gpt-4", "documents": documents})
+    async with house(tmp_path, *named, documents=[{"name": "hr"}]) as it:
+        await fill(it.gateway.settings, "hr", folder)
+        reply = await it.chat(QUESTION, "handbook")
+        assert it.count("ocho_retrieval_source_duration_seconds_count", source="rerank", outcome="ok") == 1
+    [ranked] = [call.body for call in provider.calls if call.path == "/v1/rerank"]
+    assert (ranked["model"], ranked["query"]) == ("bge-reranker", QUESTION)
+    assert "15일" in reply.text

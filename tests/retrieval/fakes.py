@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from aiohttp import web
 
 from gateway.chat import Passage
 from gateway.clock import Deadline
@@ -67,3 +69,21 @@ class ScriptedSource:
 
 async def no_vector() -> Vector | None:
     return None
+
+
+Reply = Callable[[web.Request, Any], Any]
+
+
+class Service:
+    """Answers every POST with ``reply``; keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.reply: Reply = lambda request, body: {}
+        self.sent: list[tuple[str, dict[str, str], Any]] = []
+        self.url = ""
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.sent.append((request.path_qs, dict(request.headers), body))
+        answer = self.reply(request, body)
+        return answer if isinstance(answer, web.StreamResponse) else web.json_response(answer)

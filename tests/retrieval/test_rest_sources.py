@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
 import numpy as np
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from gateway.clock import Deadline
 from gateway.ports import Search, Vector
@@ -19,9 +18,8 @@ from gateway.retrieval.sources.http import HttpSource
 from gateway.retrieval.sources.opensearch import OpenSearchSource
 from gateway.retrieval.sources.qdrant import QdrantSource
 from gateway.retrieval.sources.rest import Fields, SourceError
-from tests.retrieval.fakes import no_vector
+from tests.retrieval.fakes import Service, no_vector
 
-Reply = Callable[[web.Request, Any], Any]
 PASSAGE = {
     "document": "leave.md",
     "text": "연차는 16일",
@@ -31,37 +29,6 @@ PASSAGE = {
     "version": "7",
 }
 GROUPS = frozenset({"hr", "o'neil"})
-
-
-class Service:
-    """Answers every POST with ``reply``; keeps what it was sent."""
-
-    def __init__(self) -> None:
-        self.reply: Reply = lambda request, body: {}
-        self.sent: list[tuple[str, dict[str, str], Any]] = []
-        self.url = ""
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        self.sent.append((request.path_qs, dict(request.headers), body))
-        answer = self.reply(request, body)
-        return answer if isinstance(answer, web.StreamResponse) else web.json_response(answer)
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    service = Service()
-    app = web.Application()
-    app.router.add_post("/{path:.*}", service.handle)
-    async with TestServer(app) as server:
-        service.url = str(server.make_url("/")).rstrip("/")
-        yield service
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 def ask(vector: Callable[[], Awaitable[Vector | None]] | None = None, groups: frozenset[str] = GROUPS) -> Search:
