@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench import conversations
+from bench import conversations, off_topic
 from bench.as_json import add_json, give_json, tables_aside
 from gateway.chat import Passage
 from gateway.clock import Deadline
@@ -90,6 +90,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sizes", type=int, nargs="*", default=[], metavar="N", help="latency at N made-up passages")
     parser.add_argument("--follow-ups", action="store_true", help="follow-ups of the handbook, inside conversations")
     parser.add_argument("--rewriter", nargs=2, metavar=("URL", "MODEL"), help="also as this model rewrites them")
+    parser.add_argument("--off-topic", nargs="+", type=Path, metavar="FILE", help="could these be told from its own?")
     parser.add_argument("--faults", action="store_true", help="five sources: 5, 20, 80, 300 ms and hung")
     parser.add_argument("--seed", type=int, default=5)
     add_json(parser)
@@ -131,6 +132,11 @@ async def _run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
             live = conversations.Live(*options.rewriter) if options.rewriter else None
             result["follow_ups"] = await conversations.measure(record, COLLECTION, embedder, options.seed, live)
             console.print(conversations.table(result["follow_ups"]))
+        if options.off_topic and embedder is not None:
+            sets = {"own": [q.text for q in questions], "casual": off_topic.read(off_topic.CASUAL)}
+            sets |= {path.stem: off_topic.read(path) for path in options.off_topic}
+            result["off_topic"] = await off_topic.measure(record, COLLECTION, embedder, sets, options.seed)
+            console.print(off_topic.table(result["off_topic"]))
         record.close()
         if options.sizes:
             result["sizes"] = {}

@@ -26,6 +26,7 @@ class ServedBy(StrEnum):
     DRAFT = "draft"  # a fast model's short answer that passed the gate, or was the best there was in time (labelled)
     STALE = "stale"  # a kept answer whose documents have changed since, labelled
     QUOTE = "quote"  # a passage instead of an answer, labelled
+    NOTICE = "notice"  # the gateway's own sentence that the documents hold nothing on it, labelled
     REVIEWED = "reviewed"  # an answer that a person pinned or approved; labelled where it is to be reviewed again
 
 

@@ -7,6 +7,7 @@ from functools import partial
 
 from gateway.cache.canonical import Epochs, made_by
 from gateway.cache.exact import ExactCache
+from gateway.cache.language import language
 from gateway.cache.writer import CacheWriter, instructions
 from gateway.chat import (
     Answer,
@@ -29,6 +30,7 @@ from gateway.retrieval.grounding import ground
 from gateway.routing.plain import is_plain
 from gateway.routing.router import Router
 from gateway.routing.spend import USUAL_ANSWER_TOKENS, Errand, prompt_tokens, tokens_of
+from gateway.routing.told import tell
 from gateway.settling import Matter, Settler, another_sample, contradicted, doubts_of, kept_of
 
 
@@ -55,6 +57,11 @@ class Maker:
             citations=evidence.passages,
             partial=evidence.partial,
         )
+        notice = plan.notice.get(language(request.question)) if nothing_found(asking) else None
+        if notice is not None:
+            told = replace(opened, served_by=ServedBy.NOTICE, labelled=True, stages=dict(ctx.timings.stages))
+            tell(notice, told, None, send)  # never kept: it costs nothing to say again, and a document may come
+            return
         matter = await self._matter(asking)
 
         def keep(answer: Answer, ttl_s: float | None) -> None:
@@ -172,6 +179,14 @@ class Maker:
         if job.plan.answers_with:
             request = replace(request, requested_model=job.plan.answers_with)
         return request
+
+
+def nothing_found(asking: Asking) -> bool:
+    """Whether the model could say no more than that: every source has answered and none found anything, and there is
+    nothing else to answer from (earlier turns, tools)."""
+    evidence, request = asking.evidence, asking.job.request
+    searched = asking.job.plan.gatherer is not None and bool(request.question.strip())
+    return searched and not evidence.passages and not evidence.partial and not request.earlier and is_plain(request)
 
 
 def anchor_of(matter: Matter, asking: Asking) -> tuple[str, str] | None:

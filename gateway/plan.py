@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.answers.serving import Case
@@ -29,6 +30,9 @@ class Plan:
     collections: tuple[str, ...] = ()
     gatherer: Gatherer | None = None
     system: str | None = None  # instructions for grounding; None: the built-in ones
+    notice: Mapping[str, str] = field(
+        default_factory=dict
+    )  # where nothing is found, by language; else the model says so
     rewriter: Rewriter | None = None  # of follow-ups, for the search
     judge: Judge | None = None  # of questions that similarity cannot tell apart
     settling: Settling | None = None  # what an answer is held against before it is given; None: it streams as it comes

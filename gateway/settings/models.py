@@ -45,6 +45,14 @@ class RewriteSettings(Section):
     max_extra_spend: float = Field(0.1, ge=0, le=1)  # as a share of what all answers would cost
 
 
+class NoAnswerSettings(Section):
+    """What is said where the search finds nothing at all."""
+
+    by: Literal["model", "own"] = "model"  # own: the sentence below, without asking the model
+    ko: str = Field("문서에서 이 질문에 대한 내용을 찾지 못했습니다.", min_length=1)
+    en: str = Field("The documents do not contain anything on this question.", min_length=1)
+
+
 class RerankSettings(Section):
     """A service that puts what was found in order, within ``hard_s``."""
 
@@ -64,6 +72,7 @@ class DocumentsOfModel(Section):
     system: str | None = None  # replaces the built-in instructions
     rewrite: RewriteSettings = RewriteSettings()
     rerank: RerankSettings | None = None
+    no_answer: NoAnswerSettings = NoAnswerSettings()
 
 
 class DeadlineSettings(Section):

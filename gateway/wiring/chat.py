@@ -204,11 +204,19 @@ def plan_of(
         collections=collections,
         gatherer=gatherer,
         system=documents.system if documents is not None else None,
+        notice=notice_of(model),
         rewriter=rewriter_of(model, router),
         judge=judge_of(model, settings, router, metrics) if embedder is not None else None,
         settling=settling_of(model) if gatherer is not None else None,
         promise=promise_of(model),
     )
+
+
+def notice_of(model: ModelSettings) -> dict[str, str]:
+    """What the gateway says itself where nothing is found, by the language of the question."""
+    if model.documents is None or model.documents.no_answer.by == "model":
+        return {}
+    return {"ko": model.documents.no_answer.ko, "latin": model.documents.no_answer.en}
 
 
 def rewriter_of(model: ModelSettings, router: Router) -> Rewriter | None:

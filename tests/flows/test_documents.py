@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,40 @@ async def test_a_reranker_puts_what_was_found_in_order(provider: Provider, tmp_p
     [ranked] = [call.body for call in provider.calls if call.path == "/v1/rerank"]
     assert (ranked["model"], ranked["query"]) == ("bge-reranker", QUESTION)
     assert "15일" in reply.text
+
+
+@asynccontextmanager
+async def curt(tmp_path: Path, provider: Provider, **more: Any) -> AsyncIterator[House]:
+    """A model that says itself where nothing is found; one collection, still empty."""
+    documents = {"collections": ["hr"], "hard_s": 5, "no_answer": {"by": "own", **more}}
+    named = (model("gpt-4", provider.base_url), {"name": "handbook", "answers_with": "gpt-4", "documents": documents})
+    async with house(tmp_path, *named, documents=[{"name": "hr"}]) as it:
+        yield it
+
+
+async def test_where_nothing_is_found_the_gateway_may_say_so_itself(
+    provider: Provider, tmp_path: Path, folder: Path
+) -> None:
+    async with curt(tmp_path, provider, en="Ask the help desk.") as it:
+        korean, english = await it.chat(QUESTION, "handbook"), await it.chat("How many days off?", "handbook")
+        assert korean.text == "문서에서 이 질문에 대한 내용을 찾지 못했습니다."
+        assert english.text == "Ask the help desk."
+        assert korean.headers["x-ocho-served-by"] == "notice"
+        assert korean.headers["x-ocho-labelled"] == "true"
+        streamed = await it.chat("How many days off?", "handbook", body={"stream": True})
+        assert (streamed.text, streamed.headers["x-ocho-cache"]) == ("Ask the help desk.", "miss")  # it is not kept
+        assert it.count("ocho_request_duration_seconds_count", served_by="notice") == 3
+        assert it.count("ocho_cache_writes_total") == 0
+        assert not provider.calls
+        await fill(it.gateway.settings, "hr", folder)
+        assert "15일" in (await it.chat(QUESTION, "handbook")).text
+
+
+async def test_the_model_says_it_where_there_is_more_to_answer_from(provider: Provider, tmp_path: Path) -> None:
+    said = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": "15일입니다."}]
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
+    async with curt(tmp_path, provider) as it:
+        talk = {"messages": [*said, {"role": "user", "content": "다시 말해 주세요"}]}
+        for body in (talk, {"tools": tools}, {"messages": [{"role": "user", "content": "有給休暇は何日ですか"}]}):
+            assert (await it.chat(QUESTION, "handbook", body=body)).headers["x-ocho-served-by"] == "model"
+    assert len(provider.calls) == 3
