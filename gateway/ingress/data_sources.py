@@ -53,6 +53,14 @@ def _of_azure(given: object, field: str) -> NamedDocuments | None:
     return NamedDocuments(tuple(names), f"{field}[0].parameters", top_k)
 
 
+def searched_stores(body: Mapping[str, Any]) -> list[str]:
+    """The vector stores that ``file_search`` tools name; none where they are malformed."""
+    tools = body.get("tools")
+    searches = [t for t in tools if isinstance(t, Mapping)] if isinstance(tools, list) else []
+    lists = [t.get("vector_store_ids") for t in searches if t.get("type") == "file_search"]
+    return [id for ids in lists if isinstance(ids, list) for id in ids if isinstance(id, str)]
+
+
 def _of_tools(body: dict[str, Any]) -> NamedDocuments | None:
     tools = body.get("tools")
     if not isinstance(tools, list):

@@ -12,14 +12,14 @@ from urllib.parse import unquote
 import orjson
 from aiohttp import web
 
-from gateway.chat import Json, NamedDocuments, RequestContext
+from gateway.chat import Json, NamedDocuments, RequestContext, Tenant
 from gateway.clock import Deadline, Timings
 from gateway.errors import InvalidRequest, NotFound, UnknownModel
 from gateway.ingress import openai
 from gateway.ingress.answering import Answering, Showing
 from gateway.ingress.auth import KeyHolder, KeyRing
 from gateway.ingress.caller import MODEL, OPERATION, REQUEST_ID, Caller, Reply, WebCaller
-from gateway.ingress.data_sources import named_documents
+from gateway.ingress.data_sources import named_documents, searched_stores
 from gateway.ingress.relay import Relay
 from gateway.ingress.repeats import Repeats
 from gateway.ingress.wishes import NONE, Wishes, wishes_of
@@ -173,12 +173,8 @@ class Endpoints:
         known = isinstance(named, str) and (named in self._surface.models or self._surface.any_model)
         if isinstance(named, str) and named and not known:
             raise UnknownModel(f"no model named {named!r} is configured; see GET /v1/models", param="model")
-        if path == "responses" and isinstance(named, str) and named and self._pipeline.grounds(named):
-            raise InvalidRequest(
-                f"model {named!r} answers from documents, which /v1/responses would leave out; "
-                "ask it at /v1/chat/completions",
-                param="model",
-            )
+        if path == "responses":
+            self._check_responses(str(named or ""), body or {}, holder.tenant)
         sent = Outgoing(
             method=http_request.method,
             path=path,
@@ -194,6 +190,23 @@ class Endpoints:
         ctx = self._context(http_request[REQUEST_ID], headers, holder, told, wishes_of(headers, {}))
         caller = WebCaller(http_request, self._surface.body_s)
         return caller.response(await self._relay.pass_on(caller, sent, ctx, time.monotonic()))
+
+    def _check_responses(self, model: str, body: Json, tenant: Tenant) -> None:
+        """The provider makes these answers, and knows nothing of our documents. Raises InvalidRequest."""
+        if model and self._pipeline.grounds(model):
+            raise InvalidRequest(
+                f"model {model!r} answers from documents, which /v1/responses would leave out; "
+                "ask it at /v1/chat/completions",
+                param="model",
+            )
+        shelves = self._pipeline.shelves
+        ours = [name for name in searched_stores(body) if shelves is not None and shelves.knows(name, tenant)]
+        if ours:
+            raise InvalidRequest(
+                f"{ours[0]} is kept here, where the provider, who makes these answers, cannot search it; "
+                "use file_search at /v1/chat/completions",
+                param="tools",
+            )
 
     def _enter(self, http_request: web.Request, operation: str) -> KeyHolder:
         http_request[OPERATION] = operation

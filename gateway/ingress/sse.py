@@ -18,19 +18,20 @@ class ChatStream:
         self._include_usage = include_usage
         self._timing = timing
         self._id = ""
-        self._context: bytes = b""
+        self._model = ""
+        self._context: Json | None = None
 
     def opened(self, event: Opened, context: Json | None) -> None:
-        if context is not None:  # Azure On Your Data sends it in a first chunk of its own
-            delta = {"role": "assistant", "context": context}
-            self._context = _frame(orjson.dumps(openai.chunk(event.model, "", delta)))
+        self._model, self._context = event.model, context
 
     def delta(self, event: Delta) -> bytes:
         frame = _frame(event.raw)
-        if self._context:
-            frame, self._context = self._context + frame, b""
         if not self._id:
             self._id = str(event.chunk.get("id") or "")
+        if self._context is not None:  # Azure On Your Data sends it in a first chunk of its own
+            model = str(event.chunk.get("model") or self._model)
+            first = openai.chunk(model, self._id, {"role": "assistant", "context": self._context})
+            frame, self._context = _frame(orjson.dumps(first)) + frame, None
         return frame
 
     def closed(self, answer: Answer, stages: Mapping[str, tuple[float, str]], total_s: float) -> bytes:

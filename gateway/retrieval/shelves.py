@@ -60,6 +60,14 @@ class Shelves:
         """The collections behind the names. Raises NotFound for what the tenant does not have."""
         return tuple(dict.fromkeys(self._collection(name, named.param, tenant) for name in named.names))
 
+    def knows(self, name: str, tenant: Tenant) -> bool:
+        """Whether the tenant has documents of that name here."""
+        try:
+            self._collection(name, "", tenant)
+        except NotFound:
+            return False
+        return True
+
     def gatherer(self, collections: tuple[str, ...], top_k: int | None) -> Gatherer:
         """Searches these collections; kept, so that what is learned of slow sources is not lost."""
         key = (collections, top_k or TOP_K)

@@ -55,6 +55,7 @@ async def test_a_stream_brings_the_citations_first_and_the_sdk_takes_it(it: Hous
             model="handbook", messages=[{"role": "user", "content": QUESTION}], stream=True
         )
         chunks = [c async for c in stream]
+    assert len({chunk.id for chunk in chunks}) == 1
     context: Any = (chunks[0].choices[0].delta.model_extra or {})["context"]
     assert any(c["filepath"] == "hr/leave.md" for c in context["citations"])
     assert "15일" in "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
@@ -140,6 +141,11 @@ async def test_a_question_over_the_responses_api_is_not_answered_without_the_doc
     assert "/v1/chat/completions" in reply.error["message"]
     assert provider.calls == []
     assert (await it.post("/v1/responses", {"model": "gpt-4", "input": QUESTION})).status != 400
+    tools = [{"type": "file_search", "vector_store_ids": ["hr"]}]
+    reply = await it.post("/v1/responses", {"model": "gpt-4", "input": QUESTION, "tools": tools})
+    assert (reply.status, reply.error["param"]) == (400, "tools")
+    tools[0]["vector_store_ids"] = ["vs_of_the_provider"]
+    assert (await it.post("/v1/responses", {"model": "gpt-4", "input": QUESTION, "tools": tools})).status != 400
 
 
 async def test_a_reranker_puts_what_was_found_in_order(provider: Provider, tmp_path: Path, folder: Path) -> None:

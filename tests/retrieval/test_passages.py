@@ -17,6 +17,13 @@ def test_each_section_is_a_passage_under_its_headings() -> None:
     assert [piece.section for piece in pieces] == ["휴가 > 발생", "휴가 > 이월"]
 
 
+def test_a_document_of_nothing_but_headings_is_its_headings() -> None:
+    assert [(p.section, p.text) for p in split(Parsed("t", (Heading(1, "주차장 지하 1층"),)))] == [
+        ("", "주차장 지하 1층")
+    ]
+    assert split(Parsed("t", (Heading(1, " "),))) == []
+
+
 def test_short_sections_are_joined_and_keep_their_headings_as_text() -> None:
     pieces = split(
         Parsed("t", (Heading(1, "휴가"), Heading(2, "발생"), Paragraph("16일."), Heading(2, "이월"), Paragraph("6일.")))

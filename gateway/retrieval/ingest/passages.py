@@ -30,8 +30,10 @@ _NOT_AN_END = re.compile(r"(?:^|\s)(?:\d{1,3}|[가-하]|[A-Za-z]|e\.g|i\.e|No|Mr
 
 def split(parsed: Parsed) -> list[Piece]:
     """The passages of a document, in reading order; [] where it has no text."""
-    sections = _joined(_sections(parsed.blocks))
-    return [piece for section in sections for piece in _cut(section)]
+    blocks: Iterable[Block] = parsed.blocks
+    if all(isinstance(block, Heading) for block in blocks):  # a note of one line looks like one
+        blocks = [Paragraph(block.text) for block in parsed.blocks if isinstance(block, Heading)]
+    return [piece for section in _joined(_sections(blocks)) for piece in _cut(section)]
 
 
 @dataclass(slots=True)
