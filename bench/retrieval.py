@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench import conversations, off_topic
+from bench import conversations, off_topic, slow_sources
 from bench.as_json import add_json, give_json, tables_aside
 from gateway.chat import Passage
 from gateway.clock import Deadline
@@ -144,8 +144,8 @@ async def _run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
                 result["sizes"][str(size)] = await _latency(Path(folder), size, embedder, questions, options.seed)
             _print_sizes(console, result["sizes"])
         if options.faults:
-            result["faults"] = await _faults(Path(folder))
-            _print_faults(console, result["faults"])
+            result["faults"] = await slow_sources.measure(Path(folder))
+            slow_sources.tell(console, result["faults"])
     return result
 
 
@@ -369,44 +369,6 @@ def _unit(row: Any) -> Vector:
     return unit
 
 
-# --- faults ------------------------------------------------------------------------------------------------------
-
-
-class _Timed:
-    """A source that answers after a while, or never."""
-
-    def __init__(self, name: str, delay_s: float | None) -> None:
-        self.name = name
-        self._delay_s = delay_s
-
-    async def search(self, search: Search, deadline: Deadline) -> list[Passage]:
-        await (asyncio.sleep(self._delay_s) if self._delay_s is not None else asyncio.Event().wait())
-        return [Passage(self.name, f"{n}.md", "1", 0, "", "", f"{self.name} {n}") for n in range(search.k)]
-
-
-async def _faults(folder: Path) -> dict[str, Any]:
-    """Five sources of 5, 20, 80, 300 ms and hung; the fast ones alone are the measure."""
-    record = Record.open(folder / "faults.db")
-    delays = {"5ms": 0.005, "20ms": 0.02, "80ms": 0.08, "300ms": 0.3, "hung": None}
-    result: dict[str, Any] = {}
-    for name, asked in {"fast three": list(delays)[:3], "all five": list(delays)}.items():
-        gatherer = Gatherer({source: _Timed(source, delays[source]) for source in asked}, record)
-        times = []
-        for _ in range(60):
-            began = time.perf_counter()
-            await gatherer.gather("질문", frozenset(), asked, _given(None), Deadline.after(5))
-            times.append((time.perf_counter() - began) * 1000)
-        await gatherer.close()
-        result[name] = {
-            "first_ms": round(times[0], 1),
-            "max_ms": round(max(times), 1),
-            **{f"p{p}_ms": round(float(np.percentile(times, p)), 1) for p in (50, 99)},
-        }
-    record.close()
-    result["added_p50_ms"] = round(result["all five"]["p50_ms"] - result["fast three"]["p50_ms"], 1)
-    return result
-
-
 # --- tables ------------------------------------------------------------------------------------------------------
 
 
@@ -438,9 +400,3 @@ def _print_sizes(console: Console, sizes: dict[str, Any]) -> None:
         cells = (lexical["p50_ms"], lexical["p99_ms"], fused["p50_ms"], fused["p99_ms"], found["fused_load_s"])
         table.add_row(size, *map(str, cells), str(found["change_to_search_ms"]), str(found["store_passages_per_s"]))
     console.print(table)
-
-
-def _print_faults(console: Console, faults: dict[str, Any]) -> None:
-    for name in ("fast three", "all five"):
-        console.print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in faults[name].items()))
-    console.print(f"added by the slow and the hung one: {faults['added_p50_ms']} ms p50")
