@@ -1,8 +1,9 @@
-"""Imports point one way: a layer may use the layers before it, siblings never each other."""
+"""Imports point one way: a layer may use the layers before it, siblings never each other; nothing goes in circles."""
 
 from __future__ import annotations
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,17 @@ def test_imports_point_one_way(path: Path) -> None:
 
 def test_every_module_has_a_place_in_the_order() -> None:
     assert {part_of(path) for path in modules()} == set(RANK)
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_no_module_needs_itself_through_others() -> None:
+    """Inside a layer, too, and where the import waits inside a function."""
+    names = {module_name(path): path for path in modules()}
+    needs: dict[str, set[str]] = {}
+    for module, path in names.items():
+        meant = {name if name in names else name.rpartition(".")[0] for name in imported(path)}
+        needs[module] = (meant & names.keys()) - {module}
+    TopologicalSorter(needs).prepare()  # CycleError names the circle

@@ -98,7 +98,7 @@ def _watch(settings: Settings, collection: str, choice: Choice) -> None:
 
 
 def _from_stdin(settings: Settings, collection: str, name: str | None, groups: tuple[str, ...]) -> None:
-    from gateway.retrieval.ingest.parse import MAX_BYTES, UnreadableFile
+    from gateway.retrieval.ingest.unreadable import MAX_BYTES, UnreadableFile
     from gateway.wiring.ingesting import put_into
 
     if not name:

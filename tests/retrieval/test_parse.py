@@ -7,7 +7,8 @@ import zipfile
 import pytest
 
 from gateway.retrieval.ingest.blocks import Heading, Paragraph, Parsed, Table
-from gateway.retrieval.ingest.parse import UnreadableFile, decode, parse
+from gateway.retrieval.ingest.parse import decode, parse
+from gateway.retrieval.ingest.unreadable import UnreadableFile
 from tests.retrieval.files import docx_file, hwp_file, hwpx_file, pdf_file, pptx_file, xlsx_file
 
 MARKDOWN = """\

@@ -17,7 +17,7 @@ import olefile
 
 from gateway.retrieval.ingest.blocks import Block, Heading, Paragraph, Parsed, table
 from gateway.retrieval.ingest.markdown import looks_like_numbered_heading
-from gateway.retrieval.ingest.parse import MAX_BYTES, UnreadableFile
+from gateway.retrieval.ingest.unreadable import MAX_BYTES, UnreadableFile, too_large
 
 SIGNATURE = b"HWP Document File"
 COMPRESSED, ENCRYPTED, DISTRIBUTED = 1, 2, 4  # bits of the flags in FileHeader
@@ -70,7 +70,7 @@ def _sections(file: olefile.OleFileIO) -> Iterator[bytes]:
         text = zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, left) if flags & COMPRESSED else raw
         left -= len(text)
         if left <= 0:
-            raise UnreadableFile(f"larger than {MAX_BYTES >> 20} MB: split it")
+            raise too_large()
         yield text
 
 

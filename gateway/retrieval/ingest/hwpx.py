@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from gateway.retrieval.ingest.blocks import Block, Heading, Paragraph, Parsed, table
 from gateway.retrieval.ingest.markdown import looks_like_numbered_heading
 from gateway.retrieval.ingest.office import check_zip
-from gateway.retrieval.ingest.parse import UnreadableFile
+from gateway.retrieval.ingest.unreadable import UnreadableFile
 
 _SECTION = re.compile(r"^Contents/section(\d+)\.xml$")
 

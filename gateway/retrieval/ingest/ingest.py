@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from gateway.ports import Embedder
 from gateway.retrieval.ingest import parse, passages
+from gateway.retrieval.ingest.unreadable import MAX_BYTES, UnreadableFile, too_large
 from gateway.retrieval.record import Document, Piece, Record, content_hash
 
 RECIPE = f"{parse.RECIPE}/{passages.RECIPE}"
@@ -104,7 +105,7 @@ async def ingest(
                 continue
             rights = groups if groups is not None else (before.groups if before is not None else ())
             report.passages += await _store(record, collection, document, data, embedder, rights)
-        except (parse.UnreadableFile, OSError) as error:
+        except (UnreadableFile, OSError) as error:
             report.failed.append((document, str(error)))
             tell(document, "failed")
             continue
@@ -191,13 +192,13 @@ def _cut(name: str, data: bytes, title: str) -> tuple[str, list[Piece]]:
     parsed = parse.parse(name, data)
     pieces = passages.split(parsed)
     if not pieces:
-        raise parse.UnreadableFile("no text found in it (a scan? run text recognition on it first)")
+        raise UnreadableFile("no text found in it (a scan? run text recognition on it first)")
     return title or parsed.title or PurePosixPath(name).stem, pieces
 
 
 def _read(path: Path) -> bytes:
-    if path.stat().st_size > parse.MAX_BYTES:
-        raise parse.UnreadableFile(f"larger than {parse.MAX_BYTES >> 20} MB: split it")
+    if path.stat().st_size > MAX_BYTES:
+        raise too_large()
     return path.read_bytes()
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.retrieval.ingest.blocks import Block, Heading, Paragraph, Parsed, table
-from gateway.retrieval.ingest.parse import UnreadableFile
 from gateway.retrieval.ingest.sheets import row_blocks
+from gateway.retrieval.ingest.unreadable import UnreadableFile
 
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0"  # OLE: .doc files under a new name, and every password-protected file
 _HEADING_STYLE = re.compile(r"(?:heading|제목|머리글|개요)\s*(\d)?", re.IGNORECASE)

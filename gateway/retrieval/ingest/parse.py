@@ -9,13 +9,9 @@ from pathlib import PurePosixPath
 from gateway.retrieval.ingest.blocks import Block, Heading, Paragraph, Parsed, Table
 from gateway.retrieval.ingest.html import parse_html
 from gateway.retrieval.ingest.markdown import parse_markdown, parse_text
+from gateway.retrieval.ingest.unreadable import MAX_BYTES, UnreadableFile, too_large
 
 RECIPE = "parse-1"  # raise it with every change of what is read out of a file
-MAX_BYTES = 200 * 1024 * 1024
-
-
-class UnreadableFile(Exception):
-    """A file that gives no text; ``str(error)`` tells its owner why and what to do."""
 
 
 def parse(name: str, data: bytes) -> Parsed:
@@ -23,7 +19,7 @@ def parse(name: str, data: bytes) -> Parsed:
     if not data.strip(b"\0 \t\r\n\xef\xbb\xbf"):
         raise UnreadableFile("the file is empty")
     if len(data) > MAX_BYTES:
-        raise UnreadableFile(f"larger than {MAX_BYTES >> 20} MB: split it")
+        raise too_large()
     ending = PurePosixPath(name).suffix.lower()
     reader = _READERS.get(ending)
     if reader is None:

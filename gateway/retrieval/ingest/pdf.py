@@ -11,7 +11,7 @@ from pypdf.errors import DependencyError
 
 from gateway.retrieval.ingest.blocks import Block, Heading, Paragraph, Parsed
 from gateway.retrieval.ingest.markdown import looks_like_numbered_heading
-from gateway.retrieval.ingest.parse import UnreadableFile
+from gateway.retrieval.ingest.unreadable import UnreadableFile
 
 _EDGE_LINES = 2  # of a page, where running heads and feet stand
 _REPEATS = 0.6  # of all pages, from which an edge line is one of them

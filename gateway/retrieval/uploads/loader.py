@@ -19,7 +19,8 @@ import structlog
 from gateway.errors import GatewayError
 from gateway.ports import Embedder
 from gateway.retrieval.ingest.ingest import UPLOADED, embed_missing, put_bytes
-from gateway.retrieval.ingest.parse import UnreadableFile, known
+from gateway.retrieval.ingest.parse import known
+from gateway.retrieval.ingest.unreadable import UnreadableFile
 from gateway.retrieval.record import Record
 from gateway.retrieval.uploads.library import COMPLETED, FAILED, Job, Library, Store, StoredFile
 
