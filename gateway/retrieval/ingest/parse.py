@@ -11,7 +11,7 @@ from gateway.retrieval.ingest.html import parse_html
 from gateway.retrieval.ingest.markdown import parse_markdown, parse_text
 from gateway.retrieval.ingest.unreadable import MAX_BYTES, UnreadableFile, too_large
 
-RECIPE = "parse-1"  # raise it with every change of what is read out of a file
+RECIPE = "parse-2"  # raise it with every change of what is read out of a file
 
 
 def parse(name: str, data: bytes) -> Parsed:
