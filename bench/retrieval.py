@@ -35,12 +35,13 @@ from gateway.clock import Deadline
 from gateway.embedding.hashing import HashingEmbedder
 from gateway.embedding.local import LocalEmbedder
 from gateway.ports import Embedder, Search, Source, Vector
+from gateway.retrieval.documents import Document, Piece
 from gateway.retrieval.gather import Gatherer
 from gateway.retrieval.ingest import ingest
 from gateway.retrieval.ingest.blocks import Paragraph, Parsed
 from gateway.retrieval.ingest.ingest import embed_missing
 from gateway.retrieval.ingest.passages import split
-from gateway.retrieval.record import Document, Piece, Record
+from gateway.retrieval.record import Record
 from gateway.retrieval.sources.embedded import EmbeddedSource, Legs
 
 HANDBOOK = Path(__file__).parents[1] / "examples" / "handbook"

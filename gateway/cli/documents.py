@@ -17,7 +17,8 @@ from rich.table import Table
 from gateway.cli.common import ConfigOption, fail, out, settings_of
 
 if TYPE_CHECKING:
-    from gateway.retrieval.record import DocumentInfo, Record
+    from gateway.retrieval.documents import DocumentInfo
+    from gateway.retrieval.record import Record
 
 documents = typer.Typer(no_args_is_help=True, help="List, show and delete the documents that answers come from.")
 

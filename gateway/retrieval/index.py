@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gateway.ports import Vector, Vectors
 from gateway.retrieval.coarse import Coarse
-from gateway.retrieval.record import Changes, IndexRow
+from gateway.retrieval.documents import Changes, IndexRow
 from gateway.retrieval.tokens import Terms
 
 K1 = 1.2

@@ -11,7 +11,6 @@ Writers take turns (``BEGIN IMMEDIATE``); readers never wait (WAL). Methods bloc
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 import threading
@@ -19,13 +18,22 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from gateway.chat import Passage
 from gateway.ports import Vector
+from gateway.retrieval.documents import (
+    Changes,
+    Document,
+    DocumentInfo,
+    IndexRow,
+    Piece,
+    may_see,
+    version_of,
+)
+from gateway.retrieval.freshness import Freshness
 from gateway.retrieval.tokens import Terms, terms
 
 SCHEMA_VERSION = 1
@@ -53,64 +61,6 @@ CREATE TRIGGER IF NOT EXISTS passages_gone AFTER DELETE ON passages
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A passage before it belongs to a stored document."""
-
-    section: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A document as it is put into the record."""
-
-    document: str  # stable id inside its collection: POSIX path relative to the ingested folder, NFC
-    title: str
-    content_hash: str  # of the source bytes and of the way they were cut
-    pieces: Sequence[Piece]
-    vectors: Sequence[Vector | None] | None = None  # one per piece, unit length; None: not embedded yet
-    groups: Sequence[str] = ()  # who may see it; () = everyone who may see the collection
-    url: str = ""
-    bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentInfo:
-    """A stored document without its text."""
-
-    collection: str
-    document: str
-    title: str
-    version: str
-    content_hash: str
-    groups: tuple[str, ...]
-    url: str
-    bytes: int
-    passages: int
-    updated_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class IndexRow:
-    """A passage as an index needs it."""
-
-    id: int  # never reused: a replaced passage's id is gone for good
-    document_id: int
-    groups: str  # JSON of the document's groups
-    terms: Terms
-    vector: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What happened to a collection since an index last looked."""
-
-    touched: int  # cursor for the next call
-    documents: tuple[int, ...]  # internal ids of documents that changed or were deleted
-    rows: list[IndexRow] = field(default_factory=list)  # passages those documents have now
-
-
 class Record:
     """Documents and passages at ``path``. Safe to share between threads; several processes may have it open."""
 
@@ -124,12 +74,7 @@ class Record:
         self._writer = self._connect()
         self._writer.executescript(_SCHEMA)
         self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        self._watch = self._connect()  # never writes, so data_version sees every commit, our own included
-        self._watch_lock = threading.Lock()
-        self._data_version = -1
-        self._epochs: dict[str, tuple[int, int]] = {}  # collection -> (epoch, touched)
-        self._versions: dict[str, str | None] = {}
-        self._rights: dict[str, tuple[str, str] | None] = {}  # groups of the document and of its collection, as JSON
+        self._watch = Freshness(self._connect())
 
     @classmethod
     def open(cls, path: Path | str) -> Record:
@@ -144,65 +89,23 @@ class Record:
                 connection.close()
             self._open.clear()
 
-    # --- freshness: called per request ---------------------------------------------------------------------------
+    # --- freshness: called per request, microseconds -------------------------------------------------------------
 
     def epoch(self, collections: Sequence[str]) -> str:
         """Changes whenever any document of the collections was added, changed, deleted or re-permissioned."""
-        with self._watch_lock:
-            self._refresh()
-            return ",".join(f"{name}:{self._epochs.get(name, (0, 0))[0]}" for name in sorted(set(collections)))
+        return self._watch.epoch(collections)
 
     def cursor(self, collection: str) -> int:
         """Grows with every change of the collection, vectors included; 0 where there is no such collection."""
-        with self._watch_lock:
-            self._refresh()
-            return self._epochs.get(collection, (0, 0))[1]
+        return self._watch.cursor(collection)
 
     def versions(self, documents: Sequence[str]) -> Mapping[str, str]:
         """Current version of each ``collection/document`` that exists."""
-        with self._watch_lock:
-            self._refresh()
-            for name in documents:
-                if name not in self._versions:
-                    self._versions[name] = self._version(name)
-            return {name: version for name in documents if (version := self._versions[name]) is not None}
+        return self._watch.versions(documents)
 
     def readable(self, documents: Sequence[str], groups: frozenset[str]) -> bool:
         """Whether all of them exist and a caller in ``groups`` may read each."""
-        with self._watch_lock:
-            self._refresh()
-            for name in documents:
-                if name not in self._rights:
-                    self._rights[name] = self._needed(name)
-            needed = [self._rights[name] for name in documents]
-        return all(rights is not None and all(may_see(one, groups) for one in rights) for rights in needed)
-
-    def _refresh(self) -> None:
-        """Forget what is remembered if any process committed since. ~4 µs when nothing did."""
-        (data_version,) = self._watch.execute("PRAGMA data_version").fetchone()
-        if data_version != self._data_version:
-            rows = self._watch.execute("SELECT name, epoch, touched FROM collections")
-            self._epochs = {name: (epoch, touched) for name, epoch, touched in rows}
-            self._versions.clear()
-            self._rights.clear()
-            self._data_version = data_version
-
-    def _needed(self, name: str) -> tuple[str, str] | None:
-        collection, _, document = name.partition("/")
-        row = self._watch.execute(
-            "SELECT d.groups, c.groups FROM documents d JOIN collections c ON c.name = d.collection"
-            " WHERE d.collection = ? AND d.document = ? AND NOT d.deleted",
-            (collection, document),
-        ).fetchone()
-        return (row[0], row[1]) if row else None
-
-    def _version(self, name: str) -> str | None:
-        collection, _, document = name.partition("/")
-        row = self._watch.execute(
-            "SELECT revision, content_hash FROM documents WHERE collection = ? AND document = ? AND NOT deleted",
-            (collection, document),
-        ).fetchone()
-        return _version(*row) if row else None
+        return self._watch.readable(documents, groups)
 
     # --- writing: one transaction each ---------------------------------------------------------------------------
 
@@ -224,7 +127,7 @@ class Record:
                 if vector is not None:
                     stored = (cursor.lastrowid, model, np.asarray(vector, "<f4").tobytes())
                     cursor.execute("INSERT INTO vectors VALUES (?, ?, ?)", stored)
-        return _version(revision, document.content_hash)
+        return version_of(revision, document.content_hash)
 
     def delete(self, collection: str, documents: Iterable[str]) -> int:
         """Remove documents; returns how many were there. What rests on them is void when this returns."""
@@ -341,7 +244,7 @@ class Record:
             list(ids),
         )
         return {
-            row[0]: Passage(row[1], row[2], _version(row[3], row[4]), row[5], row[6], row[7], row[8])
+            row[0]: Passage(row[1], row[2], version_of(row[3], row[4]), row[5], row[6], row[7], row[8])
             for row in rows
             if may_see(row[9], groups) and may_see(row[10], groups)
         }
@@ -388,8 +291,8 @@ class Record:
         )
         return [
             DocumentInfo(
-                collection, row[0], row[1], _version(row[2], row[3]), row[3], tuple(json.loads(row[4])), row[5], row[6],
-                row[8], row[7],
+                collection, row[0], row[1], version_of(row[2], row[3]), row[3], tuple(json.loads(row[4])), row[5],
+                row[6], row[8], row[7],
             )
             for row in rows
         ]  # fmt: skip
@@ -477,17 +380,3 @@ def _snapshot(db: sqlite3.Connection) -> Iterator[None]:
         yield
     finally:
         db.execute("COMMIT")
-
-
-def may_see(needed: str, groups: frozenset[str]) -> bool:
-    """Whether a caller in ``groups`` passes the JSON list ``needed``; an empty list lets everyone pass."""
-    return needed == "[]" or not groups.isdisjoint(json.loads(needed))
-
-
-def content_hash(data: bytes, recipe: str) -> str:
-    """Hash of source bytes and of the way they are read and cut; another recipe makes the document new."""
-    return hashlib.sha256(recipe.encode() + b"\0" + data).hexdigest()
-
-
-def _version(revision: int, content: str) -> str:
-    return f"{revision}-{content[:12]}"

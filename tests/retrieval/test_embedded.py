@@ -7,7 +7,8 @@ import pytest
 
 from gateway.clock import Deadline
 from gateway.ports import Search, Vector
-from gateway.retrieval.record import Document, Piece, Record
+from gateway.retrieval.documents import Document, Piece
+from gateway.retrieval.record import Record
 from gateway.retrieval.sources.embedded import EmbeddedSource
 from tests.retrieval.fakes import HashingEmbedder, no_vector
 

@@ -9,8 +9,9 @@ import pytest
 from gateway.chat import Evidence, Passage
 from gateway.clock import Deadline
 from gateway.retrieval.breaker import FAILURES
+from gateway.retrieval.documents import Document, Piece
 from gateway.retrieval.gather import Gatherer, estimate_tokens
-from gateway.retrieval.record import Document, Piece, Record
+from gateway.retrieval.record import Record
 from tests.retrieval.fakes import ScriptedSource, no_vector, passage
 
 TOPICS = ["연차 신청", "출장 정산", "보안 점검", "요금 환불", "주차 등록", "교육 지원", "회의실 예약", "재택 근무"]

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.retrieval.coarse import WORTHWHILE
+from gateway.retrieval.documents import Changes, IndexRow
 from gateway.retrieval.index import Hit, Index
-from gateway.retrieval.record import Changes, IndexRow
 from gateway.retrieval.tokens import terms
 
 WORDS = ["연차휴가", "인턴", "출장비", "vpn", "16일", "승인", "정산", "보안", "요금제", "leave"]

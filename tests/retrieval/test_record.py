@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.retrieval.record import Document, Piece, Record
+from gateway.retrieval.documents import Document, Piece
+from gateway.retrieval.record import Record
 
 NOBODY: frozenset[str] = frozenset()
 
@@ -62,7 +63,8 @@ def test_another_process_is_seen_at_once(record: Record) -> None:
     record.put("hr", document())
     epoch, version = record.epoch(["hr"]), record.versions(["hr/leave.md"])
     script = (
-        "import sys; from gateway.retrieval.record import *; "
+        "import sys; from gateway.retrieval.documents import Document, Piece; "
+        "from gateway.retrieval.record import Record; "
         "r = Record.open(sys.argv[1]); r.put('hr', Document('leave.md', 't', 'other', [Piece('', 'new')])); r.close()"
     )
     subprocess.run([sys.executable, "-c", script, str(record.path)], check=True)
@@ -74,7 +76,7 @@ def test_an_idle_look_at_the_epoch_reads_no_table(record: Record) -> None:
     record.put("hr", document())
     record.epoch(["hr"])
     statements: list[str] = []
-    record._watch.set_trace_callback(statements.append)
+    record._watch._db.set_trace_callback(statements.append)
     record.epoch(["hr"])
     assert statements == ["PRAGMA data_version"]
 

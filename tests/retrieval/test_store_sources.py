@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from gateway.clock import Deadline
 from gateway.ports import Search, Source, Vector
-from gateway.retrieval.record import Document, Piece
+from gateway.retrieval.documents import Document, Piece
 from gateway.retrieval.sources.pgvector import PgVectorSource
 from gateway.retrieval.sources.redis_vectors import RedisVectorSource
 from gateway.retrieval.sources.rest import SourceError

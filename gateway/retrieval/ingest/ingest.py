@@ -17,9 +17,10 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from gateway.ports import Embedder
+from gateway.retrieval.documents import Document, Piece, content_hash
 from gateway.retrieval.ingest import parse, passages
 from gateway.retrieval.ingest.unreadable import MAX_BYTES, UnreadableFile, too_large
-from gateway.retrieval.record import Document, Piece, Record, content_hash
+from gateway.retrieval.record import Record
 
 RECIPE = f"{parse.RECIPE}/{passages.RECIPE}"
 UPLOADED = re.compile(r"(file-[0-9a-f]{24})/")  # begins ids of documents that came over /v1/files, not from a folder

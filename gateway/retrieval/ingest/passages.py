@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from gateway.retrieval.documents import Piece
 from gateway.retrieval.ingest.blocks import Block, Heading, Paragraph, Parsed, Table
-from gateway.retrieval.record import Piece
 
 RECIPE = "passages-1"  # raise it with every change of what is cut where: files are then read anew
 FULL_CHARS = 600  # a passage never gets longer

@@ -17,9 +17,10 @@ from typing import TypeVar
 from gateway.chat import Passage
 from gateway.clock import Deadline
 from gateway.ports import Search, Vector
+from gateway.retrieval.documents import may_see
 from gateway.retrieval.fusion import blend
 from gateway.retrieval.index import Hit, Index
-from gateway.retrieval.record import Record, may_see
+from gateway.retrieval.record import Record
 from gateway.retrieval.tokens import terms
 
 T = TypeVar("T")

@@ -18,8 +18,8 @@ from psycopg_pool import AsyncConnectionPool
 from gateway.chat import Passage
 from gateway.clock import Deadline
 from gateway.ports import Search, Vector
+from gateway.retrieval.documents import Document
 from gateway.retrieval.fusion import fuse
-from gateway.retrieval.record import Document
 from gateway.retrieval.tokens import tokenize
 
 _COLUMNS = sql.SQL("document, version, position, title, section, text")

@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 from gateway.chat import Passage
 from gateway.clock import Deadline
 from gateway.ports import Search, Vector
-from gateway.retrieval.record import Document, may_see
+from gateway.retrieval.documents import Document, may_see
 from gateway.retrieval.sources.rest import SourceError
 
 _FIELDS = ("document", "version", "position", "title", "section", "text", "groups")

@@ -25,7 +25,7 @@ from typing import Any
 
 from gateway.chat import Tenant
 from gateway.errors import NotFound
-from gateway.retrieval.record import may_see
+from gateway.retrieval.documents import may_see
 
 SHARED = ""  # tenant of stores that the configuration made: whoever meets their groups may search them
 IN_PROGRESS, COMPLETED, FAILED, CANCELLED = "in_progress", "completed", "failed", "cancelled"
