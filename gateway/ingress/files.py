@@ -13,7 +13,8 @@ from gateway.errors import GatewayError, InvalidRequest
 from gateway.ingress.auth import KeyRing
 from gateway.ingress.caller import OPERATION
 from gateway.ingress.uploads import PREFIXES, listed, one_more, page_of, receive, reply
-from gateway.retrieval.uploads.library import Library, StoredFile
+from gateway.retrieval.uploads.holdings import StoredFile
+from gateway.retrieval.uploads.library import Library
 from gateway.retrieval.uploads.loader import Loader
 
 PURPOSES = ("assistants", "user_data")

@@ -14,7 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.errors import BodyTooLarge, InvalidRequest
 from gateway.ingress import openai
-from gateway.retrieval.uploads.library import Page
+from gateway.retrieval.uploads.holdings import Page
 
 T = TypeVar("T")
 

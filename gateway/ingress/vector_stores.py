@@ -22,18 +22,18 @@ from gateway.ports import Search, Vector
 from gateway.retrieval.fusion import fuse
 from gateway.retrieval.record import Record
 from gateway.retrieval.shelves import Shelves
-from gateway.retrieval.uploads.library import (
+from gateway.retrieval.uploads.holdings import (
     CANCELLED,
     COMPLETED,
     FAILED,
     IN_PROGRESS,
     SHARED,
     Attached,
-    Library,
     Store,
     StoredFile,
     no_store,
 )
+from gateway.retrieval.uploads.library import Library
 from gateway.retrieval.uploads.loader import Loader
 
 STATES = (IN_PROGRESS, COMPLETED, FAILED, CANCELLED)

@@ -17,7 +17,8 @@ from gateway.ports import Embedder, Source, Vector
 from gateway.retrieval.gather import Gatherer
 from gateway.retrieval.record import Record
 from gateway.retrieval.shelves import Shelves
-from gateway.retrieval.uploads.library import SHARED, Library
+from gateway.retrieval.uploads.holdings import SHARED
+from gateway.retrieval.uploads.library import Library
 from gateway.retrieval.uploads.loader import Loader
 from gateway.settings import Settings
 from gateway.wiring.documents import freshness

@@ -16,19 +16,33 @@ import secrets
 import sqlite3
 import threading
 import time
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gateway.chat import Tenant
 from gateway.errors import NotFound
 from gateway.retrieval.documents import may_see
+from gateway.retrieval.uploads.holdings import (
+    ATTACHED_ROW,
+    CANCELLED,
+    COMPLETED,
+    FILE_ROW,
+    IN_PROGRESS,
+    SHARED,
+    STORE_ROW,
+    Attached,
+    Job,
+    Page,
+    Store,
+    StoredFile,
+    attached_of,
+    clean_name,
+    no_store,
+    store_of,
+)
 
-SHARED = ""  # tenant of stores that the configuration made: whoever meets their groups may search them
-IN_PROGRESS, COMPLETED, FAILED, CANCELLED = "in_progress", "completed", "failed", "cancelled"
 LEASE_S = 900.0  # a claim older than this is nobody's: its process hangs or is on another machine
 
 _SCHEMA = """
@@ -47,76 +61,6 @@ CREATE INDEX IF NOT EXISTS attached_status ON attached (status, seq);
 CREATE INDEX IF NOT EXISTS attached_file ON attached (file);
 CREATE TABLE IF NOT EXISTS batches (id TEXT PRIMARY KEY, store TEXT NOT NULL, created_at REAL NOT NULL);
 """
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    seq: int
-    id: str
-    tenant: str
-    groups: str  # JSON: of the key that uploaded it; only keys of the tenant that share one see it
-    filename: str
-    bytes: int
-    purpose: str
-    created_at: float
-
-    @property
-    def document(self) -> str:
-        """Its id in the record, whatever the collection."""
-        return f"{self.id}/{self.filename}"
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """A vector store: a collection of the record, and whose it is."""
-
-    seq: int
-    id: str
-    tenant: str
-    collection: str
-    name: str
-    metadata: Mapping[str, str]
-    created_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Attached:
-    """One file in one store."""
-
-    seq: int
-    store: str
-    file: str
-    status: str
-    code: str  # of the error, where it failed
-    message: str
-    passages: int
-    attributes: Mapping[str, Any]
-    created_at: float
-    batch: str
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Which part of a list: at most ``limit`` items after (or before) an item, newest first unless ``ascending``."""
-
-    limit: int = 20
-    ascending: bool = False
-    after: str = ""
-    before: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A file to be loaded, claimed by this process."""
-
-    attached: Attached
-    file: StoredFile
-    collection: str
-
-
-_FILE = "f.seq, f.id, f.tenant, f.groups, f.filename, f.bytes, f.purpose, f.created_at"
-_STORE = "s.seq, s.id, s.tenant, s.collection, s.name, s.metadata, s.created_at"
-_ATTACHED = "a.seq, a.store, a.file, a.status, a.code, a.message, a.passages, a.attributes, a.created_at, a.batch"
 
 
 class Library:
@@ -161,7 +105,7 @@ class Library:
 
     def file(self, file_id: str, tenant: Tenant) -> StoredFile:
         """Raises NotFound, also where it is somebody else's."""
-        for found in self._rows(f"SELECT {_FILE} FROM files f WHERE id = ? AND tenant = ?", file_id, tenant.id):
+        for found in self._rows(f"SELECT {FILE_ROW} FROM files f WHERE id = ? AND tenant = ?", file_id, tenant.id):
             file = StoredFile(*found)
             if may_see(file.groups, tenant.groups):
                 return file
@@ -169,12 +113,12 @@ class Library:
 
     def files(self, tenant: Tenant, page: Page, purpose: str = "") -> list[StoredFile]:
         where, given = "f.tenant = ? AND (? = '' OR f.purpose = ?)", [tenant.id, purpose, purpose]
-        found = self._paged(f"SELECT {_FILE} FROM files f WHERE {where}", given, "f", "id", page)
+        found = self._paged(f"SELECT {FILE_ROW} FROM files f WHERE {where}", given, "f", "id", page)
         return [file for row in found if may_see((file := StoredFile(*row)).groups, tenant.groups)]
 
     def files_of(self, store: Store, tenant: Tenant) -> dict[str, StoredFile]:
         """The tenant's files in a store, by id."""
-        query = f"SELECT {_FILE} FROM files f JOIN attached a ON a.file = f.id WHERE a.store = ? AND f.tenant = ?"
+        query = f"SELECT {FILE_ROW} FROM files f JOIN attached a ON a.file = f.id WHERE a.store = ? AND f.tenant = ?"
         found = [StoredFile(*row) for row in self._rows(query, store.id, tenant.id)]
         return {file.id: file for file in found if may_see(file.groups, tenant.groups)}
 
@@ -205,28 +149,28 @@ class Library:
                 " ON CONFLICT (collection) DO NOTHING",
                 row,
             )
-        [found] = self._rows(f"SELECT {_STORE} FROM stores s WHERE collection = ?", collection or store_id)
-        return _store(found)
+        [found] = self._rows(f"SELECT {STORE_ROW} FROM stores s WHERE collection = ?", collection or store_id)
+        return store_of(found)
 
     def store(self, store_id: str, tenant: Tenant) -> Store:
         """By id. Raises NotFound, also where it is somebody else's."""
-        query = f"SELECT {_STORE} FROM stores s WHERE id = ? AND tenant IN (?, ?)"
+        query = f"SELECT {STORE_ROW} FROM stores s WHERE id = ? AND tenant IN (?, ?)"
         for found in self._rows(query, store_id, tenant.id, SHARED):
-            return _store(found)
+            return store_of(found)
         raise no_store(store_id)
 
     def stores(self, tenant: Tenant, page: Page) -> list[Store]:
-        query = f"SELECT {_STORE} FROM stores s WHERE s.tenant IN (?, ?)"
-        return [_store(row) for row in self._paged(query, [tenant.id, SHARED], "s", "id", page)]
+        query = f"SELECT {STORE_ROW} FROM stores s WHERE s.tenant IN (?, ?)"
+        return [store_of(row) for row in self._paged(query, [tenant.id, SHARED], "s", "id", page)]
 
     def all_stores(self) -> list[Store]:
-        return [_store(row) for row in self._rows(f"SELECT {_STORE} FROM stores s")]
+        return [store_of(row) for row in self._rows(f"SELECT {STORE_ROW} FROM stores s")]
 
     def change_store(self, store: Store, name: str, metadata: Mapping[str, str]) -> Store:
         with self._transaction() as db:
             given = (name, json.dumps(metadata, ensure_ascii=False), store.id)
             db.execute("UPDATE stores SET name = ?, metadata = ? WHERE id = ?", given)
-        return _store(self._rows(f"SELECT {_STORE} FROM stores s WHERE id = ?", store.id)[0])
+        return store_of(self._rows(f"SELECT {STORE_ROW} FROM stores s WHERE id = ?", store.id)[0])
 
     def remove_store(self, store: Store) -> None:
         """Forget a store; its collection must go next."""
@@ -254,16 +198,16 @@ class Library:
 
     def attached(self, store: Store, file_id: str) -> Attached:
         """Raises NotFound."""
-        for row in self._rows(f"SELECT {_ATTACHED} FROM attached a WHERE store = ? AND file = ?", store.id, file_id):
-            return _attached(row)
+        for row in self._rows(f"SELECT {ATTACHED_ROW} FROM attached a WHERE store = ? AND file = ?", store.id, file_id):
+            return attached_of(row)
         raise NotFound(f"no file {file_id[:80]!r} in this vector store", param="file_id")
 
     def in_store(self, store: Store, page: Page, status: str = "", batch: str = "") -> list[Attached]:
         where = "a.store = ? AND (? = '' OR a.status = ?) AND (? = '' OR a.batch = ?)"
         given = [store.id, status, status, batch, batch]
         return [
-            _attached(row)
-            for row in self._paged(f"SELECT {_ATTACHED} FROM attached a WHERE {where}", given, "a", "file", page)
+            attached_of(row)
+            for row in self._paged(f"SELECT {ATTACHED_ROW} FROM attached a WHERE {where}", given, "a", "file", page)
         ]
 
     def counts(self, store: Store, batch: str = "") -> dict[str, int]:
@@ -316,15 +260,15 @@ class Library:
         with self._transaction() as db:
             now = self._wall()
             row = db.execute(
-                f"SELECT {_ATTACHED} FROM attached a WHERE status = ? AND (pid = 0 OR claimed_at < ?)"
+                f"SELECT {ATTACHED_ROW} FROM attached a WHERE status = ? AND (pid = 0 OR claimed_at < ?)"
                 " ORDER BY seq LIMIT 1",
                 (IN_PROGRESS, now - LEASE_S),
             ).fetchone()
             if row is None:
                 return None
-            attached = _attached(row)
+            attached = attached_of(row)
             db.execute("UPDATE attached SET pid = ?, claimed_at = ? WHERE seq = ?", (os.getpid(), now, attached.seq))
-            file = db.execute(f"SELECT {_FILE} FROM files f WHERE id = ?", (attached.file,)).fetchone()
+            file = db.execute(f"SELECT {FILE_ROW} FROM files f WHERE id = ?", (attached.file,)).fetchone()
             (collection,) = db.execute("SELECT collection FROM stores WHERE id = ?", (attached.store,)).fetchone()
             return Job(attached, StoredFile(*file), collection)
 
@@ -378,28 +322,5 @@ class Library:
             self._db.execute("COMMIT")
 
 
-def no_store(store_id: str) -> NotFound:
-    return NotFound(f"no vector store {store_id[:80]!r}; see GET /v1/vector_stores", param="vector_store_id")
-
-
-def clean_name(filename: str) -> str:
-    """A file's own name: no folders, no control characters, composed, of a bounded length with its ending kept."""
-    name = unicodedata.normalize("NFC", filename).replace("\\", "/").rsplit("/", 1)[-1]
-    name = "".join(c for c in name if c.isprintable()).strip().encode("utf-8", "ignore").decode()
-    stem, dot, ending = name.rpartition(".")
-    return (f"{stem[:150]}{dot}{ending[:16]}" if dot else name[:150]) or "file"
-
-
 def _groups(groups: frozenset[str]) -> str:
     return json.dumps(sorted(groups), ensure_ascii=False)
-
-
-def _store(row: tuple[Any, ...]) -> Store:
-    seq, id, tenant, collection, name, metadata, created_at = row
-    return Store(seq, id, tenant, collection, name, json.loads(metadata), created_at)
-
-
-def _attached(row: tuple[Any, ...]) -> Attached:
-    seq, store, file, status, code, message, passages, attributes, created_at, batch = row
-    said = json.loads(attributes)
-    return Attached(seq, store, file, status, code, message, passages, said, created_at, batch)

@@ -22,7 +22,8 @@ from gateway.retrieval.ingest.ingest import UPLOADED, embed_missing, put_bytes
 from gateway.retrieval.ingest.parse import known
 from gateway.retrieval.ingest.unreadable import UnreadableFile
 from gateway.retrieval.record import Record
-from gateway.retrieval.uploads.library import COMPLETED, FAILED, Job, Library, Store, StoredFile
+from gateway.retrieval.uploads.holdings import COMPLETED, FAILED, Job, Store, StoredFile
+from gateway.retrieval.uploads.library import Library
 
 log = structlog.get_logger()
 
