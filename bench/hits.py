@@ -25,7 +25,7 @@ from rich.table import Table
 from bench import servers
 from bench.as_json import add_json, give_json, tables_aside
 from bench.overhead.load import percentile_ms
-from bench.retrieval import HANDBOOK, load_questions
+from bench.retrieval.corpus import HANDBOOK, load_questions
 
 PAUSE_S = 0.02  # after a miss: its answer is kept beside the next request, and should not be measured with it
 TRIES = 50  # a busy machine may keep the answer later than that

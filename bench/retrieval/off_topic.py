@@ -20,7 +20,7 @@ from gateway.retrieval.record import Record
 from gateway.retrieval.sources.embedded import EmbeddedSource
 from gateway.retrieval.tokens import coverage, tokenize
 
-CASUAL = Path(__file__).parent / "data" / "handbook_casual.jsonl"
+CASUAL = Path(__file__).parents[1] / "data" / "handbook_casual.jsonl"
 RULES = ((0.82, 0.1), (0.83, 0.05), (0.83, 0.1), (0.84, 0.1), (0.84, 0.15))  # refused below both: cosine, share
 SAMPLE = 400  # questions of each file
 PASSAGES = 6

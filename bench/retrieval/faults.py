@@ -1,4 +1,4 @@
-"""Five sources of 5, 20, 80, 300 ms and one that hangs: what do the slow ones cost a question?"""
+"""What slow and hung sources cost."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
+from bench.retrieval.asking import given
 from gateway.chat import Passage
 from gateway.clock import Deadline
-from gateway.ports import Search, Vector
+from gateway.ports import Search
 from gateway.retrieval.gather import Gatherer
 from gateway.retrieval.record import Record
 
@@ -29,7 +29,7 @@ class _Timed:
         return [Passage(self.name, f"{n}.md", "1", 0, "", "", f"{self.name} {n}") for n in range(search.k)]
 
 
-async def measure(folder: Path) -> dict[str, Any]:
+async def faults(folder: Path) -> dict[str, Any]:
     """Five sources of 5, 20, 80, 300 ms and hung; the fast ones alone are the measure."""
     record = Record.open(folder / "faults.db")
     delays = {"5ms": 0.005, "20ms": 0.02, "80ms": 0.08, "300ms": 0.3, "hung": None}
@@ -39,7 +39,7 @@ async def measure(folder: Path) -> dict[str, Any]:
         times = []
         for _ in range(60):
             began = time.perf_counter()
-            await gatherer.gather("질문", frozenset(), asked, _no_vector, Deadline.after(5))
+            await gatherer.gather("질문", frozenset(), asked, given(None), Deadline.after(5))
             times.append((time.perf_counter() - began) * 1000)
         await gatherer.close()
         result[name] = {
@@ -50,13 +50,3 @@ async def measure(folder: Path) -> dict[str, Any]:
     record.close()
     result["added_p50_ms"] = round(result["all five"]["p50_ms"] - result["fast three"]["p50_ms"], 1)
     return result
-
-
-async def _no_vector() -> Vector | None:
-    return None
-
-
-def tell(console: Console, faults: dict[str, Any]) -> None:
-    for name in ("fast three", "all five"):
-        console.print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in faults[name].items()))
-    console.print(f"added by the slow and the hung one: {faults['added_p50_ms']} ms p50")

@@ -1,0 +1,1 @@
+"""Retrieval: the right document found, how fast, and alike for the same question reworded."""
