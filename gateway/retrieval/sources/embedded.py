@@ -78,11 +78,14 @@ class EmbeddedSource:
 
     async def search(self, search: Search, deadline: Deadline) -> list[Passage]:
         """At most ``search.k`` passages the caller may see, best first; by words alone where the vector is late."""
-        legs = await self.legs(search, deadline)
-        return await self._run(lambda: self._read(legs, search))
+        return await self._searched(search, deadline, lambda legs: self._read(legs, search))
 
     async def legs(self, search: Search, deadline: Deadline) -> Legs:
-        """What each leg finds by itself. The words are searched while the vector is still on its way."""
+        """What each leg finds by itself."""
+        return await self._searched(search, deadline, lambda legs: legs)
+
+    async def _searched(self, search: Search, deadline: Deadline, then: Callable[[Legs], T]) -> T:
+        """Search by words while the vector is still on its way; the rest is one turn of a thread."""
         vector = asyncio.ensure_future(search.vector()) if self._model is not None else None
         try:
             await self._follow()
@@ -90,9 +93,9 @@ class EmbeddedSource:
             allowed = {needed: may_see(needed, search.groups) for needed in index.rights()}
             lexical = await self._run(lambda: index.lexical(terms(search.text), depth, allowed))
             embedded = await _by(vector, deadline) if vector is not None else None
-            if embedded is None:
-                return Legs(lexical, None)
-            return Legs(lexical, await self._run(lambda: index.dense(embedded, depth, allowed)))
+            return await self._run(
+                lambda: then(Legs(lexical, index.dense(embedded, depth, allowed) if embedded is not None else None))
+            )
         finally:
             if vector is not None and not vector.done():
                 vector.cancel()  # our wait for it only: the vector is shared, its owner shields it
