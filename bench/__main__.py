@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "hits and wrong hits of the semantic cache on labelled questions",
     ),
     "calibrate": ("bench.calibrate", "make the semantic cache's calibration from labelled questions"),
+    "ingest": ("bench.ingest", "how fast documents are read, and what kill -9 leaves"),
     "retrieval": ("bench.retrieval.main", "recall, latency and consistency of document search"),
     "consistency": ("bench.consistency.main", "same facts on repeats and rephrasings, directly and through Ocho"),
     "hits": ("bench.hits", "how long exact and semantic hits take over HTTP, embedding included"),

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import subprocess
 import sys
-import time
 import unicodedata
 from pathlib import Path
 
@@ -160,36 +157,6 @@ record.close()
 """
 
 
-def test_killed_at_any_moment_it_loses_nothing_finished_and_leaves_nothing_half_done(tmp_path: Path) -> None:
-    folder, path = tmp_path / "docs", tmp_path / "d.db"
-    folder.mkdir()
-    text = "\n\n".join(f"## 절 {n}\n\n" + f"이 문장은 {n}번째 절의 내용이다. " * 12 for n in range(20))
-    for n in range(200):
-        (folder / f"{n:03}.md").write_text(f"# 문서 {n}\n\n{text}", encoding="utf-8")
-    finished: set[str] = set()
-    for wait_s in (0.0, 0.03, 0.08):
-        process = subprocess.Popen([sys.executable, "-c", INGEST, path, folder], stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        finished.add(process.stdout.readline().strip())
-        time.sleep(wait_s)
-        os.kill(process.pid, signal.SIGKILL)
-        rest = process.stdout.read().split("\n")
-        finished.update(rest[:-1])  # what comes after the last line break was cut
-        process.stdout.close()
-        process.wait()
-        record = Record.open(path)
-        stored = record.documents("hb")
-        assert finished <= {info.document for info in stored}
-        assert {info.passages for info in stored} == {20}
-        record.close()
-    assert len(finished) < 200
-    record = Record.open(path)
-    report = asyncio.run(ingest(record, "hb", [folder]))
-    assert report.added + report.unchanged == 200
-    assert report.unchanged >= len(finished)
-    record.close()
-
-
 async def test_an_ingest_by_another_process_shows_in_the_next_search(record: Record, folder: Path) -> None:
     source = EmbeddedSource("hb", record)
     assert await source.search(Search("연차휴가", 3, frozenset(), no_vector), Deadline.after(5)) == []
@@ -200,19 +167,6 @@ async def test_an_ingest_by_another_process_shows_in_the_next_search(record: Rec
     found = await source.search(Search("연차휴가", 3, frozenset(), no_vector), Deadline.after(5))
     assert found[0].document == "hr/연차.md"
     await source.close()
-
-
-async def test_it_reads_at_least_200_passages_a_second(record: Record, tmp_path: Path) -> None:
-    folder = tmp_path / "docs"
-    folder.mkdir()
-    for n in range(50):
-        body = "\n\n".join(
-            f"## 절 {m}\n\n" + f"{n}번 문서 {m}번째 절의 내용이며 신청 기한은 {m}일이다. " * 10 for m in range(10)
-        )
-        (folder / f"{n}.md").write_text(body, encoding="utf-8")
-    began = time.monotonic()
-    report = await ingest(record, "hb", [folder])
-    assert report.passages / (time.monotonic() - began) > 200  # ~4,000 measured on two cores
 
 
 async def test_documents_are_stored_even_when_the_embedder_is_down(record: Record, folder: Path) -> None:
