@@ -87,7 +87,7 @@ async def assembled(settings: Settings, wall_clock: WallClock = time.time) -> As
         relay = Relay(router, metrics, accounts, timing=settings.telemetry.server_timing)
         gateway.app.add_routes(Health(keys, metrics, lambda: gateway.draining).routes())
         warmer = Warmer(pipeline, keys, stores.answers, stores.questions)
-        pages = CachePages(stores.answers, stores.questions, warmer, metrics)
+        pages = CachePages(stores.answers, stores.questions, warmer, metrics, pipeline.record)
         reviewing = AnswerPages(reviewer_of(settings, book, pipeline, keys, stores), keys.operator)
         overview = OverviewPage(metrics, surface_of(settings).models)
         gateway.app.add_routes(behind(keys, [*pages.routes(), *reviewing.routes(), *overview.routes()]))

@@ -17,13 +17,16 @@ def too_old(entry: CacheEntry, wishes: CacheWishes, now: float) -> bool:
 
 def documents_unchanged(entry: CacheEntry, record: DocumentRecord | None) -> bool:
     """Every recorded document that the answer saw still has the version it saw. Of others only evidence can tell."""
+    return not changed_documents(entry, record)
+
+
+def changed_documents(entry: CacheEntry, record: DocumentRecord | None) -> tuple[str, ...]:
+    """Recorded documents that are gone or no longer what the answer saw. With any, it is void: kept, but not served."""
     recorded = {d: version for d, version in entry.dependencies.items() if not version.startswith(UNRECORDED)}
     if not recorded:
-        return True
-    if record is None:
-        return False
-    current = record.versions(tuple(recorded))
-    return all(current.get(document) == version for document, version in recorded.items())
+        return ()
+    current = record.versions(tuple(recorded)) if record is not None else {}
+    return tuple(document for document, version in recorded.items() if current.get(document) != version)
 
 
 def nothing_new(entry: CacheEntry, record: DocumentRecord | None, collections: Sequence[str]) -> bool:

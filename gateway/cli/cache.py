@@ -9,7 +9,7 @@ from urllib.parse import quote
 import orjson
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from gateway.cli.common import ConfigOption, err, fail, out
 from gateway.cli.operating import Gateway, JsonOption, KeyOption, UrlOption
@@ -39,6 +39,46 @@ def stats(
     for table in (kept, hits):
         if table.row_count:
             out.print(table)
+
+
+@app.command("list")
+def list_(
+    document: Annotated[str, typer.Option(help="collection/document, or collection/ for all of one.")] = "",
+    void: Annotated[bool, typer.Option("--void", help="Only those whose documents have changed.")] = False,
+    text: Annotated[str, typer.Option(help="In the question.")] = "",
+    model: Annotated[str, typer.Option(help="As callers name it.")] = "",
+    tenant: Annotated[str, typer.Option()] = "",
+    limit: Annotated[int, typer.Option()] = 50,
+    config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Kept answers, the latest first, and those that a changed document has made void."""
+    given = {"document": document, "void": "true" if void else "", "text": text, "model": model, "tenant": tenant}
+    query = {name: value for name, value in given.items() if value} | {"limit": str(limit)}
+    told = Gateway(config, url, key).get("/admin/cache/entries", **query)
+    if as_json:
+        return _print(told)
+    table = Table(Column("entry", no_wrap=True), "model", "question", "documents", "changed")
+    for row in told["entries"]:
+        named = (", ".join(row[name]) for name in ("documents", "changed"))
+        table.add_row(*map(escape, (row["entry"], row["model"], row["question"], *named)))
+    if table.row_count:
+        out.print(table)
+    out.print(f"{told['found']} found, {len(told['entries'])} shown")
+
+
+@app.command()
+def documents(
+    document: Annotated[str, typer.Option(help="collection/document, or collection/ for all of one.")] = "",
+    config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Documents with the number of kept answers that rest on them, and of those that their change has made void."""
+    told = Gateway(config, url, key).get("/admin/cache/documents", **({"document": document} if document else {}))
+    if as_json:
+        return _print(told)
+    table = Table("document", "answers", "void")
+    for row in told["documents"]:
+        table.add_row(escape(row["document"]), str(row["entries"]), str(row["void"]))
+    out.print(table if table.row_count else "no kept answer rests on a document")
 
 
 @app.command()

@@ -79,12 +79,15 @@ def delete_documents(
     config: ConfigOption = None,
 ) -> None:
     """Delete documents; running gateways stop answering from them at once."""
+    from gateway.cli.operating import tell_void
+
     with _record(config) as record:
         known = {info.document for info in _documents(record, collection)}
         if unknown := [name for name in names if name not in known]:
             fail(f"no document {unknown[0]!r} in collection {collection!r}; nothing was deleted")
         count = record.delete(collection, names)
     out.print(f"{escape(collection)}: {count} deleted")
+    tell_void(settings_of(config, needs_models=False), collection)
 
 
 @contextmanager

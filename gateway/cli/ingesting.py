@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from gateway.cli.common import ConfigOption, err, fail, out, settings_of
+from gateway.cli.operating import tell_void
 
 if TYPE_CHECKING:
     from gateway.retrieval.ingest.ingest import IngestReport
@@ -72,7 +73,7 @@ def _once(settings: Settings, collection: str, choice: Choice) -> None:
                 settings, collection, choice.path, choice.groups, choice.include, choice.exclude, choice.prune, show
             )
         )
-    _tell(collection, report)
+    _tell(settings, collection, report)
     if report.failed:
         raise typer.Exit(1)
 
@@ -84,7 +85,7 @@ def _watch(settings: Settings, collection: str, choice: Choice) -> None:
 
         def done(report: IngestReport) -> None:
             show.done()
-            _tell(collection, report)
+            _tell(settings, collection, report)
 
         async def follow() -> None:
             stop = asyncio.Event()
@@ -112,11 +113,13 @@ def _from_stdin(settings: Settings, collection: str, name: str | None, groups: t
     out.print(f"{escape(collection)}: {escape(name)} stored, {passages} passages")
 
 
-def _tell(collection: str, report: IngestReport) -> None:
+def _tell(settings: Settings, collection: str, report: IngestReport) -> None:
     out.print(
         f"{escape(collection)}: {report.added} added, {report.changed} changed, {report.unchanged} unchanged, "
         f"{report.deleted} deleted, {report.passages} passages"
     )
+    if report.changed or report.deleted:
+        tell_void(settings, collection)
     for failed, reason in report.failed:
         err.print(f"[red]failed[/] {escape(failed)}: {escape(reason)}", highlight=False, soft_wrap=True)
 

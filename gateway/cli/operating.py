@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import orjson
 import typer
 
-from gateway.cli.common import DEFAULT_CONFIG, fail
-from gateway.settings import SettingsError, load
+from gateway.cli.common import DEFAULT_CONFIG, fail, out
+from gateway.settings import Settings, SettingsError, load
 
 UrlOption = Annotated[
     str | None, typer.Option("--url", envvar="OCHO_URL", help="Of the gateway; default: where the configuration says.")
@@ -21,6 +24,7 @@ KeyOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print what the gateway replied, as JSON.")]
 WAIT_S = 600.0
+PASSING_S = 2.0  # for what is only asked by the way
 
 
 class Gateway:
@@ -36,8 +40,7 @@ class Gateway:
             settings = load(path, needs_models=False)
         except SettingsError as error:
             fail(f"{error}\n(or give --url and --key, or OCHO_URL and OCHO_ADMIN_KEY)")
-        host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host
-        self._url = self._url or f"http://{host}:{settings.server.port}"
+        self._url = self._url or _url_of(settings)
         admin_key = settings.auth.admin_key
         self._key = self._key or (admin_key.get_secret_value() if admin_key is not None else "")
         if not self._key:
@@ -84,3 +87,34 @@ class Gateway:
                 return response.status, await response.read()
         except (aiohttp.ClientError, ValueError, OSError, TimeoutError) as error:
             fail(f"no gateway answers at {self._url}: {error or type(error).__name__}")
+
+
+def tell_void(settings: Settings, collection: str) -> None:
+    """Say how many cached answers a change has voided, where that can be known."""
+    if count := void_answers(settings, collection):
+        answers = "1 cached answer is" if count == 1 else f"{count} cached answers are"
+        out.print(f"{answers} void, for their documents have changed; see: ocho cache list --void", soft_wrap=True)
+
+
+def void_answers(settings: Settings, collection: str) -> int | None:
+    """How many answers in the cache of the running gateway rest on documents of the collection that have changed since.
+    None where no gateway answers or there is no admin key: nobody is to wait or fail for it.
+    """
+    url = os.environ.get("OCHO_URL", "").rstrip("/") or _url_of(settings)
+    admin_key = settings.auth.admin_key
+    key = os.environ.get("OCHO_ADMIN_KEY") or (admin_key.get_secret_value() if admin_key is not None else "")
+    if not key:
+        return None
+    page = f"{url}/admin/cache/entries?void=true&limit=1&document={quote(collection, safe='')}/"
+    try:
+        asked = urllib.request.Request(page, headers={"authorization": f"Bearer {key}"})
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(asked, timeout=PASSING_S) as reply:
+            return int(orjson.loads(reply.read())["found"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _url_of(settings: Settings) -> str:
+    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host
+    return f"http://{host}:{settings.server.port}"

@@ -192,8 +192,15 @@ async def test_a_warmed_answer_lasts_until_its_documents_change(provider: Provid
         reply = await it.chat(question, "handbook")
         assert (reply.headers["x-ocho-cache"], reply.text) == ("exact", "15일입니다.")
         assert reply.json["choices"][0]["message"]["context"]["citations"]
+        rests = {"document": "hr/leave.md", "entries": 1, "void": 0}
+        assert (await it.get("/admin/cache/documents", **ADMIN)).json == {"found": 1, "documents": [rests]}
+        assert (await it.get("/admin/cache/entries?document=hr/&void=true", **ADMIN)).json["found"] == 0
         (texts / "leave.md").write_text("# 휴가\n\n연차휴가는 16일이다.\n", encoding="utf-8")
         await fill(settings(tmp_path, *named, **made), "hr", texts)
+        assert (await it.get("/admin/cache/documents", **ADMIN)).json["documents"] == [{**rests, "void": 1}]
+        void = (await it.get("/admin/cache/entries?document=hr/&void=true", **ADMIN)).json
+        assert (void["found"], void["entries"][0]["changed"]) == (1, ["hr/leave.md"])
+        assert (await it.get("/admin/cache/entries?void=perhaps", **ADMIN)).status == 400
         reply = await it.chat(question, "handbook")
         assert reply.headers["x-ocho-cache"] == "miss"
         assert (await purge(it, document="hr/")).status == 200
