@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,9 @@ def questions_beside(corpus: Path) -> Path:
     return corpus / "questions.jsonl" if corpus.is_dir() else corpus
 
 
-async def load_corpus(record: Record, corpus: Path) -> None:
+async def load_corpus(record: Record, corpus: Path, exclude: Sequence[str] = ()) -> None:
     if corpus.is_dir():  # noqa: ASYNC240 - a command line tool may wait for its disk
-        await ingest(record, COLLECTION, [corpus], exclude=["README.md", "LICENSE*"])
+        await ingest(record, COLLECTION, [corpus], exclude=["README.md", "LICENSE*", *exclude])
         return
     texts: dict[str, list[str]] = defaultdict(list)
     for row in _jsonl(corpus):

@@ -49,6 +49,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--questions", type=Path, help="JSONL (default: questions.jsonl of the folder, or the corpus itself)"
     )
+    parser.add_argument("--exclude", nargs="*", default=[], metavar="PATTERN", help="files of the folder to leave out")
     parser.add_argument("--embedder", choices=["local", "hashing", "none"], default="local")
     parser.add_argument("--limit", type=int, default=0, help="questions, sampled with the seed; 0 = all")
     parser.add_argument("--sizes", type=int, nargs="*", default=[], metavar="N", help="latency at N made-up passages")
@@ -75,7 +76,7 @@ async def _run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         record = Record.open(Path(folder) / "documents.db")
         began = time.perf_counter()
-        await load_corpus(record, options.corpus)
+        await load_corpus(record, options.corpus, options.exclude)
         read_s = time.perf_counter() - began
         embedded = await embed_missing(record, COLLECTION, embedder) if embedder is not None else 0
         passages = sum(info.passages for info in record.documents(COLLECTION))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 T = TypeVar("T", bound=Hashable)
@@ -10,6 +11,13 @@ T = TypeVar("T", bound=Hashable)
 # How much meaning counts beside words. Chosen on the sample handbook and a public FAQ: best from .4 to .5, and the
 # smaller loses less where vectors are poor (noise added to them: docs/documents.md).
 MEANING = 0.4
+
+# Either leg may have little to say. Words: a question in another language than the documents shares a number with some,
+# and the best of these is a chance find. Vectors: an embedder that does not know the language ranks at random, and then
+# the legs agree on nothing. Both chosen on the same data (docs/documents.md).
+SURE = 0.25  # share of what its words could score from which the best passage by words counts in full
+DOUBTED = 0.2  # weight of meaning where words are sure, and meaning finds
+AGREED, AMONG = 2, 10  # fewer than so many of their best ten
 
 K = 60  # Cormack, Clarke and Büttcher, SIGIR 2009: flat between 20 and 100
 
@@ -35,8 +43,9 @@ def fuse(
     return sorted(scores.items(), key=lambda pair: (-pair[1], tie(pair[0])))
 
 
-def blend(words: Mapping[T, float], meaning: Mapping[T, float] | None) -> dict[T, float]:
-    """One score in [0, 1] from BM25 scores and cosines of the best passages of each leg; None: there is one leg.
+def blend(words: Mapping[T, float], meaning: Mapping[T, float] | None, *, share: float = 1.0) -> dict[T, float]:
+    """One score in [0, 1] from BM25 scores and cosines of the best passages of each leg, best first; None: there is one
+    leg. ``share``: of what the question's words could score, by the best passage.
 
     Unlike ranks, scores say how sure a leg is: far ahead by words stays ahead. BM25 is measured from 0, where no word
     is shared; a cosine from the worst of its list, since unrelated passages of some embedders still have .8.
@@ -45,8 +54,12 @@ def blend(words: Mapping[T, float], meaning: Mapping[T, float] | None) -> dict[T
     if meaning is None:
         return by_words
     by_meaning = _scaled(meaning, min(meaning.values(), default=0.0))
+    agreed = len(set(islice(words, AMONG)) & set(islice(meaning, AMONG)))
+    doubted = share >= SURE and agreed < min(AGREED, len(words), len(meaning))
+    weight = DOUBTED if doubted else MEANING
+    rest = (1 - weight) * min(1.0, share / SURE)
     items = dict.fromkeys([*by_words, *by_meaning])
-    return {item: (1 - MEANING) * by_words.get(item, 0.0) + MEANING * by_meaning.get(item, 0.0) for item in items}
+    return {item: rest * by_words.get(item, 0.0) + weight * by_meaning.get(item, 0.0) for item in items}
 
 
 def _scaled(scores: Mapping[T, float], low: float) -> dict[T, float]:

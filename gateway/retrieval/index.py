@@ -34,6 +34,14 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Lexical:
+    """What words find, best first."""
+
+    hits: list[Hit]
+    share: float  # of what the question's words score where a passage has each of them once, by the best hit
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """Postings and vectors of n passages."""
 
@@ -209,7 +217,7 @@ class Index:
         same = len(segments) == len(self.segments) and all(map(operator.is_, segments, self.segments))
         return self if same else replace(self, segments=tuple(segments))
 
-    def lexical(self, terms: Terms, k: int, allowed: Mapping[str, bool]) -> list[Hit]:
+    def lexical(self, terms: Terms, k: int, allowed: Mapping[str, bool]) -> Lexical:
         """The ``k`` best passages by BM25, best first; ties by passage id."""
         found = [s.find(terms.ids) for s in self.segments]
         frequency = np.array([sum(len(hits[t][0]) for hits in found) for t in range(len(terms.ids))], np.float64)
@@ -221,7 +229,8 @@ class Index:
             for rarity, (postings, weights) in zip(idf, hits, strict=True):
                 np.add.at(scores, postings, weights * rarity)  # a third of the time of scores[postings] += …
             tops.append(_top(segment, scores, k, allowed))
-        return _best(tops, k)
+        best = _best(tops, k)
+        return Lexical(best, best[0].score / float(idf.sum()) if best else 0.0)
 
     def dense(self, vector: Vector, k: int, allowed: Mapping[str, bool]) -> list[Hit]:
         """The ``k`` passages nearest in meaning, best first; ties by passage id."""

@@ -60,6 +60,21 @@ def test_meaning_decides_where_words_do_not() -> None:
     assert blended["b"] > blended["a"]
 
 
+def test_few_words_in_common_do_not_outvote_meaning() -> None:
+    """An English question over Korean documents shares "24" with one of them."""
+    words = {"chance": 4.0}
+    meaning = {"fits": 0.86, "near": 0.85, "chance": 0.8}
+    assert max(blended := blend(words, meaning, share=0.05), key=lambda item: blended[item]) == "fits"
+    assert max(blended := blend(words, meaning, share=0.6), key=lambda item: blended[item]) == "chance"
+
+
+def test_meaning_counts_less_where_the_legs_agree_on_nothing_and_words_are_sure() -> None:
+    words = {"fits": 9.0, "b": 5.0, "c": 4.0}
+    random, sane = {"x": 0.9, "b": 0.85, "y": 0.8}, {"x": 0.9, "b": 0.85, "c": 0.8}
+    assert blend(words, random, share=0.6)["x"] < blend(words, sane, share=0.6)["x"]
+    assert blend(words, random, share=0.1)["x"] == blend(words, sane, share=0.1)["x"]
+
+
 def test_words_alone_keep_their_order_and_meaning_alone_too() -> None:
     assert blend({"a": 3.0, "b": 1.5}, None) == {"a": 1.0, "b": 0.5}
     assert list(blend({}, {"a": 0.9, "b": 0.8})) == ["a", "b"]

@@ -29,29 +29,29 @@ def ids(hits: list[Hit]) -> list[int]:
 
 def test_rare_words_weigh_more_than_common_ones() -> None:
     index = built([row(1, "승인 승인 출장비"), row(2, "승인 보안"), row(3, "승인 요금제")])
-    assert ids(index.lexical(terms("승인 보안"), 5, EVERYONE))[0] == 2
+    assert ids(index.lexical(terms("승인 보안"), 5, EVERYONE).hits)[0] == 2
 
 
 def test_a_short_passage_beats_a_long_one_with_the_same_words() -> None:
     index = built([row(1, "보안 " + "요금제 정산 " * 40), row(2, "보안 요금제")])
-    assert ids(index.lexical(terms("보안"), 5, EVERYONE)) == [2, 1]
+    assert ids(index.lexical(terms("보안"), 5, EVERYONE).hits) == [2, 1]
 
 
 def test_nothing_in_common_finds_nothing() -> None:
-    assert built([row(1, "보안")]).lexical(terms("leave"), 5, EVERYONE) == []
-    assert Index().lexical(terms("leave"), 5, EVERYONE) == []
-    assert built([row(1, "보안")]).lexical(terms(""), 5, EVERYONE) == []
+    assert built([row(1, "보안")]).lexical(terms("leave"), 5, EVERYONE).hits == []
+    assert Index().lexical(terms("leave"), 5, EVERYONE).hits == []
+    assert built([row(1, "보안")]).lexical(terms(""), 5, EVERYONE).hits == []
 
 
 def test_equal_scores_come_by_passage_id() -> None:
     index = built([row(n, "보안") for n in (5, 3, 9, 1)])
-    assert ids(index.lexical(terms("보안"), 3, EVERYONE)) == [1, 3, 5]
+    assert ids(index.lexical(terms("보안"), 3, EVERYONE).hits) == [1, 3, 5]
 
 
 def test_passages_of_other_groups_are_left_out() -> None:
     index = built([row(1, "보안", groups='["hr"]'), row(2, "보안")])
-    assert ids(index.lexical(terms("보안"), 5, {"[]": True, '["hr"]': False})) == [2]
-    assert ids(index.lexical(terms("보안"), 5, EVERYONE)) == [1, 2]
+    assert ids(index.lexical(terms("보안"), 5, {"[]": True, '["hr"]': False}).hits) == [2]
+    assert ids(index.lexical(terms("보안"), 5, EVERYONE).hits) == [1, 2]
 
 
 def test_dense_finds_the_nearest_and_skips_passages_without_vector() -> None:

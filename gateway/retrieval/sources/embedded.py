@@ -19,7 +19,7 @@ from gateway.clock import Deadline
 from gateway.ports import Search, Vector
 from gateway.retrieval.documents import may_see
 from gateway.retrieval.fusion import blend
-from gateway.retrieval.index import Hit, Index
+from gateway.retrieval.index import Hit, Index, Lexical
 from gateway.retrieval.record import Record
 from gateway.retrieval.tokens import terms
 
@@ -33,7 +33,7 @@ _MARGIN_S = 0.02  # of the deadline, kept back for fusing without a vector
 class Legs:
     """What each leg found, best first. ``dense`` is None where there was no vector."""
 
-    lexical: list[Hit]
+    lexical: Lexical
     dense: list[Hit] | None
 
 
@@ -103,7 +103,7 @@ class EmbeddedSource:
     def _read(self, legs: Legs, search: Search) -> list[Passage]:
         """The fused best as they stand in the record now."""
         meaning = {hit.id: hit.score for hit in legs.dense} if legs.dense is not None else None
-        scores = blend({hit.id: hit.score for hit in legs.lexical}, meaning)
+        scores = blend({hit.id: hit.score for hit in legs.lexical.hits}, meaning, share=legs.lexical.share)
         fused = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
         passages: list[Passage] = []
         for start in (0, search.k):  # the next as many, where some of the best went away since the index looked
