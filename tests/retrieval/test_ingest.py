@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import unicodedata
@@ -11,6 +13,8 @@ import pytest
 from gateway.clock import Deadline
 from gateway.ports import Search
 from gateway.retrieval.ingest import Progress, UnreadableFile, ingest, put_bytes
+from gateway.retrieval.ingest.apart import cut_apart
+from gateway.retrieval.ingest.cut import Cut, cut
 from gateway.retrieval.record import Record
 from gateway.retrieval.sources.embedded import EmbeddedSource
 from tests.retrieval.fakes import HashingEmbedder, no_vector
@@ -177,3 +181,40 @@ async def test_documents_are_stored_even_when_the_embedder_is_down(record: Recor
     assert len(names(record)) == 3
     embedder.error = None
     assert (await ingest(record, "hb", [folder], embedder=embedder)).embedded > 0
+
+
+async def test_a_file_is_read_alike_in_a_process_of_its_own(folder: Path) -> None:
+    data = (folder / "trip.docx").read_bytes()
+    assert await cut_apart("-trip.docx", data, "") == cut("-trip.docx", data, "")
+    assert (await cut_apart("hr/연차.md", "내용".encode(), "제목")).title == "제목"
+    with pytest.raises(UnreadableFile, match="password"):
+        await cut_apart("b.pdf", pdf_file([["x"]], password="1"), "")
+
+
+def readers() -> list[int]:
+    """Processes that this one has started and that still run."""
+    told = subprocess.run(["ps", "-o", "pid=,stat=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True)
+    return [int(line.split()[0]) for line in told.stdout.splitlines() if "ingest.apart" in line and " Z" not in line]
+
+
+async def started_reader() -> tuple[asyncio.Task[Cut], int]:
+    reading = asyncio.create_task(cut_apart("a.md", "# 절\n\n문장이다. ".encode() * 2_000_000, ""))
+    async with asyncio.timeout(60):
+        while not (found := await asyncio.to_thread(readers)):  # noqa: ASYNC110 - nobody tells of another process
+            await asyncio.sleep(0.02)
+    return reading, found[0]
+
+
+async def test_a_reader_that_dies_takes_only_its_file_with_it() -> None:
+    reading, pid = await started_reader()
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(UnreadableFile, match="memory"):
+        await reading
+
+
+async def test_a_reader_that_is_no_longer_wanted_ends() -> None:
+    reading, _ = await started_reader()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert readers() == []

@@ -11,18 +11,18 @@ from __future__ import annotations
 import asyncio
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from gateway.ports import Embedder
 from gateway.retrieval.documents import Document, Piece, content_hash
-from gateway.retrieval.ingest import parse, passages
+from gateway.retrieval.ingest import parse
+from gateway.retrieval.ingest.cut import RECIPE, Cut, cut
 from gateway.retrieval.ingest.unreadable import MAX_BYTES, UnreadableFile, too_large
 from gateway.retrieval.record import Record
 
-RECIPE = f"{parse.RECIPE}/{passages.RECIPE}"
 UPLOADED = re.compile(r"(file-[0-9a-f]{24})/")  # begins ids of documents that came over /v1/files, not from a folder
 EMBED_BATCH = 16  # passages a call: what an interrupted run may lose
 
@@ -50,6 +50,12 @@ class IngestReport:
 
 
 OnProgress = Callable[[Progress], None]
+Reader = Callable[[str, bytes, str], Awaitable[Cut]]  # name, bytes, title; raises UnreadableFile
+
+
+async def read_here(name: str, data: bytes, title: str) -> Cut:
+    """On a thread: good enough where nobody is served meanwhile."""
+    return await asyncio.to_thread(cut, name, data, title)
 
 
 async def ingest(
@@ -133,12 +139,13 @@ async def put_bytes(
     groups: Sequence[str] = (),
     title: str = "",
     url: str = "",
+    read: Reader = read_here,
 ) -> int:
     """Store one document from its bytes (an upload, stdin); returns its number of passages. Raises UnreadableFile.
 
     ``name`` is the document's id; its ending tells the format.
     """
-    count = await _store(record, collection, name, data, embedder, groups, title, url)
+    count = await _store(record, collection, name, data, embedder, groups, title, url, read)
     if embedder is not None:
         await embed_missing(record, collection, embedder)
     return count
@@ -153,20 +160,22 @@ async def _store(
     groups: Sequence[str],
     title: str = "",
     url: str = "",
+    read: Reader = read_here,
 ) -> int:
     """Store a document with the vectors that are known already; returns its number of passages."""
     model = embedder.model if embedder is not None else ""
+    document = unicodedata.normalize("NFC", name)
+    done = await read(document, data, title)
 
-    def work() -> int:
-        document = unicodedata.normalize("NFC", name)
-        named, pieces = _cut(document, data, title)
-        known = record.known_vectors(collection, document, named, model) if model else {}
-        vectors = [known.get(piece) for piece in pieces]
+    def store() -> None:
+        known = record.known_vectors(collection, document, done.title, model) if model else {}
+        vectors = [known.get(piece) for piece in done.pieces]
         digest = content_hash(data, RECIPE)
-        record.put(collection, Document(document, named, digest, pieces, vectors, groups, url, len(data)), model=model)
-        return len(pieces)
+        whole = Document(document, done.title, digest, done.pieces, vectors, groups, url, len(data))
+        record.put(collection, whole, model=model)
 
-    return await asyncio.to_thread(work)
+    await asyncio.to_thread(store)
+    return len(done.pieces)
 
 
 async def embed_missing(
@@ -187,14 +196,6 @@ def embedded_text(title: str, piece: Piece) -> str:
     """What a passage is embedded as: its headings tell what "it" is in the text."""
     heading = piece.section if piece.section.startswith(title) else " > ".join(filter(None, (title, piece.section)))
     return f"{heading}\n{piece.text}" if heading else piece.text
-
-
-def _cut(name: str, data: bytes, title: str) -> tuple[str, list[Piece]]:
-    parsed = parse.parse(name, data)
-    pieces = passages.split(parsed)
-    if not pieces:
-        raise UnreadableFile("no text found in it (a scan? run text recognition on it first)")
-    return title or parsed.title or PurePosixPath(name).stem, pieces
 
 
 def _read(path: Path) -> bytes:

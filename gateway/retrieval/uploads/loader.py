@@ -18,6 +18,7 @@ import structlog
 
 from gateway.errors import GatewayError
 from gateway.ports import Embedder
+from gateway.retrieval.ingest.apart import cut_apart
 from gateway.retrieval.ingest.ingest import UPLOADED, embed_missing, put_bytes
 from gateway.retrieval.ingest.parse import known
 from gateway.retrieval.ingest.unreadable import UnreadableFile
@@ -104,7 +105,9 @@ class Loader:
         status, code, message, count = COMPLETED, "", "", 0
         try:
             data = await asyncio.to_thread(self._library.path(job.file.id).read_bytes)
-            count = await put_bytes(self._record, job.collection, document, data, groups=groups, embedder=None)
+            count = await put_bytes(
+                self._record, job.collection, document, data, groups=groups, embedder=None, read=cut_apart
+            )
             await self._embed(job.collection)
         except UnreadableFile as error:
             status, code, message = FAILED, "invalid_file" if known(document) else "unsupported_file", str(error)
