@@ -32,16 +32,15 @@ async def cut_apart(name: str, data: bytes, title: str) -> Cut:
     """As ``cut``. Raises UnreadableFile, also for a file that takes too long."""
     if len(data) <= SMALL and PurePosixPath(name).suffix.lower() in PLAIN:
         return await asyncio.to_thread(cut, name, data, title)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", __name__, name, title,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    starting = asyncio.create_task(_started(name, title))
     try:
         async with asyncio.timeout(READ_S):
+            process = await asyncio.shield(starting)
             told, errors = await process.communicate(data)
     except TimeoutError:
         raise UnreadableFile(f"reading it took longer than {READ_S:.0f} s: split it") from None
     finally:
+        process = await starting  # a start that is cancelled half-way never ends
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()
@@ -53,6 +52,13 @@ async def cut_apart(name: str, data: bytes, title: str) -> Cut:
     if "unreadable" in found:
         raise UnreadableFile(found["unreadable"])
     return Cut(found["title"], [Piece(section, text) for section, text in found["pieces"]])
+
+
+async def _started(name: str, title: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", __name__, name, title,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
 
 
 def _main(name: str, title: str) -> None:
