@@ -18,6 +18,7 @@ from gateway.errors import Overloaded
 from gateway.metrics import Metrics
 from gateway.routing.deployments import Health
 
+SLOW_CALL = 1.5  # times the usual call: what one who joins must have time for, or many are cut off at work
 OVERLOADED_S = 1.0
 OVERLOADED_WAIT_S = 0.04
 LONGEST_LINE = 1000
@@ -71,7 +72,7 @@ class Line:
         if slot is not None:
             return slot
         patience_s = self._patience_s(tenant, remaining_s)
-        if self.wait_s(tenant) > patience_s or self.length >= LONGEST_LINE:
+        if self.wait_s(tenant) > patience_s - (SLOW_CALL - 1) * self._call_s() or self.length >= LONGEST_LINE:
             raise self._refusal()
         began = self.clock()
         if not self.length:
@@ -103,7 +104,7 @@ class Line:
         if slot.left:
             return
         slot.left = True
-        slot.health.ended(slot.call)
+        slot.health.ended(slot.call, self.clock())
         left = self.running[slot.tenant] - 1
         if left:
             self.running[slot.tenant] = left
@@ -125,11 +126,14 @@ class Line:
 
     def _patience_s(self, tenant: str, remaining_s: float) -> float:
         """How long the call may stand in line and still be done in time."""
-        call_s = min((h.pace.whole_s for h in self.pool), default=0.0)
-        patience_s = min(self.max_wait_s, remaining_s - call_s)
+        patience_s = min(self.max_wait_s, remaining_s - self._call_s())
         if self.length and self.clock() - self._began > OVERLOADED_S and self._has_its_share(tenant):
             patience_s = min(patience_s, OVERLOADED_WAIT_S)
         return patience_s
+
+    def _call_s(self) -> float:
+        """How long a call takes; 0 while nothing is known."""
+        return min((h.pace.whole_s for h in self.pool), default=0.0)
 
     def _has_its_share(self, tenant: str) -> bool:
         tenants = len(self.running.keys() | self.waiting.keys() | {tenant})

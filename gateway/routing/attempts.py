@@ -9,7 +9,7 @@ from functools import partial
 from random import Random
 
 from gateway.chat import RequestContext
-from gateway.errors import ELSEWHERE_STATUS, TRANSIENT_STATUS, GatewayError, Overloaded, UpstreamError
+from gateway.errors import ELSEWHERE_STATUS, TRANSIENT_STATUS, GatewayError, Overloaded, UpstreamError, UpstreamTimeout
 from gateway.ports import Timeouts
 from gateway.routing.admission import Line, Slot
 from gateway.routing.deployments import Health
@@ -38,6 +38,10 @@ class Attempt:
     @property
     def name(self) -> str:
         return self.slot.health.deployment.name
+
+    def in_line(self, error: UpstreamError) -> bool:
+        """Time was up while the deployment answered others: that says nothing against it."""
+        return isinstance(error, UpstreamTimeout) and self.health.in_line(self.slot.call)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

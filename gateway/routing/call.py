@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 from gateway.chat import Closed, Delta, Opened, RequestContext, Send, ServedBy, has_content
 from gateway.clock import Clock
-from gateway.errors import UpstreamError
+from gateway.errors import UpstreamError, UpstreamTimeout
 from gateway.routing.attempts import Attempt
 from gateway.routing.hedge import Claim, Lost
+
+STILL_TALKING_S = 1.0  # since its last piece: longer silence is a stream that hangs
 
 
 class BeforeContent(Exception):
@@ -43,6 +46,7 @@ class Call:
     began: float = 0.0
     first_token_s: float | None = None  # seconds from sending; None: nothing sent to listeners yet
     pieces: int = 0
+    heard_at: float = -math.inf  # when the latest piece came
     sent: list[Delta] = field(default_factory=list)  # what listeners have
     _held: list[Delta] = field(default_factory=list)
 
@@ -51,12 +55,17 @@ class Call:
 
     def delta(self, event: Delta) -> None:
         self.pieces += 1
+        self.heard_at = self.clock()
         if self.first_token_s is not None:
             self._pass(event)
             return
         self._held.append(event)
         if event.text or has_content(event.chunk):
             self._open(str(event.chunk.get("model") or ""))
+
+    def talks(self, error: UpstreamError) -> bool:
+        """The caller's time was up in the middle of an answer that was still coming: no fault of the deployment."""
+        return isinstance(error, UpstreamTimeout) and self.clock() - self.heard_at < STILL_TALKING_S
 
     def closed(self, event: Closed) -> None:
         if self.first_token_s is None:

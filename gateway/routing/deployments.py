@@ -6,13 +6,15 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from gateway.chat import Deployment
 from gateway.clock import Clock
-from gateway.routing.limit import Limit
+from gateway.routing.limit import SAMPLES, Limit, Sample
 
 HALF_LIFE_S = 10.0  # of the first-token average: old news about a provider's speed is no news
 PACE_SHARE = 0.2  # of a new measurement in the average pace: the last five or so answers count
+REST_SHARE = 0.1  # of a call in the average of how long calls go on
 USUAL_FIRST_TOKEN_S = 1.0  # until a deployment has answered once
 USUAL_TOKENS_PER_S = 25.0
 RECENT = 100  # first-token times kept
@@ -31,7 +33,7 @@ class Pace:
     """How fast a deployment usually is. Averages: for planning, where ``Health.first_token_s`` is for choosing."""
 
     first_token_s: float = USUAL_FIRST_TOKEN_S
-    tokens_per_s: float = USUAL_TOKENS_PER_S
+    token_s: float = 1 / USUAL_TOKENS_PER_S  # of times, not of speeds: an answer that came at once would spoil those
     whole_s: float = 0.0  # of a call from start to end; 0 while nothing is known
     known: bool = False
 
@@ -41,7 +43,11 @@ class Pace:
         self.known = True
         self.first_token_s += share * (first_token_s - self.first_token_s)
         if tokens > 3 and decode_s > 0:
-            self.tokens_per_s += share * (tokens / decode_s - self.tokens_per_s)
+            self.token_s += share * (decode_s / tokens - self.token_s)
+
+    @property
+    def tokens_per_s(self) -> float:
+        return 1 / self.token_s
 
     def ended(self, seconds: float) -> None:
         """One call that came to its end."""
@@ -66,11 +72,15 @@ class Health:
     heard: bool = False  # ``told_until`` is known from another gateway
     failing_elsewhere_until: float = 0.0  # calls of another gateway fail
     measured_at: float = 0.0
+    answered_at: float = -math.inf  # when the latest first token came
     pace: Pace = field(default_factory=Pace)
     limit: Limit = field(default_factory=Limit)
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))  # first-token seconds, latest last
     outcomes: deque[bool] = field(default_factory=lambda: deque(maxlen=OUTCOMES))  # True: succeeded
-    waiting: dict[int, float] = field(default_factory=dict)  # calls with nothing to show yet: when they began
+    # Calls with nothing to show yet: when they began, and how many were under way then.
+    waiting: dict[int, tuple[float, int]] = field(default_factory=dict)
+    talking: dict[int, float] = field(default_factory=dict)  # calls under way that have: since when
+    rest_s: float = 0.0  # how long calls go on after their first token, on average
     _last: int = 0
 
     def started(self, now: float) -> int:
@@ -80,7 +90,7 @@ class Health:
         if self.state(now) == 1:
             self.probing_until = now + PROBE_S
         self._last += 1
-        self.waiting[self._last] = now
+        self.waiting[self._last] = now, self.in_flight
         return self._last
 
     def shows_nothing(self, call: int) -> None:
@@ -89,25 +99,31 @@ class Health:
 
     def answered(self, call: int, now: float) -> None:
         """The first content token of a call came."""
-        began = self.waiting.pop(call, None)
-        if began is not None:
+        if call in self.waiting:
+            began, among = self.waiting.pop(call)
             if began > self.told_at:  # it took a call although it had said that it would not
                 self.told_until = self.aside_until = min(self.told_until, now)
             self._talks()
             self._fade_in(now - began, now)
+            self.answered_at = now
             self.recent.append(now - began)
-            self.limit.measured(FIRST_TOKEN, now - began, self.in_flight, (now - at for at in self.waiting.values()))
+            waiting = (Sample(now - at, among) for at, among in self.waiting.values())
+            sample = Sample(now - began, among)
+            self.limit.measured(FIRST_TOKEN, sample, self.in_flight, waiting, self.rest_s)
+            self.talking[call] = now
 
     def replied(self, operation: str, seconds: float, now: float) -> None:
         """A whole answer came at once."""
         self._talks()
         if not self.recent:  # else it is first tokens that deployments are compared by
             self._fade_in(seconds, now)
-        self.limit.measured(operation, seconds, self.in_flight, ())
+        self.limit.measured(operation, Sample(seconds, self.in_flight), self.in_flight, ())
 
-    def ended(self, call: int) -> None:
+    def ended(self, call: int, now: float) -> None:
         self.in_flight -= 1
         self.waiting.pop(call, None)
+        if (since := self.talking.pop(call, None)) is not None:
+            self.rest_s += REST_SHARE * (now - since - self.rest_s)
 
     def succeeded(self) -> None:
         """A call came to a good end."""
@@ -132,6 +148,11 @@ class Health:
             self.aside_s = min(2 * self.aside_s, LONGEST_ASIDE_S) if half_open else self.aside_s
             self.aside_until = max(self.aside_until, now + self.aside_s)
             self.outcomes.clear()
+
+    def in_line(self, call: int) -> bool:
+        """Others were answered while the call had nothing to show: it stands in the provider's own line, or stalls.
+        That it is given up says nothing against the deployment."""
+        return call in self.waiting and self.waiting[call][0] < self.answered_at
 
     def leave_alone(self, until: float, now: float) -> None:
         """The provider takes no more before ``until``, by its own word (believed for ``LONGEST_ASIDE_S``)."""
@@ -168,13 +189,13 @@ class Health:
             return False
         if self.failures >= FAILURES_TO_SET_ASIDE:
             return self.probing_until <= now
-        return self.in_flight < self.limit.value
+        return self.in_flight < self.limit.value and not self._line_grows(now)
 
     def expected_s(self, now: float) -> float:
         """Seconds to the first token that a call should reckon with now: what was measured, fading while nobody tries
         it, and no less than the oldest call is waiting already."""
         if self.waiting:
-            return max(self.first_token_s, now - next(iter(self.waiting.values())))
+            return max(self.first_token_s, now - next(iter(self.waiting.values()))[0])
         return self.first_token_s * math.exp((self.measured_at - now) / HALF_LIFE_S)
 
     def doubtful(self, now: float) -> bool:
@@ -200,6 +221,13 @@ class Health:
             kept = math.exp(-(now - self.measured_at) / HALF_LIFE_S)
             self.first_token_s = self.first_token_s * kept + seconds * (1 - kept)
         self.measured_at = now
+
+    def _line_grows(self, now: float) -> bool:
+        """Before a limit is known: as many calls are late as it takes to find one, and no more are needed for that."""
+        if self.limit.learned < math.inf or len(self.waiting) < SAMPLES:
+            return False
+        nth = next(islice(self.waiting.values(), SAMPLES - 1, None))
+        return self.limit.is_late(FIRST_TOKEN, now - nth[0])
 
     def _half_fail(self) -> bool:
         return len(self.outcomes) == OUTCOMES and 2 * sum(self.outcomes) <= OUTCOMES

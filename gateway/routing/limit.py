@@ -1,8 +1,10 @@
 """How many calls a deployment takes at once, learned from its own first-token times (pure).
 
-Until a deployment has shown signs of congestion there is no limit. The first sign sets it to what was under way; from
-then on it falls while first tokens come late and rises while they are in time and the room is used: a gradient
-limiter (Netflix concurrency-limits) on medians, because single first-token times of language models say little.
+Until a deployment has shown signs of congestion there is no limit. From then on it falls while first tokens come late
+and rises while they are in time and the room is used: a gradient limiter (Netflix concurrency-limits) on medians,
+because single first-token times of language models say little. Each time is held against the calls that were under way
+when that call began, not against those of now: a line that grows is longer than the times that tell of it, and a limit
+set by its length would keep the line.
 """
 
 from __future__ import annotations
@@ -10,15 +12,35 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from statistics import median_high
+from typing import NamedTuple
 
 TOLERANCE = 1.5  # times the usual first token: congested; below that waiting costs less than an idle provider
 FLOOR = 4.0
 FIRST_TOLERANCE, FIRST_PEAK = 2.0, 8  # for the first fall: a few stragglers on a quiet deployment are no congestion
+HEADROOM = 1.3  # times the calls that a deployment works on: some must stand ready, and the estimate is one
 QUICK_S = 0.1  # no provider is congested below it; differences there are those of this machine's own scheduling
 SAMPLES = 8  # per decision: the median of so many log-normal times (sigma 0.5) is below 1.5 of the usual in 96 of 100
-STEEPEST = 0.5  # at most so much is kept of the limit in one decision
-FADE_DOWN, FADE_UP, DRIFT = 0.3, 0.05, 0.01  # share of a new median in the usual one: better, as usual, congested
-IN_VAIN = 4  # falls in a row that made nothing faster: then it is not our load that makes it slow
+FADE_DOWN, FADE_UP, DRIFT = 0.15, 0.05, 0.01  # share of a new median in the usual one: better, as usual, congested
+IN_VAIN = 4  # decisions in a row at the floor that were late all the same: then it is not our load that makes it slow
+
+
+class Sample(NamedTuple):
+    """How long a call took, or has been waiting, and how many were under way when it began, itself included."""
+
+    seconds: float
+    among: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Some samples in a row. ``room``: how many would be under way at once if each took no longer than usual, at the
+    pace at which they were answered (Little's law)."""
+
+    median: float
+    usual: float
+    among: int
+    room: float
 
 
 @dataclass(slots=True)
@@ -26,23 +48,28 @@ class Level:
     """One kind of answer time: what it usually is, and the latest samples."""
 
     usual_s: float = 0.0  # 0 while nothing is known
-    samples: list[float] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
 
-    def judged(self, waiting_s: Iterable[float]) -> tuple[float, float] | None:
-        """(median, usual) once there are samples enough; ``waiting_s``: ages of calls that have nothing to show yet,
-        which count where they are later than usual already."""
-        late = [age for age in waiting_s if self.usual_s and age > TOLERANCE * self.usual_s]
+    def seen(self, waiting: Iterable[Sample], rest_s: float) -> Seen | None:
+        """What the samples say, once there are enough; ``waiting``: calls that have nothing to show yet, which count
+        where they are later than usual already. ``rest_s``: how long a call goes on after it."""
+        late = [call for call in waiting if self.usual_s and call.seconds > TOLERANCE * self.usual_s]
         if len(self.samples) + len(late) < SAMPLES:
             return None
-        ordered = sorted([*self.samples, *late])
-        self.samples.clear()
-        median = ordered[len(ordered) // 2]
-        if not self.usual_s:
-            self.usual_s = median
-        return median, self.usual_s
+        told, self.samples = self.samples, []
+        median = median_high(sample.seconds for sample in (*told, *late))
+        usual = self.usual_s = self.usual_s or median
+        rooms = [
+            median_high(call.among * (usual + rest_s) / (call.seconds + rest_s) for call in calls)
+            for calls in (told, late)
+            if calls
+        ]
+        return Seen(median, usual, median_high(sample.among for sample in told), min(rooms))
 
-    def learn(self, median: float) -> None:
-        share = FADE_DOWN if median <= self.usual_s else FADE_UP if median <= TOLERANCE * self.usual_s else DRIFT
+    def learn(self, median: float, full: bool) -> None:
+        """``full``: all the room is used, so that what is longer is our own line."""
+        usual = median <= TOLERANCE * self.usual_s and not full
+        share = FADE_DOWN if median <= self.usual_s else FADE_UP if usual else DRIFT
         self.usual_s += share * (median - self.usual_s)
 
 
@@ -54,8 +81,7 @@ class Limit:
     learned: float = math.inf
     levels: dict[str, Level] = field(default_factory=dict)  # by kind: a first token is no whole answer
     peak: int = 0  # calls under way at once since the last decision
-    _falls: int = 0
-    _before: float = 0.0  # median when the falls began
+    _in_vain: int = 0  # decisions in a row that found it congested with as few calls as there can be
 
     @property
     def value(self) -> float:
@@ -65,35 +91,37 @@ class Limit:
         if in_flight > self.peak:
             self.peak = in_flight
 
-    def measured(self, kind: str, seconds: float, in_flight: int, waiting_s: Iterable[float]) -> None:
-        """A first token (or a whole answer: its own ``kind``) came after ``seconds``."""
+    def is_late(self, kind: str, age_s: float) -> bool:
+        """Whether a call that has waited so long would count as late enough for a first limit."""
+        level = self.levels.get(kind)
+        return level is not None and 0 < FIRST_TOLERANCE * level.usual_s < max(age_s, QUICK_S)
+
+    def measured(
+        self, kind: str, sample: Sample, in_flight: int, waiting: Iterable[Sample], rest_s: float = 0.0
+    ) -> None:
+        """A first token (or a whole answer: its own ``kind``) came. ``waiting`` and ``rest_s`` as of ``Level.seen``."""
         level = self.levels.get(kind)
         if level is None:
             level = self.levels[kind] = Level()
-        level.samples.append(max(seconds, QUICK_S))
-        if len(level.samples) >= SAMPLES // 2 and (judged := level.judged(waiting_s)) is not None:
-            self._decide(level, *judged, in_flight)
+        level.samples.append(Sample(max(sample.seconds, QUICK_S), sample.among))
+        if len(level.samples) >= SAMPLES // 2 and (seen := level.seen(waiting, rest_s)) is not None:
+            self._decide(level, seen)
             self.peak = in_flight
 
-    def _decide(self, level: Level, median: float, usual: float, in_flight: int) -> None:
-        if median > TOLERANCE * usual:
-            level.learn(median)
-            if in_flight > self.learned:
-                return  # the last fall has yet to take effect
-            if self.learned == math.inf and (median <= FIRST_TOLERANCE * usual or self.peak < FIRST_PEAK):
-                return
-            self._falls = self._falls + 1 if median > 0.9 * self._before else 1
-            if self._falls == 1:
-                self._before = median
-            if self._falls > IN_VAIN:
-                level.usual_s, self.learned, self._falls, self._before = median, math.inf, 0, 0.0
-                return
-            self._fall_to(max(STEEPEST, TOLERANCE * usual / median) * min(self.learned, float(self.peak)))
-        else:
-            self._falls, self._before = 0, 0.0
-            if self.peak >= 0.8 * self.learned:
+    def _decide(self, level: Level, seen: Seen) -> None:
+        full = self.peak >= 0.8 * self.learned
+        if seen.median <= TOLERANCE * seen.usual:
+            self._in_vain = 0
+            if full:
                 self.learned += max(1.0, math.sqrt(self.learned) / 4)
-            level.learn(median)
-
-    def _fall_to(self, value: float) -> None:
-        self.learned = max(FLOOR, value)
+            level.learn(seen.median, full)
+            return
+        level.learn(seen.median, full)
+        if self.learned == math.inf and (seen.median <= FIRST_TOLERANCE * seen.usual or self.peak < FIRST_PEAK):
+            return
+        if self.learned == FLOOR and seen.among <= FLOOR:
+            self._in_vain += 1
+            if self._in_vain > IN_VAIN:
+                level.usual_s, self.learned, self._in_vain = seen.median, math.inf, 0
+                return
+        self.learned = max(FLOOR, min(self.learned, HEADROOM * seen.room))

@@ -59,7 +59,8 @@ class Passing:
     def broke(self, error: UpstreamError) -> None:
         """The reply stopped on its way."""
         self.failed(error)
-        self._health.failed(self._clock())
+        if not self.attempt.in_line(error):
+            self._health.failed(self._clock())
 
     def close(self) -> None:
         """End the call, once."""

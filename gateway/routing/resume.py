@@ -108,8 +108,8 @@ class Continuation(Call):
 
     def delta(self, event: Delta) -> None:
         self.pieces += 1
+        self.heard_at = now = self.clock()
         if self.first_token_s is None and event.text:
-            now = self.clock()
             self.first_token_s = now - self.began
             self.attempt.health.answered(self.attempt.slot.call, now)
         self._say(self.joint.feed(event.text))

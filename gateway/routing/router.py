@@ -211,7 +211,8 @@ class Router:
                 raise UpstreamBroken(f"the answer of deployment {attempt.name} stopped in the middle")
             except UpstreamError as error:
                 outcome.append(error.code or "upstream_error")
-                self._failed(attempt, error, ctx)
+                if not call.talks(error):
+                    self._failed(attempt, error, ctx)
                 if call.first_token_s is not None:
                     charge("abandoned")
                     raise Interrupted(error, call) from error  # listeners have seen a part
@@ -267,7 +268,7 @@ class Router:
         return route_of(self._routes, model)
 
     def _failed(self, attempt: Attempt, error: UpstreamError, ctx: RequestContext) -> None:
-        if error.retryable:
+        if error.retryable and not attempt.in_line(error):
             attempt.health.failed(self._clock(), error.retry_after_s)
         log.warning(
             "upstream attempt failed", deployment=attempt.name, attempt=attempt.number, error=str(error),

@@ -34,6 +34,7 @@ from gateway.routing.router import Route, Router
 
 PIECE = Delta.of({"choices": [{"index": 0, "delta": {"content": "a"}}]})
 TOKENS = 100
+PIECES = 5  # in which they come
 MEAN_S = 0.55 + 0.02 * 3.8 + TOKENS * 0.0162  # of one call that needs not wait for its place
 
 
@@ -79,7 +80,9 @@ class Crowded:
             async with asyncio.timeout(ctx.deadline.remaining_s()), here.free:
                 await asyncio.sleep(here.slow * first_s)
                 yield PIECE
-                await asyncio.sleep(here.slow * rest_s)
+                for _ in range(PIECES):
+                    await asyncio.sleep(here.slow * rest_s / PIECES)
+                    yield PIECE
         except TimeoutError:
             raise UpstreamTimeout("late") from None
         finally:

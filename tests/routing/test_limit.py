@@ -8,7 +8,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.routing.limit import FLOOR, SAMPLES, TOLERANCE, Limit
+from gateway.routing.limit import FLOOR, SAMPLES, TOLERANCE, Limit, Sample
 
 KIND = "first token"
 
@@ -16,7 +16,7 @@ KIND = "first token"
 def feed(limit: Limit, seconds: float, in_flight: int, times: int = SAMPLES) -> None:
     for _ in range(times):
         limit.started(in_flight)
-        limit.measured(KIND, seconds, in_flight, ())
+        limit.measured(KIND, Sample(seconds, in_flight), in_flight, ())
 
 
 @given(seed=st.integers(0, 10_000), usual=st.floats(0.05, 20), in_flight=st.integers(1, 500))
@@ -25,7 +25,7 @@ def test_a_deployment_that_was_never_congested_has_no_limit(seed: int, usual: fl
     limit = Limit()
     for _ in range(200):
         limit.started(in_flight)
-        limit.measured(KIND, usual * rng.uniform(0.85, 1.2), in_flight, ())
+        limit.measured(KIND, Sample(usual * rng.uniform(0.85, 1.2), in_flight), in_flight, ())
     assert limit.value == math.inf
 
 
@@ -41,8 +41,25 @@ def test_calls_that_wait_count_before_they_end() -> None:
     feed(limit, 1.0, 5)
     for _ in range(SAMPLES // 2):
         limit.started(60)
-        limit.measured(KIND, 1.0, 60, [4.0] * 50)
+        limit.measured(KIND, Sample(1.0, 60), 60, [Sample(4.0, 60)] * 50)
     assert limit.value < 60
+
+
+def test_it_is_set_by_what_was_under_way_when_the_late_calls_began() -> None:
+    limit = Limit()
+    feed(limit, 1.0, 5)
+    for _ in range(SAMPLES):  # among 20 a call took three times as long; by now there are 90
+        limit.started(90)
+        limit.measured(KIND, Sample(3.0, 20), 90, [Sample(2.5, 80)] * 40)
+    assert limit.value < 20
+
+
+def test_a_line_of_ones_own_does_not_become_the_usual() -> None:
+    limit = Limit(learned=10.0)
+    feed(limit, 1.0, 3)
+    for _ in range(50):
+        feed(limit, 1.4, int(limit.value))
+    assert limit.levels[KIND].usual_s < 1.2
 
 
 def test_room_that_is_used_grows_and_room_that_is_not_stays() -> None:
@@ -77,7 +94,7 @@ def test_it_is_never_below_the_floor_nor_above_what_was_configured(news: list[tu
     limit = Limit(most=20)
     for seconds, in_flight in news:
         limit.started(in_flight)
-        limit.measured(KIND, seconds, in_flight, [seconds / 2])
+        limit.measured(KIND, Sample(seconds, in_flight), in_flight, [Sample(seconds / 2, in_flight)])
         assert FLOOR <= limit.value <= 20
 
 
@@ -85,5 +102,5 @@ def test_whole_answers_and_first_tokens_are_not_mixed_up() -> None:
     limit = Limit()
     feed(limit, 0.5, 5, 3 * SAMPLES)
     for _ in range(3 * SAMPLES):
-        limit.measured("chat", 20.0, 5, ())
+        limit.measured("chat", Sample(20.0, 5), 5, ())
     assert limit.value == math.inf

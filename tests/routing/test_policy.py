@@ -39,7 +39,7 @@ def answered(one: Health, began: float, seconds: float) -> None:
     call = one.started(began)
     one.answered(call, began + seconds)
     one.succeeded()
-    one.ended(call)
+    one.ended(call, 1.0)
 
 
 def set_aside(one: Health, now: float = 0.0) -> None:
@@ -176,3 +176,13 @@ def test_one_that_nobody_asks_any_more_is_tried_again_in_time() -> None:
         answered(fine, float(second), 1.0)
     assert slow.expected_s(9.0) > 1.0
     assert slow.expected_s(60.0) < fine.expected_s(60.0)
+
+
+def test_a_call_given_up_while_others_were_answered_says_nothing_against_the_deployment() -> None:
+    one = Health(Deployment("a", "openai", "", ""))
+    waits = one.started(0.0)
+    assert not one.in_line(waits)
+    answered(one, 1.0, 0.5)
+    assert one.in_line(waits)
+    late = one.started(2.0)
+    assert not one.in_line(late)  # nobody has been answered since it began
