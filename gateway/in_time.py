@@ -28,18 +28,20 @@ from gateway.chat import (
 )
 from gateway.clock import Deadline, Timings, WallClock
 from gateway.errors import UpstreamError
+from gateway.facts import signature
 from gateway.metrics import Metrics
 from gateway.retrieval.quote import quote
 from gateway.routing import race as racing
 from gateway.routing.details import Section, expanding
-from gateway.routing.draft import Drafted, Drafter
+from gateway.routing.draft import PATIENT, Drafted, Drafter
 from gateway.routing.gate import Draft, judge, why_unsupported, why_vetoed
 from gateway.routing.plain import is_plain
-from gateway.routing.race import Rung, Runners, race, timing
+from gateway.routing.race import Again, Rung, Runners, race, timing
 from gateway.routing.router import Router
 from gateway.routing.sizing import TOKENS_PER_SENTENCE, size_for, sized
 from gateway.routing.spend import USUAL_ANSWER_TOKENS, Allowance, Errand, prompt_tokens
 from gateway.routing.told import Telling, tell
+from gateway.settling import another_sample, has_sentence
 from gateway.stages import ended
 
 PROVISIONAL_TTL_S = 600.0  # of drafts that passed, but not with ease, and of answers with numbers from nowhere
@@ -124,8 +126,9 @@ class InTime:
         rungs = {"draft": self._quick, "stale": self._stale, "quote": self._quote}
         counted, errand, details = _Counted(asked, self.metrics, send), Errand(), draft is not None and draft.details
         telling: list[Telling] = []  # the draft's, where details follow it
+        sized_too = promise.sized and is_plain(asked.request)
         runners = Runners(
-            big=partial(self._big, asked, promise.sized and is_plain(asked.request), errand),
+            big=partial(self._big, asked, sized_too, errand),
             draft=partial(self._draft, asked, draft) if draft is not None else None,
             tell_draft=partial(self._begin_draft, asked, counted, telling)
             if details
@@ -133,6 +136,7 @@ class InTime:
             ladder=[Rung(name, partial(rungs[name], asked)) for name in promise.on_expiry if name != "wait"],
             background=partial(self._later, asked, promise.late, errand),
             details=partial(self._details, asked, telling) if details else None,
+            again=self._again(asked, draft, sized_too) if draft is not None else None,
         )
         allowance = draft.allowance if draft is not None else Allowance(0)
         promise.late.earn(self._usual_cost(asked))
@@ -155,7 +159,7 @@ class InTime:
             draft.mode,
             form.acceptance,
             form.quantile(0.5),
-            form.quantile(0.9),
+            form.quantile(PATIENT),
             asked.due.remaining_s() - needed_s,
             price.of(prompt, TOKENS_PER_SENTENCE),
         )
@@ -176,9 +180,27 @@ class InTime:
         errand.reason = "background"
         return True
 
-    async def _big(self, asked: Asked, in_size: bool, errand: Errand, send: Send) -> None:
+    def _again(self, asked: Asked, draft: DraftPlan, in_size: bool) -> Again:
+        """One more answer, drawn anew, where the model begins with a refusal or states what no passage does. It costs
+        no time where it does not: the beginning is there while the draft is waited for."""
+        question, evidence = asked.request.question, asked.evidence
+
+        def doubts(text: str) -> bool:
+            whole_words = text[: text.rfind(" ") + 1] or text
+            return signature(whole_words).refuses or bool(why_unsupported(whole_words, question, evidence))
+
+        def start() -> Callable[[Send], Awaitable[object]] | None:
+            if not draft.allowance.take(self._usual_cost(asked)):
+                return None
+            return partial(self._big, asked, in_size, Errand("settle"), number=1)
+
+        return Again(doubts, has_sentence, start)
+
+    async def _big(self, asked: Asked, in_size: bool, errand: Errand, send: Send, *, number: int = 0) -> None:
         """The configured model's answer, asked for in the size that fits the time that is left now."""
         grounded = asked.grounded
+        if number:
+            grounded = replace(grounded, body=another_sample(asked.request.body, grounded.body, number))
         if in_size:
             pace = self.router.pace(grounded.requested_model)
             left_s = asked.due.remaining_s() - racing.RESERVE_S

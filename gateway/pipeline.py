@@ -89,6 +89,7 @@ class Pipeline:
             or plan.gatherer is not None
             or bool(plan.answers_with)
             or plan.promise is not None
+            or self.maker.router.hedges(model)
             or ctx.documents is not None
             or self._asked(ctx)
             or self.reviewed.covers(ctx.tenant.id, model)
@@ -159,11 +160,12 @@ class Pipeline:
                 self._saved(job, look.hit)
                 replay(look.hit, send)
                 return
-            if ctx.wishes.only_if_cached and not look.doubts:
-                raise NotCached(NOT_CACHED)
             evidence = await retrieval
             vector = await meaning if job.keys.semantic else None
-        await self._found_or_made(Asking(job, flight, look.doubts, evidence, vector, began), send)
+        asking = Asking(job, flight, look.doubts, evidence, vector, began).without_neighbours()
+        if ctx.wishes.only_if_cached and not asking.doubts:
+            raise NotCached(NOT_CACHED)
+        await self._found_or_made(asking, send)
 
     async def _found_or_made(self, asking: Asking, send: Send) -> None:
         """Ask the judge whether the answer is there or on its way; else make it. Where the promised time is short,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.answers.serving import Case
 from gateway.cache.admission import Limits
@@ -15,7 +15,8 @@ from gateway.in_time import Promise
 from gateway.ports import Judge, Vector
 from gateway.retrieval.gather import Gatherer
 from gateway.routing.rewriting import Rewriter
-from gateway.settling import Matter, Settling, borne_out, doubts_of
+from gateway.routing.rivals import said_better
+from gateway.settling import Matter, Settling, borne_out, doubts_of, lead_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,4 +76,11 @@ class Asking:
         """As ``contests`` for the first paragraph of an answer that is still being made for another wording."""
         if self.job.plan.settling is None or not self.evidence.passages:
             return False
-        return bool(doubts_of(lead, Matter(self.job.request.question, self.evidence)))
+        question = self.job.request.question
+        return said_better(question, lead, self.evidence) or bool(doubts_of(lead, Matter(question, self.evidence)))
+
+    def without_neighbours(self) -> Asking:
+        """Of the kept answers only those that another line of the documents does not answer better."""
+        question, evidence = self.job.request.question, self.evidence
+        kept = (d for d in self.doubts if not said_better(question, lead_of(d.entry.answer.text), evidence))
+        return replace(self, doubts=tuple(kept))

@@ -136,6 +136,16 @@ class Settler:
         replay(CacheHit(earlier, CacheOutcome.EXACT), send)
 
 
+def has_sentence(text: str) -> bool:
+    """The first sentence, or paragraph, is whole and more has begun."""
+    return LEAD_END in text.lstrip() or bool(_SENTENCE.search(text))
+
+
+def lead_of(text: str) -> str:
+    """The first paragraph."""
+    return text.strip().split(LEAD_END, 1)[0]
+
+
 def doubts_of(lead: str, matter: Matter) -> tuple[str, ...]:
     """What the documents do not bear out of an answer's first paragraph."""
     passages = [f"{p.title} {p.section} {p.text}" for p in matter.evidence.passages]
@@ -157,7 +167,7 @@ def _stands(earlier: CacheEntry, matter: Matter) -> bool:
 
 def borne_out(entry: CacheEntry, question: str, evidence: Evidence) -> bool:
     """What was found for ``question`` states what the kept answer does, and holds a passage that it cites."""
-    lead = entry.answer.text.strip().split(LEAD_END, 1)[0]
+    lead = lead_of(entry.answer.text)
     if doubts_of(lead, Matter(question, evidence)):
         return False
     numbers = [int(number) for number in _CITED.findall(lead)]
@@ -324,7 +334,7 @@ class _Sample:
         if isinstance(event, Delta) and not self._lead.is_set():
             self.text += event.text
             text = self.text.lstrip()
-            if LEAD_END in text or len(text) > LONG_LEAD or (self.due is not None and _SENTENCE.search(text)):
+            if LEAD_END in text or len(text) > LONG_LEAD or (self.due is not None and has_sentence(text)):
                 self._lead.set()
         elif isinstance(event, Closed):
             self.text = event.answer.text

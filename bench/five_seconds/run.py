@@ -143,7 +143,7 @@ def configure(options: argparse.Namespace, url: str, work: Path) -> Path:
         chatbot["draft"] = {"model": "small", "mode": options.mode, "max_extra_spend": options.extra_spend}
     config = {
         "models": [
-            {"name": "big", "deployments": deployments("big"), "price": price(big)},
+            {"name": "big", "deployments": deployments("big"), "price": price(big), "hedge": {"after": "p95"}},
             {"name": "small", "deployments": deployments("small"), "price": price(small)},
             chatbot,
         ],

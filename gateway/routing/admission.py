@@ -20,7 +20,7 @@ from gateway.routing.deployments import Health
 
 SLOW_CALL = 1.5  # times the usual call: what one who joins must have time for, or many are cut off at work
 OVERLOADED_S = 1.0
-OVERLOADED_WAIT_S = 0.04
+OVERLOADED_WAIT_S = 0.025
 LONGEST_LINE = 1000
 LOOK_AGAIN_S = 0.1  # room also comes from time passing: a deployment set aside comes back
 LEAST_RETRY_AFTER_S, MOST_RETRY_AFTER_S = 1.0, 30.0

@@ -30,7 +30,10 @@ SENTENCES = 2  # three take half as long again, and the third is where drafts go
 KEPT = 100  # latest drafts that live figures rest on
 USUAL_S = (1.3, 2.6)  # median and 90th percentile until some are known (papers.md §9)
 USUAL_ACCEPTANCE = 0.6
-ABOUT_LATE, LATE_FACTOR = 0.9, 1.5  # a guess; any factor above 1 keeps the late ones at one in ten
+PATIENT = (
+    0.85  # quantile of a draft's seconds that a big model which talks is held back for; above it, few pass in time
+)
+ABOUT_LATE, LATE_FACTOR = 0.9, 1.5  # a guess; any factor above 1 keeps the share of late ones at what it is
 NEWS = 0.05  # weight of one verdict in the acceptance
 
 
@@ -52,11 +55,11 @@ class Form:
     def gave_up(self, seconds: float) -> None:
         """A draft that nobody waited for any longer. Late ones count, and for more than they had taken by then: if only
         those in time counted, the next would have to be in time sooner, and so on."""
-        if seconds >= ABOUT_LATE * self.quantile(0.9):
+        if seconds >= ABOUT_LATE * self.quantile(PATIENT):
             self.seconds.append(LATE_FACTOR * seconds)
 
     def quantile(self, q: float) -> float:
-        """Seconds that a draft takes: ``q`` 0.5 or 0.9."""
+        """Seconds that a draft takes: ``q`` 0.5 or ``PATIENT``."""
         if len(self.seconds) < 10:
             return USUAL_S[q > 0.5]
         ordered = sorted(self.seconds)

@@ -118,7 +118,7 @@ def judge(draft: Draft, question: str, evidence: Evidence, calibrations: Calibra
 
 def why_vetoed(draft: Draft, question: str, evidence: Evidence) -> str:
     """The first rule that forbids the draft, one of few fixed words; "" where none does."""
-    text = _normal(draft.text)
+    text = normal(draft.text)
     if draft.finish_reason != "stop":
         return "cut"
     if not text:
@@ -151,15 +151,15 @@ def why_unsupported(sentence: str, question: str, evidence: Evidence) -> str:
 
 def measures(draft: Draft, question: str, evidence: Evidence) -> tuple[float, ...]:
     """``MEASURES``, each roughly in [-2, 2]. The draft has passed the vetoes."""
-    text = _normal(draft.text)
-    asked = features(_normal(question))
+    text = normal(draft.text)
+    asked = features(normal(question))
     support, local, polarity, relevance, direct = 1.0, 1.0, 1.0, 0.0, 0.0
     cited: list[Passage] = []
     for nth, sentence in enumerate(_sentences(text)):
         passages = _cited(sentence, evidence) or tuple(cited[-1:]) or evidence.passages
         cited += passages if nth == 0 else ()
         said = features(sentence)
-        unit = _nearest(said, passages)
+        unit = nearest(said, passages)
         support = min(support, _share(said, unit.features | unit.around | asked))
         if not _numbers(sentence) <= _numbers(unit.text) | _numbers(question) | unit.heading_numbers:
             local = 0.0
@@ -167,7 +167,7 @@ def measures(draft: Draft, question: str, evidence: Evidence) -> tuple[float, ..
             polarity = 0.0
         if nth == 0:
             relevance, direct = _share(asked, unit.features | unit.around), _share(asked, unit.features)
-    others = [u for p in evidence.passages if p not in cited for u in _units(p)]
+    others = [u for p in evidence.passages if p not in cited for u in units(p)]
     rival = max((_share(asked, u.features | u.around) for u in others), default=0.0)
     first = _sentences(text)[0]
     quantity = float(not _ASKS_QUANTITY.search(question) or bool(_numbers(first) - _numbers(question)))
@@ -186,13 +186,13 @@ def _logprob_measures(logprobs: Sequence[tuple[str, float]] | None) -> tuple[flo
     return max(-4.0, min(values)), max(-1.0, sum(values) / len(values))
 
 
-def _nearest(said: frozenset[str], passages: Sequence[Passage]) -> _Unit:
+def nearest(said: frozenset[str], passages: Sequence[Passage]) -> Unit:
     """The unit that says most of it, the shortest of equals."""
-    return max((u for p in passages for u in _units(p)), key=lambda u: (len(said & u.features), -len(u.text)))
+    return max((u for p in passages for u in units(p)), key=lambda u: (len(said & u.features), -len(u.text)))
 
 
 @dataclass(frozen=True, slots=True)
-class _Unit:
+class Unit:
     """A sentence, bullet or table row of a passage."""
 
     text: str
@@ -202,11 +202,11 @@ class _Unit:
 
 
 @lru_cache(maxsize=2_000)
-def _units(passage: Passage) -> tuple[_Unit, ...]:
-    heading = _normal(f"{passage.title} {passage.section}")
+def units(passage: Passage) -> tuple[Unit, ...]:
+    heading = normal(f"{passage.title} {passage.section}")
     around, numbers = features(heading), _numbers(heading)
-    texts = [part for part in _SENTENCE_END.split(_normal(passage.text)) if part and part.strip(" |-:#*")]
-    return tuple(_Unit(text, features(text), around, numbers) for text in texts or [passage.text])
+    texts = [part for part in _SENTENCE_END.split(normal(passage.text)) if part and part.strip(" |-:#*")]
+    return tuple(Unit(text, features(text), around, numbers) for text in texts or [passage.text])
 
 
 @lru_cache(maxsize=4_000)
@@ -283,10 +283,10 @@ def _without_marks(text: str) -> str:
 
 
 def _whole(passage: Passage) -> str:
-    return _normal(f"{passage.title} {passage.section} {passage.text}")
+    return normal(f"{passage.title} {passage.section} {passage.text}")
 
 
-def _normal(text: str) -> str:
+def normal(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from gateway.chat import Json
 from gateway.clock import Clock
-from gateway.errors import MAX_ERROR_BYTES, UpstreamError, UpstreamRejected, error_payload
+from gateway.errors import MAX_ERROR_BYTES, UpstreamError, UpstreamRejected, UpstreamTimeout, error_payload
 from gateway.metrics import Metrics
 from gateway.ports import Forwarded, Outgoing
 from gateway.routing.attempts import Attempt
+from gateway.routing.call import STILL_TALKING_S
 from gateway.routing.metering import Charge, Metered
 
 
@@ -15,7 +18,8 @@ class Passing:
     """A call to a deployment and its reply: load while it runs, outcome and seconds at its end."""
 
     __slots__ = (
-        "_began", "_charge", "_clock", "_health", "_metrics", "_operation", "_outcome", "_streamed", "attempt", "reply",
+        "_began", "_charge", "_clock", "_health", "_metrics", "_operation", "_outcome", "_streamed", "attempt",
+        "heard_at", "reply",
     )  # fmt: skip
 
     def __init__(
@@ -32,6 +36,7 @@ class Passing:
         self._clock = clock
         self._outcome = "cancelled"
         self._began = clock()
+        self.heard_at = -math.inf  # when the latest piece of a stream with content came
         if not sent.streamed:
             self._health.shows_nothing(attempt.slot.call)
 
@@ -59,7 +64,8 @@ class Passing:
     def broke(self, error: UpstreamError) -> None:
         """The reply stopped on its way."""
         self.failed(error)
-        if not self.attempt.in_line(error):
+        talked = isinstance(error, UpstreamTimeout) and self._clock() - self.heard_at < STILL_TALKING_S
+        if not talked and not self.attempt.in_line(error):
             self._health.failed(self._clock())
 
     def close(self) -> None:
@@ -108,10 +114,12 @@ class _Watched:
         except UpstreamError as error:
             self._passing.broke(error)
             raise
+        if self._reply.content_seen:
+            self._passing.heard_at = self._passing._clock()
         if self._silent and self._reply.content_seen:
             self._silent = False
             attempt = self._passing.attempt
-            attempt.health.answered(attempt.slot.call, self._passing._clock())
+            attempt.health.answered(attempt.slot.call, self._passing.heard_at)
         elif not piece:
             self._passing.attempt.health.succeeded()
         return piece

@@ -21,7 +21,7 @@ from typing import Any
 
 import structlog
 
-from gateway.chat import AnswerEvent, Closed, Send
+from gateway.chat import AnswerEvent, Closed, Delta, Send
 from gateway.clock import Deadline
 from gateway.errors import GatewayError, UpstreamBroken
 from gateway.routing.draft import Drafted
@@ -35,7 +35,7 @@ MIN_PATIENCE_S = 0.5
 
 class Draft(StrEnum):
     RUNNING = "running"
-    LATE = "late"  # running for longer than nine in ten do
+    LATE = "late"  # running for longer than six in seven do
     PASSED = "passed"
     USABLE = "usable"  # below the bar, above the lower one: to be given with a label, when time is up
     FAILED = "failed"  # refused by the gate, an error, or there is none
@@ -95,13 +95,13 @@ class Timing:
     guess: float = 0.0  # cost of starting the big model before the verdict
 
 
-def timing(mode: str, acceptance: float, median_s: float, p90_s: float, latest_s: float, guess: float) -> Timing:
+def timing(mode: str, acceptance: float, median_s: float, late_s: float, latest_s: float, guess: float) -> Timing:
     """The dial between money and time (papers.md §9–10.3).
 
     ``acceptance``: share of drafts that pass lately. ``latest_s``: a big model started later is not done in time.
     """
-    patience_s = max(MIN_PATIENCE_S, p90_s)
-    auto = 0.0 if acceptance < 0.3 else median_s if acceptance < 0.7 else p90_s
+    patience_s = max(MIN_PATIENCE_S, late_s)
+    auto = 0.0 if acceptance < 0.3 else median_s if acceptance < 0.7 else late_s
     arm_s = {"cascade": None, "armed": median_s, "race": 0.0, "auto": min(auto, max(0.0, latest_s))}[mode]
     return Timing(arm_s, patience_s, guess)
 
@@ -112,6 +112,15 @@ class Rung:
 
     name: str
     tell: Callable[[Drafted | None, Send], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A second answer of the big model, where the first begins with what the documents speak against."""
+
+    doubts: Callable[[str], bool]  # of an answer's beginning
+    settled: Callable[[str], bool]  # enough of an answer is there to know
+    start: Callable[[], Callable[[Send], Awaitable[object]] | None]  # how to ask; None: there is no money for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +135,7 @@ class Runners:
     details: Callable[[Drafted, Send], Awaitable[None]] | None = (
         None  # appends to a draft that was told without its end
     )
+    again: Again | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +168,7 @@ class _Race:
     draft_task: asyncio.Task[None] | None = None
     big: _Held | None = None
     big_task: asyncio.Task[None] | None = None
+    others: list[asyncio.Task[None]] = field(default_factory=list)  # the one of two answers that is not given
     guessed: bool = False
     climbed: bool = False  # the ladder was tried and had nothing
     began: float = 0.0
@@ -178,6 +189,7 @@ class _Race:
                 case Move.START:
                     self._start_big()
                 case Move.BIG:
+                    await self._reconsider()
                     return await self._commit_big()
                 case Move.DRAFT:
                     assert self.drafted is not None
@@ -197,7 +209,7 @@ class _Race:
 
     async def stop(self) -> None:
         """Cancel what still runs and wait for its end."""
-        running = [task for task in (self.draft_task, self.big_task) if task is not None]
+        running = [task for task in (self.draft_task, self.big_task, *self.others) if task is not None]
         for task in running:
             task.cancel()
         if running:
@@ -253,6 +265,28 @@ class _Race:
                 self.draft_state = Draft.FAILED
             self.news.set()
 
+    async def _reconsider(self) -> None:
+        """The big model has begun with a refusal, or with what no passage states: it is asked once more while there is
+        time, and what it said first stands unless the second answer is free of that."""
+        again, first, first_task = self.runners.again, self.big, self.big_task
+        if again is None or first is None or first_task is None or not again.doubts(first.text):
+            return
+        if (ask := again.start()) is None:
+            return
+        second = _Held(self.news, again.settled)
+        second_task = asyncio.create_task(second.run(ask))
+        self.others.append(second_task)
+        last_call = self.promise.at - RESERVE_S
+        while not second.settled and (left_s := last_call - self.promise.clock()) > 0:
+            self.news.clear()
+            await self._news_or(left_s)
+        if second.settled and second.error is None and not again.doubts(second.text):
+            first_task.cancel()
+            self.others = [first_task]
+            self.big, self.big_task = second, second_task
+        else:
+            second_task.cancel()
+
     async def _commit_big(self) -> Result:
         assert self.big is not None
         assert self.big_task is not None
@@ -300,9 +334,13 @@ class _Race:
 class _Held:
     """The big model's events: kept back until it may speak, then passed straight on."""
 
-    def __init__(self, news: asyncio.Event) -> None:
+    def __init__(self, news: asyncio.Event, enough: Callable[[str], bool] | None = None) -> None:
+        """``enough``: whether a text that has begun is ``settled``, which is news as well."""
         self.state = Big.RUNNING
         self.error: GatewayError | None = None
+        self.text = ""
+        self.settled = False
+        self._enough = enough
         self._news = news
         self._held: list[AnswerEvent] = []
         self._out: Send | None = None
@@ -313,6 +351,7 @@ class _Held:
         except GatewayError as error:
             self.error = error
         finally:
+            self.settled = True
             if self.state is not Big.DONE:
                 self.state = Big.FAILED
                 self.error = self.error or UpstreamBroken("the answer stopped in the middle")
@@ -329,6 +368,11 @@ class _Held:
             self._out(event)
         else:
             self._held.append(event)
+            if isinstance(event, Delta):
+                self.text += event.text
+                if self._enough is not None and not self.settled and self._enough(self.text):
+                    self.settled = True
+                    self._news.set()
         state = Big.DONE if isinstance(event, Closed) else Big.TALKING
         if state is not self.state:
             self.state = state

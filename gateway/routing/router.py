@@ -133,11 +133,15 @@ class Router:
             except BaseException:
                 passing.close()
                 raise
-            passing.close()
             self._failed(attempt, failure, ctx)
+            passing.close()
 
     def deployments_of(self, model: str) -> tuple[str, ...]:
         return self._route(model).deployments
+
+    def hedges(self, model: str) -> bool:
+        """Whether late answers of the model are also asked for elsewhere."""
+        return self._route(model).hedge is not None
 
     def pace(self, model: str) -> Pace:
         """How fast the deployment that would be asked now usually is."""

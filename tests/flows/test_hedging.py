@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bench.provider import Faults, ProviderConfig, running_provider
 from tests.flows.house import house, model
 
@@ -11,12 +13,13 @@ FAULTLESS = Faults(phrasings=False)
 WARM = 24  # answers before a percentile is known
 
 
-async def test_a_slow_first_token_is_made_good_by_another_deployment(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cache", [True, False])  # without one nothing else keeps the bytes from being passed on
+async def test_a_slow_first_token_is_made_good_by_another_deployment(tmp_path: Path, cache: bool) -> None:
     quick = ProviderConfig(profile="instant", faults=FAULTLESS)
     slow = ProviderConfig(profile="azure-gpt4-2023", faults=FAULTLESS)
     hedge = {"min_s": 0.05, "max_extra_tokens": 0.5}
     async with running_provider(quick) as one, running_provider(quick) as other:
-        chat = model("chat", one.base_url, other.base_url, hedge=hedge, cache=True)
+        chat = model("chat", one.base_url, other.base_url, hedge=hedge, cache=cache)
         async with house(tmp_path, chat) as it:
             n = 0
             while min(len(one.calls), len(other.calls)) < WARM:

@@ -186,3 +186,12 @@ def test_a_call_given_up_while_others_were_answered_says_nothing_against_the_dep
     assert one.in_line(waits)
     late = one.started(2.0)
     assert not one.in_line(late)  # nobody has been answered since it began
+
+
+def test_a_call_hung_up_on_before_it_said_anything_tells_how_slow_a_deployment_is() -> None:
+    one = Health(Deployment("a", "openai", "", ""))
+    answered(one, 0.0, 0.5)
+    one.ended(one.started(10.0), 13.0)  # a hedge was quicker
+    assert one.first_token_s == 3.0
+    one.ended(one.started(20.0), 20.1)  # its caller left early, which says nothing
+    assert one.first_token_s == 3.0
