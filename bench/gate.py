@@ -2,6 +2,8 @@
 
 Every question is asked of the draft model several times over the evidence that retrieval finds, as the gateway does it.
 Weights are fitted and bars set on one part of the question groups; the rest, unseen, gives the reported figures.
+`--shipped` fits nothing and reports what the calibration that the gateway ships with lets through; so it can be held
+against a model that it was not made from, such as those of `python -m bench local-llm`.
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from bench import handbook
 from bench.provider import PROFILES, ProviderConfig, running_provider
 from gateway.routing import gate
-from gateway.routing.calibrating import Sample, calibrated
+from gateway.routing.calibrating import Sample, calibrated, reported
 from gateway.settings import Settings
 from gateway.wiring.gating import Labelled, sampled
 from gateway.wiring.ingesting import ingest_into
@@ -34,15 +37,33 @@ def main(argv: Sequence[str]) -> int:
         Labelled(q.text, q.group, q.facts if q.document else (), q.wrong_facts)
         for q in handbook.load(arguments.questions)
     ]
+    if arguments.sample:
+        questions = drawn(questions, arguments.sample, arguments.seed)
     samples = asyncio.run(collect(questions, arguments))
+    told = {"seed": arguments.seed, "draft": arguments.model if arguments.base_url else arguments.profile,
+            "asks": arguments.asks, "questions": len(questions), "embedder": arguments.embedder}  # fmt: skip
+    if arguments.shipped:
+        print(json.dumps({**told, **reported(samples, gate.shipped()), "seconds": _since(began)}, indent=2))
+        return 0
     made = calibrated(samples, arguments.max_wrong, arguments.seed, _source(arguments))
     if arguments.write:
         CALIBRATION.write_text(json.dumps(made.calibration, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    report = {"seed": arguments.seed, "profile": arguments.profile, "asks": arguments.asks,
-              "questions": len(questions), "embedder": arguments.embedder, **made.report,
-              "seconds": round(time.monotonic() - began, 1)}  # fmt: skip
+    report = {**told, **made.report, "seconds": _since(began)}
     print(json.dumps({**report, "calibration": made.calibration} if arguments.json else report, indent=2))
     return 0
+
+
+def drawn(questions: Sequence[Labelled], most: int, seed: int) -> list[Labelled]:
+    """One question of each of ``most`` groups, drawn."""
+    dice = Random(seed)
+    groups: dict[str, list[Labelled]] = {}
+    for question in questions:
+        groups.setdefault(question.group, []).append(question)
+    return [dice.choice(groups[group]) for group in dice.sample(sorted(groups), min(most, len(groups)))]
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 1)
 
 
 async def collect(questions: Sequence[Labelled], arguments: argparse.Namespace) -> list[Sample]:
@@ -53,10 +74,11 @@ async def collect(questions: Sequence[Labelled], arguments: argparse.Namespace) 
             await ingest_into(
                 settings, "handbook", arguments.documents, (), (), ("README.md", "questions.jsonl"), False, _quiet
             )
-            return await sampled(settings, None, questions, arguments.asks, lambda: None)
+            return await sampled(settings, None, questions, arguments.asks, lambda: None, arguments.patience)
 
 
 def configured(arguments: argparse.Namespace, url: str, folder: str) -> Settings:
+    timeouts = {"first_token_s": arguments.patience, "total_s": arguments.patience}
     deployment = {"name": "draft", "base_url": url, "model": arguments.model, "api_key": "bench"}
     chatbot = {
         "name": "handbook", "answers_with": "draft", "draft": {"model": "draft"},
@@ -64,7 +86,7 @@ def configured(arguments: argparse.Namespace, url: str, folder: str) -> Settings
     }  # fmt: skip
     return Settings.model_validate(
         {
-            "models": [{"name": "draft", "deployments": [deployment]}, chatbot],
+            "models": [{"name": "draft", "deployments": [deployment], "timeouts": timeouts}, chatbot],
             "documents": [{"name": "handbook"}],
             "cache": {"semantic": {"embedder": arguments.embedder}},
             "data_dir": folder,
@@ -92,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--questions", type=Path, default=handbook.FOLDER / "questions.jsonl")
     add("--documents", type=Path, default=handbook.FOLDER)
     add("--embedder", choices=["auto", "local", "off"], default="auto", help="of the search (default: if installed)")
+    add("--sample", type=int, metavar="N", help="only N questions, each of another group (default: all)")
+    add("--shipped", action="store_true", help="fit nothing: report what the shipped calibration lets through")
+    add("--patience", type=float, default=60.0, help="seconds for one draft (default 60)")
     add("--asks", type=int, default=4, help="drafts per question (default 4)")
     add("--max-wrong", type=float, default=0.02, help="upper bound of wrong accepted drafts (default 0.02)")
     add("--seed", type=int, default=1)

@@ -32,9 +32,11 @@ from gateway.facts import signature
 from gateway.metrics import Metrics
 from gateway.retrieval.quote import quote
 from gateway.routing import race as racing
+from gateway.routing.deployments import Pace
 from gateway.routing.details import Section, expanding
 from gateway.routing.draft import PATIENT, Drafted, Drafter
 from gateway.routing.gate import Draft, judge, why_unsupported, why_vetoed
+from gateway.routing.hedge import Claim, Lost, hedged
 from gateway.routing.plain import is_plain
 from gateway.routing.race import Again, Rung, Runners, race, timing
 from gateway.routing.router import Router
@@ -46,6 +48,7 @@ from gateway.stages import ended
 
 PROVISIONAL_TTL_S = 600.0  # of drafts that passed, but not with ease, and of answers with numbers from nowhere
 FEWEST_TOKENS = 40  # a cited sentence: with less time than this takes, the big model starts in vain
+SLOWER = 1.5  # times that: what a second call is given where the first is silent
 FEW_PASSAGES = 2  # that the second look at a question is over
 DETAIL_SENTENCES = 5
 UNSUPPORTED = frozenset({"number", "code", "citation"})  # vetoes
@@ -86,6 +89,7 @@ class Asked:
     stale: Callable[[], Awaitable[CacheEntry | None]]
     keep: Callable[[Answer, float | None], None]  # (answer, seconds at most or None): offer it to the cache
     big: Callable[[ChatRequest, Send, Errand], Awaitable[object]]  # the configured model's answer to a grounded request
+    held: bool = False  # that answer is held back until it is settled: its silence says nothing
     contradicts: Callable[[str], bool] = lambda draft: False  # the answer that was given before, on the same documents
 
     @property
@@ -128,7 +132,7 @@ class InTime:
         telling: list[Telling] = []  # the draft's, where details follow it
         sized_too = promise.sized and is_plain(asked.request)
         runners = Runners(
-            big=partial(self._big, asked, sized_too, errand),
+            big=partial(self._big_in_time, asked, draft, sized_too, errand),
             draft=partial(self._draft, asked, draft) if draft is not None else None,
             tell_draft=partial(self._begin_draft, asked, counted, telling)
             if details
@@ -154,13 +158,12 @@ class InTime:
         pace, price = self.router.pace(model), self.router.ledger.price(model)
         prompt = prompt_tokens(asked.grounded.body)
         draft.allowance.earn(self._usual_cost(asked))
-        needed_s = racing.RESERVE_S + pace.first_token_s + FEWEST_TOKENS / pace.tokens_per_s
         return timing(
             draft.mode,
             form.acceptance,
             form.quantile(0.5),
             form.quantile(PATIENT),
-            asked.due.remaining_s() - needed_s,
+            asked.due.remaining_s() - _needed_s(pace),
             price.of(prompt, TOKENS_PER_SENTENCE),
         )
 
@@ -186,8 +189,8 @@ class InTime:
         question, evidence = asked.request.question, asked.evidence
 
         def doubts(text: str) -> bool:
-            whole_words = text[: text.rfind(" ") + 1] or text
-            return signature(whole_words).refuses or bool(why_unsupported(whole_words, question, evidence))
+            whole_words = text[: text.rfind(" ") + 1]  # half a number is another number
+            return signature(text).refuses or bool(why_unsupported(whole_words, question, evidence))
 
         def start() -> Callable[[Send], Awaitable[object]] | None:
             if not draft.allowance.take(self._usual_cost(asked)):
@@ -195,6 +198,34 @@ class InTime:
             return partial(self._big, asked, in_size, Errand("settle"), number=1)
 
         return Again(doubts, has_sentence, start)
+
+    async def _big_in_time(
+        self, asked: Asked, draft: DraftPlan | None, in_size: bool, errand: Errand, send: Send
+    ) -> None:
+        """``_big``, and once more beside it where it is still silent at the last moment at which another call can be
+        done in time; first content wins. Not before the draft's verdict is due: that may be the answer."""
+        if draft is None or asked.held:
+            await self._big(asked, in_size, errand, send)
+            return
+        pace, patience_s = (
+            self.router.pace(asked.grounded.requested_model),
+            self.drafter.form(draft.model).quantile(PATIENT),
+        )
+
+        def may_start() -> bool:
+            late = asked.due.remaining_s() < racing.RESERVE_S + pace.first_token_s
+            return not late and draft.allowance.take(self._usual_cost(asked))
+
+        async def ask(claim: Claim) -> None:
+            def hear(event: AnswerEvent) -> None:
+                if not claim():
+                    raise Lost
+                send(event)
+
+            await self._big(asked, in_size, errand, hear)
+
+        last_s = asked.due.remaining_s() - SLOWER * _needed_s(pace)
+        await hedged(ask, ask, max(last_s, patience_s), may_start)
 
     async def _big(self, asked: Asked, in_size: bool, errand: Errand, send: Send, *, number: int = 0) -> None:
         """The configured model's answer, asked for in the size that fits the time that is left now."""
@@ -324,6 +355,11 @@ class _Counted:
             self.done = True
             due = self.asked.due
             self.metrics.deadline_ended(due.at - due.clock(), self.degraded_to)
+
+
+def _needed_s(pace: Pace) -> float:
+    """The least time before the promise at which a call can begin and still be of use."""
+    return racing.RESERVE_S + pace.first_token_s + FEWEST_TOKENS / pace.tokens_per_s
 
 
 def looks_at(whole: ChatRequest, over_best: Callable[[int], ChatRequest], evidence: Evidence) -> list[ChatRequest]:

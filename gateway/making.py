@@ -82,7 +82,10 @@ class Maker:
         stale = partial(self.exact.stale, job.keys, ctx.wishes, self.record, evidence)
         contradicts = partial(contradicted, matter.earlier) if matter is not None else lambda draft: False
         over_best = partial(self.grounded, job, evidence, anchor)
-        asked = Asked(ctx, request, grounded, over_best, evidence, opened, ctx.promise, stale, keep, big, contradicts)
+        asked = Asked(
+            ctx, request, grounded, over_best, evidence, opened, ctx.promise, stale, keep, big, matter is not None,
+            contradicts,
+        )  # fmt: skip
         await self.in_time.answer(asked, plan.promise, send)
 
     async def _matter(self, asking: Asking) -> Matter | None:

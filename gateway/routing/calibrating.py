@@ -75,6 +75,20 @@ def calibrated(samples: Sequence[Sample], max_wrong: float, seed: int, source: s
     return Outcome(calibration, report)
 
 
+def reported(samples: Sequence[Sample], calibrations: gate.Calibrations) -> dict[str, Any]:
+    """What a finished calibration lets through of drafts that it was not made from."""
+    report: dict[str, Any] = {
+        "drafts": len(samples),
+        "draft_alone_wrong": share(not s.right for s in samples),
+        "vetoes": dict(Counter(s.veto for s in samples if s.veto).most_common()),
+        "vetoed_right": share(s.right for s in samples if s.veto),
+    }
+    for name, first, made in zip(("with_logprobs", "without_logprobs"), (0, 2), calibrations, strict=True):
+        bars = {"accept": made.accept, "usable": made.usable, "sure": made.sure}
+        report[name] = _judged(samples, first, np.array(made.weights), bars)
+    return report
+
+
 def split(samples: Sequence[Sample], seed: int) -> tuple[list[Sample], list[Sample]]:
     groups = sorted({s.group for s in samples})
     Random(seed).shuffle(groups)

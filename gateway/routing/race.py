@@ -189,6 +189,8 @@ class _Race:
                 case Move.START:
                     self._start_big()
                 case Move.BIG:
+                    if self.guessed:
+                        self.allowance.give_back(self.timing.guess)  # it is not in vain
                     await self._reconsider()
                     return await self._commit_big()
                 case Move.DRAFT:
@@ -290,8 +292,6 @@ class _Race:
     async def _commit_big(self) -> Result:
         assert self.big is not None
         assert self.big_task is not None
-        if self.guessed:
-            self.allowance.give_back(self.timing.guess)  # it is not in vain
         if self.draft_task is not None:
             self.draft_task.cancel()
         self.big.speak(self.send)

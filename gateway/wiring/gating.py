@@ -74,9 +74,11 @@ def labelled_of(row: Mapping[str, Any], number: int) -> Labelled:
 
 
 async def sampled(
-    settings: Settings, model: str | None, labelled: Sequence[Labelled], asks: int, on_draft: Callable[[], None]
-) -> list[Sample]:
-    """Every question asked ``asks`` times of the draft model of ``model``, over what retrieval finds.
+    settings: Settings, model: str | None, labelled: Sequence[Labelled], asks: int, on_draft: Callable[[], None],
+    patience_s: float = PATIENCE_S,
+) -> list[Sample]:  # fmt: skip
+    """Every question asked ``asks`` times of the draft model of ``model``, over what retrieval finds. ``patience_s``:
+    for one draft.
 
     Raises NothingToAsk, and GatewayError where not one draft comes back.
     """
@@ -96,7 +98,8 @@ async def sampled(
             evidence = await _evidence(pipeline, plan, question.text)
             for _ in range(asks):
                 try:
-                    samples.append(await _sample(pipeline, plan, draft, question, evidence))
+                    deadline = Deadline.after(patience_s)
+                    samples.append(await _sample(pipeline, plan, draft, question, evidence, deadline))
                 except GatewayError as error:
                     failure = error
                 on_draft()
@@ -135,10 +138,12 @@ async def _evidence(pipeline: Pipeline, plan: Plan, text: str) -> Evidence:
     return await plan.gatherer.gather(text, frozenset(), plan.collections, known, Deadline.after(PATIENCE_S))
 
 
-async def _sample(pipeline: Pipeline, plan: Plan, draft: DraftPlan, question: Labelled, evidence: Evidence) -> Sample:
+async def _sample(
+    pipeline: Pipeline, plan: Plan, draft: DraftPlan, question: Labelled, evidence: Evidence, deadline: Deadline
+) -> Sample:
     raw = {"role": "user", "content": question.text}
     request = ChatRequest(plan.model, (Message("user", question.text, True, raw),), False, False, {"messages": [raw]})
-    ctx = RequestContext("calibration", Tenant("calibration"), Deadline.after(PATIENCE_S), CacheWishes(), Timings())
+    ctx = RequestContext("calibration", Tenant("calibration"), deadline, CacheWishes(), Timings())
 
     def over(best: int | None = None) -> ChatRequest:
         return replace(request, body=ground(request, evidence, system=plan.system, best=best))

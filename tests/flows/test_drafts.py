@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.handbook import FOLDER, Question, Verdict, judge, load
 from bench.provider import Faults, Provider, ProviderConfig, running_provider
+from gateway.retrieval.grounding import SEED
 from tests.flows.house import House, fill, house, model, settings
 
 FAULTLESS = Faults(phrasings=False)
@@ -71,19 +72,63 @@ async def test_a_draft_streams_to_the_sdk_as_any_answer(tmp_path: Path) -> None:
         assert (chunks[0].model_extra or {}) == {} or chunks[0].choices[0].delta.role == "assistant"
 
 
+@asynccontextmanager
+async def two(tmp_path: Path, small: str, *big: str, mode: str = "cascade") -> AsyncIterator[House]:
+    """A chatbot whose draft model and big model are at different providers."""
+    own = {"name": "handbook", "answers_with": "big", "documents": {"collections": ["handbook"]}, **drafting(mode)}
+    models = [model("small", small), model("big", *big), own]
+    documents = [{"name": "handbook"}]
+    await fill(settings(tmp_path, *models, documents=documents), "handbook", FOLDER / "hr")
+    async with house(tmp_path, *models, documents=documents) as it:
+        yield it
+
+
 async def test_a_wrong_number_never_passes_and_the_big_model_answers_instead(tmp_path: Path) -> None:
     wrong = ProviderConfig(profile="instant", faults=Faults(phrasings=False, wrong_fact_rate=1.0))
     right = ProviderConfig(profile="instant", faults=FAULTLESS)
-    async with running_provider(wrong) as careless, running_provider(right) as careful:
-        chatbot = {"name": "handbook", "answers_with": "big", "documents": {"collections": ["handbook"]}, **drafting()}
-        models = [model("small", careless.base_url), model("big", careful.base_url), chatbot]
-        documents = [{"name": "handbook"}]
-        await fill(settings(tmp_path, *models, documents=documents), "handbook", FOLDER / "hr")
-        async with house(tmp_path, *models, documents=documents) as it:
-            reply = await it.chat(QUESTION.text, "handbook")
-            assert reply.headers["x-ocho-served-by"] == "model"
-            assert judge(QUESTION, reply.text) is Verdict.RIGHT
-            assert it.count("ocho_drafts_total", result="number") == 1
+    async with (
+        running_provider(wrong) as careless,
+        running_provider(right) as careful,
+        two(tmp_path, careless.base_url, careful.base_url) as it,
+    ):
+        reply = await it.chat(QUESTION.text, "handbook")
+        assert reply.headers["x-ocho-served-by"] == "model"
+        assert judge(QUESTION, reply.text) is Verdict.RIGHT
+        assert it.count("ocho_drafts_total", result="number") == 1
+
+
+async def test_a_refusal_of_what_was_found_is_asked_about_once_more(tmp_path: Path) -> None:
+    wrong = ProviderConfig(profile="mini-2025", faults=Faults(phrasings=False, wrong_fact_rate=1.0))
+    refuses = ProviderConfig(profile="instant", faults=Faults(phrasings=False, refusal_rate=1.0))
+    async with (
+        running_provider(wrong) as careless,
+        running_provider(refuses) as timid,
+        two(tmp_path, careless.base_url, timid.base_url, mode="race") as it,
+    ):
+        reply = await it.chat(QUESTION.text, "handbook")
+        assert judge(QUESTION, reply.text) is Verdict.REFUSED  # the second one is no better: the first stands
+        assert [call.body["seed"] for call in timid.calls] == [SEED, SEED + 1]
+
+
+async def test_a_big_model_that_is_silent_is_asked_elsewhere_while_that_can_still_be_in_time(tmp_path: Path) -> None:
+    wrong = ProviderConfig(profile="instant", faults=Faults(phrasings=False, wrong_fact_rate=1.0))
+    silent = ProviderConfig(profile="azure-gpt4-2023", faults=FAULTLESS, time_scale=100)
+    right = ProviderConfig(profile="mini-2025", faults=FAULTLESS)
+    async with (
+        running_provider(wrong) as careless,
+        running_provider(right) as one,
+        running_provider(right) as other,
+        two(tmp_path, careless.base_url, one.base_url, other.base_url, mode="race") as it,
+    ):
+        for _ in range(2):  # their guesses were used: what they earned is there for another call
+            await it.chat(QUESTION.text, "handbook", x_ocho_cache="off")
+        one.config, before = silent, len(one.calls)
+        while len(one.calls) == before:
+            reply = await it.chat(QUESTION.text, "handbook", x_ocho_cache="off", x_ocho_deadline_ms="5000")
+        assert (reply.headers["x-ocho-served-by"], reply.headers["x-ocho-deployment"]) == ("model", "big-2")
+        assert judge(QUESTION, reply.text) is Verdict.RIGHT
+        await one.until(lambda calls: all(call.ended for call in calls))
+        assert one.calls[-1].cancelled
 
 
 async def test_nothing_ready_in_time_gives_the_passage_with_its_source_and_says_so(tmp_path: Path) -> None:
