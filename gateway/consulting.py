@@ -15,7 +15,7 @@ from gateway.cache.decision import plain
 from gateway.cache.grey import Grey, grey
 from gateway.cache.semantic import Doubtful
 from gateway.cache.twins import Near
-from gateway.chat import CacheHit, RequestContext
+from gateway.chat import CachedQuestion, CacheHit, Neighbor, RequestContext
 from gateway.ports import Doubt, Judge, Ruling
 from gateway.routing.judge import AUDITED
 
@@ -36,9 +36,15 @@ class Consultant:
     chance: Callable[[], float] = random.random
 
     async def consult(
-        self, question: str, doubts: Sequence[Doubtful], near: Sequence[Near], ctx: RequestContext
+        self,
+        question: str,
+        doubts: Sequence[Doubtful],
+        near: Sequence[Near],
+        ctx: RequestContext,
+        contests: Callable[[CacheHit], bool] = lambda hit: False,
     ) -> Consulted | None:
-        """What is judged to be the same question with the largest margin; None: nothing is."""
+        """What is judged to be the same question with the largest margin, before all what is not contested; None:
+        nothing is."""
         leaders = {n.neighbor.question.key: n for n in near}
         if near and plain(near[0].neighbor.question.text) == plain(question):
             return Consulted(leader=near[0])
@@ -46,7 +52,7 @@ class Consultant:
             return None
         flying = grey(question, [n.neighbor for n in near])
         rulings = await asyncio.gather(
-            *(self._rule(question, d.near, d.entry.answer.text, ctx) for d in doubts),
+            *(self._doubted(question, d, ctx) for d in doubts),
             *(self._rule(question, g, "", ctx) for g in flying),
         )
         found = [Consulted(hit=d.hit(), margin=r.margin) for d, r in zip(doubts, rulings, strict=False) if r.same]
@@ -55,10 +61,28 @@ class Consultant:
             for g, r in zip(flying, rulings[len(doubts) :], strict=True)
             if r.same
         ]
-        best = max(found, key=lambda f: f.margin if f.margin is not None else 0.0, default=None)
+
+        def order(one: Consulted) -> tuple[bool, float]:
+            return one.hit is None or not contests(one.hit), one.margin if one.margin is not None else 0.0
+
+        best = max(found, key=order, default=None)
         if best is not None and best.hit is not None and best.margin is not None and self.chance() < AUDITED:
             return Consulted(best.hit, None, best.margin, audit=True)
         return best
+
+    async def _doubted(self, question: str, doubt: Doubtful, ctx: RequestContext) -> Ruling:
+        """Held against the wording that is nearest, and against the one that was answered: what a chain of wordings
+        leads to, each the same as the next, may be another question."""
+        near, entry = doubt.near, doubt.entry
+        ruling = await self._rule(question, near, entry.answer.text, ctx)
+        if not ruling.same or plain(near.neighbor.question.text) == plain(entry.question):
+            return ruling
+        answered = grey(question, [Neighbor(CachedQuestion(entry.question, entry.key), near.neighbor.similarity)])
+        if not answered:
+            return Ruling(False)
+        first = await self._rule(question, answered[0], entry.answer.text, ctx)
+        margins = [m for m in (ruling.margin, first.margin) if m is not None]
+        return Ruling(first.same, min(margins, default=None))
 
     async def _rule(self, question: str, near: Grey, answer: str, ctx: RequestContext) -> Ruling:
         assert self.judge is not None

@@ -31,7 +31,7 @@ from gateway.routing.plain import is_plain
 from gateway.routing.router import Router
 from gateway.routing.spend import USUAL_ANSWER_TOKENS, Errand, prompt_tokens, tokens_of
 from gateway.routing.told import tell
-from gateway.settling import Matter, Settler, another_sample, contradicted, doubts_of, kept_of
+from gateway.settling import AGAIN, Matter, Settler, another_sample, contradicted, doubts_of, kept_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Maker:
 
     async def make(self, asking: Asking, send: Send) -> None:
         """Ask upstream, hold the answer against what speaks against it, keep it."""
-        job, evidence = asking.job, asking.evidence
+        job, evidence = asking.job, asking.shown
         ctx, request, plan = job.ctx, job.request, job.plan
         opened = Opened(
             ServedBy.MODEL,
@@ -75,7 +75,7 @@ class Maker:
 
         anchor = anchor_of(matter, asking) if matter is not None else None
         grounded = self.grounded(job, evidence, anchor)
-        big = partial(self._big, job, matter, opened)
+        big = partial(self._big, asking, matter, opened)
         if plan.promise is None or ctx.promise is None:
             await big(grounded, send_and_keep, Errand())
             return
@@ -90,7 +90,7 @@ class Maker:
 
     async def _matter(self, asking: Asking) -> Matter | None:
         """What the answer is held against before it is given; None where it streams on as it comes."""
-        job, evidence = asking.job, asking.evidence
+        job, evidence = asking.job, asking.shown
         settling = job.plan.settling
         if job.plan.gatherer is None or settling is None or not is_plain(job.request):
             return None
@@ -103,17 +103,21 @@ class Maker:
         cost = self.cost(asking)
         settling.allowance.earn(cost)
         contested = doubted is not None and not doubted.audit
+        refuted = (
+            contested and doubted is not None and doubted.hit is not None and asking.refuted_by_evidence(doubted.hit)
+        )
         witnesses = settling.witnesses if (earlier is None or contested) and evidence.passages else 0
         may_ask = partial(settling.allowance.take, cost)
         due = job.ctx.promise if earlier is None and job.plan.promise is not None else None
         return Matter(
-            job.request.question, evidence, earlier, contested, witnesses, due=due, may_ask=may_ask
+            job.request.question, evidence, earlier, contested, refuted, witnesses, due=due, may_ask=may_ask
         )  # fmt: skip
 
     async def _big(
-        self, job: Job, matter: Matter | None, opened: Opened, grounded: ChatRequest, send: Send, errand: Errand
+        self, asking: Asking, matter: Matter | None, opened: Opened, grounded: ChatRequest, send: Send, errand: Errand
     ) -> None:
         """The configured model's answer, settled before it is given."""
+        job = asking.job
         if matter is None:
             await self.router.stream(grounded, job.ctx, opened, send, errand)
             return
@@ -121,7 +125,11 @@ class Maker:
         async def ask(number: int, out: Send) -> Answer:
             if number == 0:
                 return await self.router.stream(grounded, job.ctx, opened, out, errand)
-            again = replace(grounded, body=another_sample(job.request.body, grounded.body, number))
+            if number == AGAIN and matter.earlier is not None:
+                other = replace(job, request=with_question(job.request, matter.earlier.question))
+                again = self.grounded(other, asking.shown)
+            else:
+                again = replace(grounded, body=another_sample(job.request.body, grounded.body, number))
             own = replace(job.ctx, timings=Timings(job.ctx.timings.clock))
             return await self.router.stream(again, own, opened, out, Errand("settle"))
 
@@ -129,23 +137,24 @@ class Maker:
 
     def _keep(self, asking: Asking, matter: Matter | None, answer: Answer, ttl_s: float | None) -> None:
         """Offer a finished answer to the cache: as a new one, as the earlier one's next life, or in its place."""
-        job, evidence = asking.job, asking.evidence
+        job, evidence = asking.job, asking.shown
         limits = job.plan.limits if ttl_s is None else replace(job.plan.limits, ttl_s=min(ttl_s, job.plan.limits.ttl_s))
         earlier = matter.earlier if matter is not None else None
         audited = asking.doubted if asking.doubted is not None and asking.doubted.audit else None
         if audited is not None and audited.margin is not None and matter is not None and job.plan.judge is not None:
             job.plan.judge.learn(audited.margin, matter.kept_earlier)
         if matter is not None and matter.kept_earlier and earlier is not None:
-            self.writer.renew(job.keys, job.request, earlier, evidence, asking.vector, limits.ttl_s)
+            self.writer.renew(job.keys, job.request, earlier, asking.evidence, asking.vector, limits.ttl_s)
         else:
             self.epochs.saw(job.plan.model, answer)
             took_s = job.ctx.deadline.clock() - asking.began
-            replaces = earlier is not None and audited is None and not (matter and matter.result == "doubtful")
-            canonical = earlier.key if earlier is not None and replaces else None
+            replaced = earlier if matter is not None and audited is None and _replaces(matter) else None
+            canonical = replaced.key if replaced is not None else None
             self.writer.offer(
                 job.keys, job.request, answer, evidence, asking.vector, job.ctx.wishes, limits, took_s, canonical
             )
-        if matter is not None and matter.flip is not None and earlier is not None and audited is None:
+        apart = matter is not None and matter.contested and not matter.overruled  # two questions: no flip
+        if matter is not None and matter.flip is not None and earlier is not None and audited is None and not apart:
             self._flipped(job, earlier, matter, answer)
 
     def _flipped(self, job: Job, earlier: CacheEntry, matter: Matter, answer: Answer) -> None:
@@ -192,8 +201,22 @@ def nothing_found(asking: Asking) -> bool:
     return searched and not evidence.passages and not evidence.partial and not request.earlier and is_plain(request)
 
 
+def _replaces(matter: Matter) -> bool:
+    """The answer takes the earlier one's place, for all its wordings."""
+    return matter.overruled if matter.contested else matter.result != "doubtful"
+
+
+def with_question(request: ChatRequest, question: str) -> ChatRequest:
+    """``request`` as if another question were asked last."""
+    last = request.messages[-1]
+    asked = replace(last, text=question, raw={**last.raw, "content": question})
+    return replace(request, messages=(*request.messages[:-1], asked))
+
+
 def anchor_of(matter: Matter, asking: Asking) -> tuple[str, str] | None:
     """(question, answer) that the model is shown: the earlier answer to this question, or to one that may be it."""
+    if matter.contested:
+        return None  # what it says to this question is to be seen
     if matter.earlier is not None:
         found = matter.earlier
     elif asking.doubts and asking.job.plan.judge is None and not asking.doubts[0].near.veto:

@@ -190,7 +190,7 @@ class Pipeline:
         ctx, plan = asking.job.ctx, asking.job.plan
         async with beside() as start:
             consultant = Consultant(plan.judge if asking.job.reads else None)
-            doubts = consultant.consult(asking.job.request.question, asking.doubts, near, ctx)
+            doubts = consultant.consult(asking.job.request.question, asking.doubts, near, ctx, asking.contests)
             consulting = start(
                 self.stages.attempt(ctx, "judge", doubts, ctx.deadline.within(self.finder.budgets.judge_s), None)
             )
@@ -201,19 +201,21 @@ class Pipeline:
             found = await consulting
             if found is not None and await self._told(asking, found, mine, send):
                 return
+            if found is not None and found.hit is None and (landed := asking.landed):
+                found = Consulted(landed[0])
             if ctx.wishes.only_if_cached:
                 raise NotCached(NOT_CACHED)
             if held is not None:
                 held.let_go(send)
                 await making
                 return
-        doubted = found is not None and (found.audit or asking.contests(found))
-        await self.maker.make(replace(asking, doubted=found if doubted else None), send)
+        doubted = found is not None and found.hit is not None and (found.audit or asking.contests(found.hit))
+        await self.maker.make(asking.against(found) if found is not None and doubted else asking, send)
 
     async def _told(self, asking: Asking, found: Consulted, mine: Flying | None, send: Send) -> bool:
         """Give what the judge found, and remember the wording as an alias of it. False where it is gone, or audited."""
         job, hit = asking.job, found.hit
-        if found.audit or asking.contests(found):
+        if found.audit or (hit is not None and asking.contests(hit)):
             return False
         if hit is None:
             if mine is not None:
@@ -221,7 +223,8 @@ class Pipeline:
             hit = await self._followed(asking, found, send)
             if hit is None:
                 return found.leader is not None and found.leader.flying.key in asking.followed
-            if asking.contests(Consulted(hit)):
+            if asking.contests(hit):
+                asking.landed.append(hit)
                 return False
         if (allowed := self.reviewed.allowed(job.case, hit)) is None:
             return False
@@ -301,8 +304,9 @@ class Pipeline:
         if self.semantic is None or not job.keys.semantic:
             return Look(None)
         look = await self.semantic.look(
-            job.keys, job.request.question, meaning, evidence, job.ctx.wishes, judged=job.plan.judge is not None
-        )
+            job.keys, job.request.question, meaning, evidence, job.ctx.wishes,
+            judged=job.plan.judge is not None, rechecked=job.plan.settling is not None,
+        )  # fmt: skip
         self._count("semantic", look.hit)
         return replace(look, hit=self.reviewed.allowed(job.case, look.hit))
 

@@ -9,14 +9,15 @@ from gateway.answers.serving import Case
 from gateway.cache.admission import Limits
 from gateway.cache.keys import Keys, Sharing
 from gateway.cache.semantic import Doubtful
-from gateway.chat import CacheKey, ChatRequest, Evidence, RequestContext
+from gateway.chat import CacheHit, CacheKey, ChatRequest, Evidence, Passage, RequestContext
 from gateway.consulting import Consulted
 from gateway.in_time import Promise
 from gateway.ports import Judge, Vector
 from gateway.retrieval.gather import Gatherer
+from gateway.routing.gate import answers_another
 from gateway.routing.rewriting import Rewriter
 from gateway.routing.rivals import said_better
-from gateway.settling import Matter, Settling, borne_out, doubts_of, lead_of
+from gateway.settling import Matter, Settling, borne_out, cited, doubts_of, lead_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,42 @@ class Asking:
     vector: Vector | None
     began: float  # on the deadline's clock
     doubted: Consulted | None = None  # what the judge would have served: this time answered afresh, and compared
+    reused: tuple[Passage, ...] = ()  # found for another wording alone, which the judge took for this question
     followed: set[CacheKey] = field(default_factory=set)  # whose events were passed on
+    landed: list[CacheHit] = field(default_factory=list)  # answers of flights that ended, and this wording contests
 
-    def contests(self, found: Consulted) -> bool:
+    @property
+    def shown(self) -> Evidence:
+        """What the model is shown: what was found for this wording, and what another one adds."""
+        if not self.reused:
+            return self.evidence
+        there = (*self.evidence.passages, *self.reused)
+        return replace(
+            self.evidence, passages=tuple(sorted(there, key=lambda p: (p.collection, p.document, p.position)))
+        )
+
+    def contests(self, hit: CacheHit) -> bool:
+        """The answer that this wording is to be given is refuted, or may be one to another question."""
+        if self.refuted_by_evidence(hit):
+            return True
+        settled = self.job.plan.settling is not None and bool(self.evidence.passages)
+        return settled and answers_another(hit.entry.answer.text, self.job.request.question, self.evidence)
+
+    def refuted_by_evidence(self, hit: CacheHit) -> bool:
         """What was found for this wording does not bear out the answer that it is to be given."""
-        if self.job.plan.settling is None or found.hit is None or not self.evidence.passages:
+        if self.job.plan.settling is None or not self.evidence.passages:
             return False
-        return not borne_out(found.hit.entry, self.job.request.question, self.evidence)
+        apart = set(hit.entry.evidence).isdisjoint(self.evidence.ids)
+        return apart or not borne_out(hit.entry, self.job.request.question, self.evidence)
+
+    def against(self, found: Consulted) -> Asking:
+        """To be answered afresh and compared with ``found``. Where this wording contests it, with what that cites
+        among the evidence: it may only have been found badly."""
+        if found.hit is None or found.audit:
+            return replace(self, doubted=found)
+        there = set(self.evidence.ids)
+        more = tuple(p for p in cited(found.hit.entry) if p.id not in there)
+        return replace(self, doubted=found, reused=more)
 
     def refutes(self, lead: str) -> bool:
         """As ``contests`` for the first paragraph of an answer that is still being made for another wording."""

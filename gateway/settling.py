@@ -27,6 +27,7 @@ from gateway.chat import (
     Delta,
     Evidence,
     Json,
+    Passage,
     Send,
 )
 from gateway.clock import Deadline
@@ -34,6 +35,7 @@ from gateway.errors import GatewayError
 from gateway.facts import Comparison, Verdict, compare, signature, unsupported
 from gateway.metrics import Metrics
 from gateway.retrieval.grounding import SEED
+from gateway.routing.gate import answers_another, misplaced
 from gateway.routing.spend import Allowance
 from gateway.stages import ended
 
@@ -49,6 +51,7 @@ REFUSES = ("refusal",)
 _CITED = re.compile(r"\[doc(\d+)\]", re.IGNORECASE)
 
 Ask = Callable[[int, Send], Awaitable[Answer]]  # (which sample, counted from 0; where its events go)
+AGAIN = -1  # the number of the sample that the earlier answer's own question is asked for again
 
 
 @dataclass(slots=True)
@@ -58,13 +61,15 @@ class Matter:
     question: str
     evidence: Evidence
     earlier: CacheEntry | None = None  # what this question was answered with before, on the same documents
-    contested: bool = False  # what was found for this wording does not bear the earlier answer out
+    contested: bool = False  # it was another wording's, and not plainly an answer to this one
+    refuted: bool = False  # and what was found for this one does not bear it out
     witnesses: int = 0  # samples beside the first one
     due: Deadline | None = None  # the promised time, if any: then the first sentence is the lead
     may_ask: Callable[[], bool] = lambda: True  # sets aside the cost of one more sample, if there is room
     result: str = ""  # fine, second, third, earlier, doubtful or unfinished
     flip: Comparison | None = None  # how the fresh answer contradicts the earlier one
     fresh: str = ""  # the answer that the earlier one was compared with
+    overruled: bool = False  # contested, and asked again its own question was answered otherwise as well
 
     @property
     def disputed(self) -> bool:
@@ -92,15 +97,19 @@ class Settler:
     async def settle(self, ask: Ask, matter: Matter, send: Send) -> None:
         """Send one whole answer. Raises the first sample's error where there is nothing else to give."""
         samples = [_Sample(ask, 0, matter.due)]
+        again = _Sample(ask, AGAIN) if matter.contested and matter.may_ask() else None
         try:
             for number in range(1, 1 + matter.witnesses):
                 if matter.may_ask():
                     samples.append(_Sample(ask, number, matter.due))
-            await self._settle(ask, samples, matter, send)
+            await self._settle(ask, samples, again, matter, send)
         finally:
-            await asyncio.gather(*(sample.stop() for sample in samples))
+            asked = [*samples, again] if again is not None else samples
+            await asyncio.gather(*(sample.stop() for sample in asked))
 
-    async def _settle(self, ask: Ask, samples: list[_Sample], matter: Matter, send: Send) -> None:
+    async def _settle(
+        self, ask: Ask, samples: list[_Sample], again: _Sample | None, matter: Matter, send: Send
+    ) -> None:
         first = samples[0]
         lead = await first.lead_in_time()
         if lead is None and not doubts_of(first.text, matter):
@@ -114,17 +123,20 @@ class Settler:
             comparison = compare(signature(lead), signature(earlier.answer.text))
             if comparison.verdict is Verdict.UNCLEAR:
                 comparison = compare(signature(await first.whole()), signature(earlier.answer.text))
-            if comparison.verdict is not Verdict.DIFFERENT:
+            if _no_other(comparison.verdict, lead, earlier, matter):
                 self._keep_earlier(earlier, matter, send)
                 return
-            matter.flip, matter.fresh = comparison, first.text
+            if comparison.verdict is Verdict.DIFFERENT:
+                matter.flip, matter.fresh = comparison, first.text
         while len(samples) < MOST_SAMPLES and await _in_doubt(samples, matter) and matter.may_ask():
             samples.append(_Sample(ask, len(samples), matter.due))
         best = await _best(samples, matter)
-        if best is None:
-            assert earlier is not None
+        if earlier is not None and (best is None or await _after_all(best, earlier, matter)):
             self._keep_earlier(earlier, matter, send)
             return
+        assert best is not None
+        if matter.contested:
+            matter.overruled = await _overruled(best, again, matter)
         doubtful = bool(doubts_of(await best.lead(), matter))
         matter.result = "doubtful" if doubtful else ("fine", "second", "third")[samples.index(best)]
         self.metrics.settled(matter.result)  # with its last event the caller may leave, and this task is cancelled
@@ -153,7 +165,16 @@ def doubts_of(lead: str, matter: Matter) -> tuple[str, ...]:
         return ()
     if signature(lead).refuses:
         return REFUSES
-    return unsupported(lead, passages, matter.question)
+    wrong = misplaced(lead, matter.question, matter.evidence)
+    return unsupported(lead, passages, matter.question) or ((wrong,) if wrong else ())
+
+
+def weakness(answer: str, matter: Matter) -> int:
+    """0 where nothing speaks against an answer, 1 where it may be one to another question, 2 where the documents speak
+    against it."""
+    if doubts_of(answer, matter):
+        return 2
+    return int(answers_another(answer, matter.question, matter.evidence))
 
 
 def _stands(earlier: CacheEntry, matter: Matter) -> bool:
@@ -170,9 +191,49 @@ def borne_out(entry: CacheEntry, question: str, evidence: Evidence) -> bool:
     lead = lead_of(entry.answer.text)
     if doubts_of(lead, Matter(question, evidence)):
         return False
-    numbers = [int(number) for number in _CITED.findall(lead)]
-    cited = {entry.citations[n - 1].id for n in numbers if 1 <= n <= len(entry.citations)}
-    return not cited or not cited.isdisjoint(evidence.ids)
+    ids = {passage.id for passage in cited(entry)}
+    return not ids or not ids.isdisjoint(evidence.ids)
+
+
+def cited(entry: CacheEntry) -> tuple[Passage, ...]:
+    """The passages that the first paragraph of a kept answer cites."""
+    numbers = dict.fromkeys(int(number) for number in _CITED.findall(lead_of(entry.answer.text)))
+    return tuple(entry.citations[n - 1] for n in numbers if 1 <= n <= len(entry.citations))
+
+
+def _no_other(verdict: Verdict, lead: str, earlier: CacheEntry, matter: Matter) -> bool:
+    """The earlier answer says what the fresh one does, or at least nothing else: the latter is enough where it was
+    not refuted, and the fresh one is no better."""
+    if verdict is not Verdict.UNCLEAR:
+        return verdict is Verdict.SAME
+    return not matter.refuted and weakness(lead, matter) >= weakness(earlier.answer.text, matter)
+
+
+async def _after_all(best: _Sample, earlier: CacheEntry, matter: Matter) -> bool:
+    """What is to be given says what was given before: by other samples than the first, or that nothing is found."""
+    fresh, before = signature(await best.lead()), signature(earlier.answer.text)
+    if fresh.refuses and before.refuses and not matter.contested:
+        return True
+    return matter.contested and compare(fresh, before).verdict is Verdict.SAME
+
+
+async def _overruled(best: _Sample, again: _Sample | None, matter: Matter) -> bool:
+    """More speaks against the earlier answer, as one to its own question, than against this one; or that question,
+    asked once more, is answered as this one, and not as before. Else the two are different questions, or nobody knows
+    which answer is right: each keeps its own."""
+    if matter.earlier is None or signature(await best.lead()).refuses:
+        return False
+    own = replace(matter, question=matter.earlier.question)
+    if weakness(await best.lead(), matter) < weakness(matter.earlier.answer.text, own):
+        return True
+    if again is None or not (said := await again.lead()):
+        return False
+    told = signature(said)
+    if told.refuses:
+        return False
+    if compare(told, signature(await best.lead())).verdict is not Verdict.SAME:
+        return False
+    return compare(told, signature(matter.earlier.answer.text)).verdict is Verdict.DIFFERENT
 
 
 async def _in_doubt(samples: Sequence[_Sample], matter: Matter) -> bool:
@@ -181,7 +242,7 @@ async def _in_doubt(samples: Sequence[_Sample], matter: Matter) -> bool:
     if matter.disputed or not leads:
         return True
     if len(leads) == 1:
-        return bool(doubts_of(leads[0], matter)) or len(samples) > 1
+        return weakness(leads[0], matter) > 0 or len(samples) > 1
     votes, borne_out = _votes(leads), [not doubts_of(lead, matter) for lead in leads]
     if any(borne_out):
         return matter.witnesses > 0 and not any(n for n, fine in zip(votes, borne_out, strict=True) if fine)
@@ -197,7 +258,8 @@ async def _best(samples: Sequence[_Sample], matter: Matter) -> _Sample | None:
     if matter.disputed and matter.earlier is not None:
         leads.append(matter.earlier.answer.text)
     votes = _votes(leads)
-    order = sorted(range(len(leads)), key=lambda n: (min(len(doubts_of(leads[n], matter)), 1), -votes[n]))
+    weak = [weakness(lead, matter) for lead in leads]
+    order = sorted(range(len(leads)), key=lambda n: (weak[n] > 1, -votes[n], weak[n]))
     best = order[0]
     if matter.disputed and matter.earlier is not None and _as_good(len(alive), best, leads, votes, matter):
         return None

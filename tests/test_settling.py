@@ -24,6 +24,7 @@ from gateway.chat import (
 from gateway.clock import Deadline
 from gateway.errors import UpstreamBroken
 from gateway.metrics import Metrics
+from gateway.settling import AGAIN as AGAIN_NUMBER
 from gateway.settling import LAST_CALL_S, Held, Matter, Settler, borne_out
 from tests.cache.makers import answer, entry
 from tests.virtual_time import run
@@ -37,6 +38,7 @@ RIGHT = "정규직의 연차휴가는 1년에 16일입니다 [doc1]."
 AGAIN = "1년에 16일의 연차휴가가 정규직에게 주어집니다 [doc1]."
 WRONG = "정규직의 연차휴가는 1년에 19일입니다 [doc1]."
 OTHER = "정규직의 연차휴가는 1년에 6일입니다 [doc1]."
+CARRIED = "이월은 6일까지 합니다 [doc1]."
 REFUSAL = "문서에서 찾을 수 없습니다."
 MORE = "\n\n자세한 내용은 인사팀에 문의하시기 바랍니다."
 
@@ -199,12 +201,18 @@ async def test_an_earlier_answer_with_the_same_facts_comes_back_byte_for_byte_an
     assert (model.asked, model.finished) == ([0], [])
 
 
+async def test_an_earlier_answer_with_the_number_of_another_statement_does_not_stand() -> None:
+    held = matter(OTHER)
+    assert await settled(Model(RIGHT), held) == RIGHT
+    assert not held.kept_earlier
+
+
 @pytest.mark.parametrize(
     ("earlier", "samples", "given", "kept"),
     [
         (RIGHT, [WRONG, AGAIN, WRONG], RIGHT, True),  # the fresh one is not borne out by the documents
         (RIGHT, [OTHER, AGAIN, OTHER], RIGHT, True),  # no better borne out than the earlier one
-        (OTHER, [RIGHT, AGAIN, RIGHT], RIGHT, False),  # three against one
+        (CARRIED, [RIGHT, AGAIN, RIGHT], RIGHT, False),  # three against one
     ],
 )
 async def test_a_flip_is_settled_by_the_documents_and_more_samples(
@@ -273,3 +281,42 @@ def test_held_events_tell_the_first_paragraph_once_it_is_whole() -> None:
     held.let_go(seen.append)
     held.hear(Closed(answer(RIGHT)))
     assert len(seen) == 4
+
+
+@pytest.mark.parametrize(
+    ("earlier", "samples", "again", "given", "kept", "overruled"),
+    [
+        (CARRIED, [RIGHT], RIGHT, RIGHT, False, True),  # asked once more, its own question is answered as this one
+        (CARRIED, [RIGHT], CARRIED, RIGHT, False, False),  # another question: each keeps its answer
+        (CARRIED, [RIGHT], REFUSAL, RIGHT, False, False),  # nobody knows
+        (OTHER, [RIGHT], OTHER, RIGHT, False, True),  # the documents speak against the earlier one, and not this one
+        (RIGHT, [AGAIN], RIGHT, RIGHT, True, False),  # it was only found badly: the same bytes
+        (RIGHT, [WRONG, AGAIN], RIGHT, RIGHT, True, False),  # the second sample says what was said before
+        (RIGHT, [REFUSAL, REFUSAL], REFUSAL, REFUSAL, False, False),  # a refusal takes nobody's place
+    ],
+)
+async def test_an_answer_that_another_wording_contests(
+    earlier: str, samples: Sequence[str], again: str, given: str, kept: bool, overruled: bool
+) -> None:
+    held = matter(earlier)
+    held.contested = held.refuted = True
+    if earlier == CARRIED and held.earlier is not None:
+        held.earlier = replace(held.earlier, question="남은 연차의 이월은 며칠까지 하나요?")
+    model = Model(*samples, again)
+    assert await settled(model, held) == given
+    assert (held.kept_earlier, held.overruled) == (kept, overruled)
+    assert model.asked.count(AGAIN_NUMBER) == 1
+
+
+async def test_what_says_nothing_comparable_is_not_answered_with_what_was_refuted() -> None:
+    vague = "온피플에서 확인하실 수 있습니다 [doc1]."
+    held = matter(vague)
+    held.contested = held.refuted = True
+    assert await settled(Model(RIGHT, RIGHT), held) == RIGHT
+    assert not held.kept_earlier
+
+
+async def test_a_refusal_keeps_its_bytes() -> None:
+    held = matter(REFUSAL)
+    assert await settled(Model("해당 내용은 문서에 나와 있지 않습니다.", REFUSAL), held) == REFUSAL
+    assert held.kept_earlier

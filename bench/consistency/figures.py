@@ -46,10 +46,12 @@ def figures(asked: Sequence[Asked]) -> dict[str, Any]:
     by_question: defaultdict[str, list[Asked]] = defaultdict(list)
     for ask in asked:
         by_question[ask.question.id].append(ask)
-    flips = sum(not agree(a, b) for asks in by_question.values() for a, b in pairwise(asks))
+    flips = [(a, b) for asks in by_question.values() for a, b in pairwise(asks) if not agree(a, b)]
+    most = max(1, sum(len(asks) - 1 for asks in by_question.values()))
     pairs = list(paraphrase_pairs(asked))
     return {
         "tarr_10": share(len({a.answer for a in asks}) == 1 and not asks[0].error for asks in by_question.values()),
+        "corrected": share(_corrected(asks) for asks in by_question.values()),
         "tara_10": share(all(agree(asks[0], a) for a in asks[1:]) for asks in by_question.values()),
         "paraphrase_agreement": share(agree(a, b) for a, b in pairs),
         "paraphrase_agreement_by_language": {
@@ -60,11 +62,18 @@ def figures(asked: Sequence[Asked]) -> dict[str, Any]:
         "correct_best_of": share(any(a.right for a in asks) for asks in by_question.values()),
         "correct_majority": share(2 * sum(a.right for a in asks) > len(asks) for asks in by_question.values()),
         "agreeing_on_wrong": share(agree(a, b) and not a.right for a, b in pairs),
-        "flips_per_1000": round(1000 * flips / max(1, sum(len(asks) - 1 for asks in by_question.values())), 2),
+        "flips_per_1000": round(1000 * len(flips) / most, 2),
+        "corrections_per_1000": round(1000 * sum(b.right and not a.right for a, b in flips) / most, 2),
         "errors": share(bool(ask.error) for ask in asked),
         "asks": len(asked),
         "pairs": len(pairs),
     }
+
+
+def _corrected(asks: Sequence[Asked]) -> bool:
+    """Other bytes than before, but each time right ones in the place of wrong ones. Not counted as the same bytes."""
+    changes = [(a, b) for a, b in pairwise(asks) if a.answer != b.answer]
+    return bool(changes) and all(b.right and not a.right for a, b in changes)
 
 
 def paraphrase_pairs(asked: Iterable[Asked]) -> Iterable[tuple[Asked, Asked]]:

@@ -70,14 +70,14 @@ async def measure(options: argparse.Namespace, work: Path) -> tuple[dict[str, An
     )
     wanted = list(changes(corpus, options.changes, rng))
     rounds = run.schedule(corpus.questions, options.repeats, rng)
-    plan = run.Plan(options.repeats, options.restarts, options.evict, options.at_once)
+    plan = run.Plan(options.repeats, options.restarts, options.evict, options.at_once, max_tokens=options.max_tokens)
     async with AsyncExitStack() as stack:
         processes = stack.enter_context(ExitStack())
         redis_url = options.redis or processes.enter_context(servers.redis(work / "redis.log"))
-        local = options.provider == "local-llm"
+        local = options.provider == "local-llm" or options.upstream == "local"
         config = ProviderConfig(
             profile="azure-gpt4-2023", seed=options.seed, time_scale=options.time_scale,
-            faults=UPSTREAMS[options.upstream], calls_kept=100_000, truths=_truths(options, corpus),
+            faults=UPSTREAMS.get(options.upstream, SHAKY), calls_kept=100_000, truths=_truths(options, corpus),
         )  # fmt: skip
         stand_ins = [await stack.enter_async_context(running_provider(config)) for _ in range(3)]
         urls, big = [p.base_url for p in stand_ins], "gpt-4"
@@ -89,24 +89,25 @@ async def measure(options: argparse.Namespace, work: Path) -> tuple[dict[str, An
         house = run.House(
             urls[1], redis_url, work, options.embedder, big, ttl_s=options.ttl, judge=options.judge != "off",
             margin=options.margin, settle=not options.no_settle, witnesses=options.witnesses, spend=options.spend,
+            top_k=options.top_k,
         )  # fmt: skip
         settings = house.settings()
         ocho = run.Ocho(settings)
         await run.ingest(settings, corpus)
         apart = run.Ocho(replace(house, provider_url=urls[2], big="gpt-4", judge=False).settings())
         passages = await run.evidence(apart, stand_ins[2], corpus.questions)
-        direct = await run.directly(urls[0], big, settings, rounds, options.at_once)
+        direct = await run.directly(urls[0], big, house, rounds, plan)
         console.print(f"direct: {len(direct)} asks", style="dim")
         through = await run.through(ocho, rounds, plan, redis_url, random.Random(options.seed))
         console.print(f"through Ocho: {len(through)} asks", style="dim")
-        calm = run.Plan(1, 0, 0.0, options.at_once)
+        calm = replace(plan, repeats=1, restarts=0, evict_share=0.0)
         late = [[(q, options.repeats) for q, _ in rounds[0]]] if options.expire else []
-        direct_late = await run.directly(urls[0], big, settings, late, options.at_once)
+        direct_late = await run.directly(urls[0], big, house, late, plan)
         ocho.ahead_s = options.ttl + 60 if options.expire else 0.0
         through_late = await run.through(ocho, late, calm, redis_url, rng) if late else []
         after = await run.change(settings, corpus, wanted)
         touched = [[(q, 0) for change in wanted for q in after.groups[change.group]]] if wanted else []
-        new_direct = await run.directly(urls[0], big, settings, touched, options.at_once)
+        new_direct = await run.directly(urls[0], big, house, touched, plan)
         new_ocho = await run.through(ocho, touched, calm, redis_url, rng) if touched else []
     old_facts = {change.group: change.old for change in wanted}
     result = {
@@ -121,7 +122,9 @@ async def measure(options: argparse.Namespace, work: Path) -> tuple[dict[str, An
             "expired": options.expire, "judge": options.judge, "judge_noise": options.judge_noise,
             "margin": options.margin, "settle": not options.no_settle, "witnesses": options.witnesses,
             "documents_changed": len(wanted), "at_once": options.at_once,
-            "provider": options.provider, "upstream": options.upstream if not local else options.local_model,
+            "provider": "local-llm" if local else "stand-in",
+            "upstream": options.local_model if local else options.upstream,
+            "max_tokens": options.max_tokens, "top_k": options.top_k,
             "time_scale": options.time_scale, "embedder": options.embedder, "seed": options.seed,
             "python": platform.python_version(), "cpus": os.cpu_count(), "seconds": round(time.monotonic() - began, 1),
         },
@@ -158,7 +161,16 @@ def show(result: dict[str, Any]) -> None:
     table = Table(title="The same question, the same answer")
     for column in ("", "direct", "through Ocho"):
         table.add_column(column, justify="left" if not column else "right")
-    rows = [*KEYS, "correct_majority", "correct_best_of", "agreeing_on_wrong", "tara_with_expiry", "changed_correct"]
+    rows = [
+        *KEYS,
+        "corrected",
+        "corrections_per_1000",
+        "correct_majority",
+        "correct_best_of",
+        "agreeing_on_wrong",
+        "tara_with_expiry",
+        "changed_correct",
+    ]
     for key in rows:
         if key in result["direct"]:
             table.add_row(key, *(_shown(key, result[path][key]) for path in ("direct", "ocho")))
@@ -179,7 +191,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def _shown(key: str, value: float) -> str:
-    return f"{value:g}" if key in ("flips_per_1000", "stale_serves") else f"{value:.1%}"
+    return f"{value:g}" if key.endswith(("_per_1000", "_serves")) else f"{value:.1%}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -198,10 +210,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ttl", type=float, default=86_400.0, help="seconds that answers are kept (default one day)")
     parser.add_argument("--at-once", type=int, default=4, help="asks under way at the same time (default 4)")
     parser.add_argument("--provider", choices=("stand-in", "local-llm"), default="stand-in")
+    parser.add_argument("--max-tokens", type=int, help="of an answer (default: the provider's)")
+    parser.add_argument("--top-k", type=int, default=6, help="passages in a prompt (default 6)")
     parser.add_argument("--local-model", choices=("fast", "big"), default="big", help="of the local LLMs")
     parser.add_argument(
-        "--upstream", choices=sorted(UPSTREAMS), default="shaky", help="faults of the stand-in's answers"
-    )
+        "--upstream", choices=[*sorted(UPSTREAMS), "local"], default="shaky",
+        help="faults of the stand-in's answers; local: as --provider local-llm",
+    )  # fmt: skip
     parser.add_argument(
         "--judge", choices=("truth", "likeness", "off"), default="truth",
         help="the stand-in as judge: knows which questions are one, guesses by common words, or is not asked",

@@ -43,6 +43,7 @@ class Plan:
     evict_share: float  # of the cache's keys, deleted in Redis between repeats
     at_once: int  # asks under way at the same time
     evictions: int = 2
+    max_tokens: int | None = None  # of an answer; None: the provider's
 
 
 @dataclass(slots=True)
@@ -84,6 +85,7 @@ class House:
     settle: bool = True
     witnesses: int = 0
     spend: float = 1.0  # at most, on samples beyond the first
+    top_k: int = 6  # passages in a prompt
 
     def settings(self) -> Settings:
         def model(name: str, upstream: str) -> dict[str, Any]:
@@ -93,7 +95,7 @@ class House:
         handbook = {
             "name": "handbook",
             "answers_with": "big",
-            "documents": {"collections": [COLLECTION], "hard_s": 5},
+            "documents": {"collections": [COLLECTION], "hard_s": 5, "top_k": self.top_k},
             "settle": {
                 "mode": "on" if self.settle else "off", "witnesses": self.witnesses, "max_extra_spend": self.spend
             },
@@ -133,15 +135,16 @@ def schedule(questions: Sequence[Question], repeats: int, rng: random.Random) ->
 
 
 async def directly(
-    provider_url: str, big: str, settings: Settings, rounds: Sequence[Sequence[tuple[Question, int]]], at_once: int
+    provider_url: str, big: str, house: House, rounds: Sequence[Sequence[tuple[Question, int]]], plan: Plan
 ) -> list[Asked]:
     """As an application without a gateway asks: search, prompt, wait. No rewriting call, no embedding call."""
-    record = Record.open(Path(settings.data_dir) / "documents.db")
+    record = Record.open(house.work / "data" / "documents.db")
     source = EmbeddedSource(COLLECTION, record)
     try:
         async with AsyncOpenAI(base_url=provider_url, api_key="bench", timeout=PATIENCE_S) as client:
-            path = DirectPath(client, big, "", "", source)
-            return [asked for asks in rounds for asked in await _ask(path, asks, at_once)]
+            path = DirectPath(client, big, "", "", source, house.top_k)
+            path.max_tokens = plan.max_tokens
+            return [asked for asks in rounds for asked in await _ask(path, asks, plan.at_once)]
     finally:
         await source.close()
         record.close()
@@ -166,7 +169,9 @@ async def through(
             if number in rests:
                 await stack.aclose()
                 client = await stack.enter_async_context(ocho.up())
-            found += await _ask(GatewayPath(client, "handbook"), asks, plan.at_once)
+            path = GatewayPath(client, "handbook")
+            path.max_tokens = plan.max_tokens
+            found += await _ask(path, asks, plan.at_once)
     return found
 
 

@@ -34,6 +34,7 @@ NOT_FOUND = re.compile(
     r"|no information|unable to|sorry|as an ai)\b",
     re.IGNORECASE,
 )
+NOT_FOUND_REASON = "not found"
 LOOK_AT = 400  # characters of the answer searched for "not found": it stands at the beginning
 
 
@@ -108,5 +109,5 @@ def why_only_exact(answer: Answer) -> str:
     if message.get("refusal"):
         return "refusal"
     if NOT_FOUND.search(answer.text[:LOOK_AT]):
-        return "not found"
+        return NOT_FOUND_REASON
     return ""

@@ -16,10 +16,11 @@ from gateway.ports import AnswerStore
 
 
 async def followed(store: AnswerStore, entry: CacheEntry) -> CacheEntry:
-    """The entry that ``entry`` stands for. An alias whose canonical entry is gone stands in for it."""
+    """The entry that ``entry`` stands for. An alias whose canonical entry is gone stands in for it, if nobody knows
+    the latter any more: it may have been corrected since."""
     if not entry.alias_of:
         return entry
-    found = await store.get(entry.canonical_key)
+    found = await store.get(entry.canonical_key) or await store.earlier(entry.canonical_key)
     if found is not None and not found.alias_of:
         return found
     return replace(entry, key=entry.canonical_key, alias_of="")

@@ -80,16 +80,16 @@ def why_evidence_disagrees(entry: CacheEntry, fresh: Evidence) -> str:
     return ""
 
 
-def why_documents_disagree(entry: CacheEntry, fresh: Evidence) -> str:
+def why_documents_disagree(entry: CacheEntry, fresh: Evidence, *, apart: bool = False) -> str:
     """As ``why_evidence_disagrees`` where somebody has judged that the questions are one: other passages of the same
-    documents are no difference then, as long as the two have some in common.
+    documents are no difference then, as long as the two have some in common, or need not (``apart``).
     """
     if fresh.partial:
         return "evidence partial"
     kept, found, current = set(entry.evidence), set(fresh.ids), fresh.dependencies
     if not kept and not found:
         return ""
-    if not kept & found:
+    if not kept or not found or not (apart or kept & found):
         return "evidence differs"
     if any(current.get(document, version) != version for document, version in entry.dependencies.items()):
         return "document changed"

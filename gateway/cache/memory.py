@@ -7,13 +7,14 @@ import heapq
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gateway.cache.cells import Cells
+from gateway.cache.disk import Disk
 from gateway.cache.entry_codec import dump
 from gateway.cache.purging import Ledger, Selection
 from gateway.cache.shelf import Shelf
@@ -39,6 +40,7 @@ class MemoryStore:
         *,
         tenant_bytes: int = 0,
         on_evict: Callable[[str], None] = lambda reason: None,
+        disk: Disk | None = None,
     ) -> None:
         self._max_bytes = max_bytes
         self._tenant_bytes = min(tenant_bytes or max_bytes, max_bytes)
@@ -51,6 +53,7 @@ class MemoryStore:
         self._bytes = 0
         self._evicted = 0
         self._earlier = Earlier(int(max_bytes * EARLIER_SHARE))
+        self._disk = disk  # holds nothing that was purged
 
     @property
     def generation(self) -> int:
@@ -66,13 +69,21 @@ class MemoryStore:
         return entry
 
     async def earlier(self, key: CacheKey) -> CacheEntry | None:
-        return self._live(key) or self._earlier.get(key)
+        if (entry := self._live(key) or self._earlier.get(key)) is not None or self._disk is None:
+            return entry
+        found = await self._disk.get(key)  # of an earlier process, whose generations were its own
+        return replace(found, generation=self.generation) if found is not None else None
 
     async def put(self, entry: CacheEntry) -> None:
         if self._ledger.voids(entry):
             return
         size = int(len(dump(entry)) * OBJECT_OVERHEAD)
         self._earlier.put(entry, size)
+        self._shelve(entry, size)
+        if self._disk is not None:
+            await self._disk.put(entry)
+
+    def _shelve(self, entry: CacheEntry, size: int) -> None:
         if size > self._tenant_bytes:
             self._drop(entry.key)
             return
@@ -91,7 +102,10 @@ class MemoryStore:
 
     async def delete(self, key: CacheKey) -> bool:
         self._earlier.drop(key)
-        return self._drop(key)
+        gone = self._drop(key)
+        if self._disk is not None:
+            await self._disk.delete(key)
+        return gone
 
     async def find(self, handle: str) -> CacheEntry | None:
         for shelf in self._shelves.values():
@@ -106,6 +120,8 @@ class MemoryStore:
         for entry in doomed:
             self._drop(entry.key)
         self._earlier.purge(selection)
+        if self._disk is not None:
+            await self._disk.purge(selection)
         yield doomed
 
     async def entries(self) -> AsyncIterator[CacheEntry]:

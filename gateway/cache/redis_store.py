@@ -21,6 +21,7 @@ import orjson
 import structlog
 
 from gateway.cache import entry_codec
+from gateway.cache.disk import EARLIER_S, Disk
 from gateway.cache.purging import Cut, Ledger, Selection
 from gateway.cache.redis_link import ADMIN_BATCH, ADMIN_BUDGET_S, Client, RedisLink, scanned
 from gateway.chat import CacheEntry, CacheKey
@@ -37,14 +38,16 @@ redis.call('HSET', KEYS[1], 'n', n, 'c:' .. n, ARGV[1])
 for i = 2, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
 return n
 """  # in milliseconds, so that a ledger that was lost and begun again goes on above the old one
-EARLIER_S = 7 * 86_400.0  # seconds that an answer is remembered after its time
 
 
 class RedisStore:
     """AnswerStore shared by every gateway process on the same Redis."""
 
-    def __init__(self, link: RedisLink, secret: bytes, *, wall_clock: WallClock = time.time) -> None:
+    def __init__(
+        self, link: RedisLink, secret: bytes, *, wall_clock: WallClock = time.time, disk: Disk | None = None
+    ) -> None:
         self._link = link
+        self._disk = disk  # of this machine: what Redis lost
         self._secret = secret
         self._now = wall_clock
         self._ledger = Ledger()
@@ -60,8 +63,8 @@ class RedisStore:
     async def earlier(self, key: CacheKey) -> CacheEntry | None:
         entry = await self._under(_earlier_key(key), key)
         if entry is None:
-            return await self.get(key)
-        return None if self._ledger.voids(entry) else entry
+            entry = await self.get(key) or (await self._disk.get(key) if self._disk is not None else None)
+        return None if entry is None or self._ledger.voids(entry) else entry
 
     async def _under(self, name: str, key: CacheKey) -> CacheEntry | None:
         async def read(redis: Client) -> tuple[Any, Any]:
@@ -87,10 +90,14 @@ class RedisStore:
             return (await pipeline.execute())[-1]
 
         await self._follow(await self._link.run(write, write=True))
+        if self._disk is not None and not self._ledger.voids(entry):
+            await self._disk.put(entry)
 
     async def delete(self, key: CacheKey) -> bool:
         names = (_entry_key(key), _earlier_key(key))
         gone = await self._link.run(lambda redis: _as_awaitable(redis.unlink(*names)), write=True)
+        if self._disk is not None:
+            await self._disk.delete(key)
         return bool(gone)
 
     async def find(self, handle: str) -> CacheEntry | None:
@@ -100,6 +107,8 @@ class RedisStore:
     async def purge(self, selection: Selection) -> AsyncIterator[Sequence[CacheEntry]]:
         generation = await self._link.run(partial(self._cut, selection), write=True, budget_s=ADMIN_BUDGET_S)
         await self._follow(generation)
+        if self._disk is not None:
+            await self._disk.purge(selection)
         async for batch in self._batches(selection.entry):
             doomed = [e for e in batch if selection.selects(e) and self._ledger.voids(e)]
             if doomed:

@@ -82,8 +82,11 @@ class SemanticCache:
         wishes: CacheWishes,
         *,
         judged: bool = False,
+        rechecked: bool = False,
     ) -> Look:
-        """As ``lookup``; where it misses and there is a judge (``judged``), also what he should look at."""
+        """As ``lookup``; where it misses and there is a judge (``judged``), also what he should look at: where an
+        answer to another wording is held against what this one finds (``rechecked``), also what rests on nothing of
+        it."""
         embedded = await vector
         if not keys.semantic or not wishes.read:
             return self._miss("not allowed")
@@ -99,7 +102,7 @@ class SemanticCache:
                 return self._miss(reason) if reason else Look(found)
             self._reject(found)
             greys = grey(question, neighbors) if judged and found != "audit" else []
-            doubts = [await self._doubt(keys, near, evidence, wishes) for near in greys]
+            doubts = [await self._doubt(keys, near, evidence, wishes, rechecked) for near in greys]
         except StoreUnavailable:
             return self._miss("store away")
         return Look(None, tuple({d.entry.key: d for d in reversed(doubts) if d is not None}.values())[::-1])
@@ -121,7 +124,7 @@ class SemanticCache:
         return await followed(self._store, entry) if entry is not None else None
 
     async def _doubt(
-        self, keys: Keys, near: Grey, evidence: Awaitable[Evidence] | None, wishes: CacheWishes
+        self, keys: Keys, near: Grey, evidence: Awaitable[Evidence] | None, wishes: CacheWishes, rechecked: bool
     ) -> Doubtful | None:
         """A neighbour with the answer it leads to, where age and documents speak for it."""
         entry = await self._kept(keys, near.neighbor)
@@ -131,7 +134,8 @@ class SemanticCache:
             return None
         if evidence is None:
             return None if entry.evidence else Doubtful(near, entry)
-        return None if freshness.why_documents_disagree(entry, await evidence) else Doubtful(near, entry)
+        why_not = freshness.why_documents_disagree(entry, await evidence, apart=rechecked)
+        return None if why_not else Doubtful(near, entry)
 
     async def _why_stale(self, entry: CacheEntry, evidence: Awaitable[Evidence] | None, wishes: CacheWishes) -> str:
         if freshness.too_old(entry, wishes, self._now()):

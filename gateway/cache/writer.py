@@ -12,12 +12,12 @@ from functools import partial
 import structlog
 
 from gateway.cache import freshness
-from gateway.cache.admission import Limits, Verdict, admissible, why_only_exact
+from gateway.cache.admission import NOT_FOUND_REASON, Limits, Verdict, admissible, why_only_exact
 from gateway.cache.canonical import alias, followed
 from gateway.cache.decision import Rule
 from gateway.cache.keys import Keys
 from gateway.cache.learning import LINK_FLOOR, agreement, same_answer
-from gateway.chat import Answer, CachedQuestion, CacheEntry, CacheKey, CacheWishes, ChatRequest, Evidence
+from gateway.chat import Answer, CachedQuestion, CacheEntry, CacheKey, CacheWishes, ChatRequest, Evidence, Scope
 from gateway.clock import WallClock
 from gateway.errors import StoreUnavailable
 from gateway.facts import Verdict as FactVerdict
@@ -45,6 +45,7 @@ class _Offer:
     vector: Vector | None  # None: not to be found by another wording
     wording: Wording | None = None
     canonical: CacheKey | None = None  # that ``wording`` leads to
+    open: bool = False  # the answer was not found: to be looked for again when a near question is answered
     system: str | None = None  # the caller's instructions; None: nobody could review it, it does not stand alone
 
 
@@ -118,7 +119,8 @@ class CacheWriter:
         )
         findable = keys.semantic and verdict.semantic
         wording = Wording(keys.exact, request.question, evidence) if entry.key != keys.exact else None
-        self._put(_Offer(entry, vector if findable else None, wording, canonical, instructions(request)))
+        open = keys.semantic and verdict.reason == NOT_FOUND_REASON
+        self._put(_Offer(entry, vector if findable or open else None, wording, canonical, open, instructions(request)))
         return verdict
 
     def renew(self, keys: Keys, request: ChatRequest, earlier: CacheEntry, evidence: Evidence, vector: Vector | None,
@@ -128,7 +130,10 @@ class CacheWriter:
             earlier, created_at=self._now(), ttl_s=ttl_s, epoch=evidence.epoch, generation=keys.generation
         )  # fmt: skip
         wording = Wording(keys.exact, request.question, evidence) if entry.key != keys.exact else None
-        self._put(_Offer(entry, vector if keys.semantic else None, wording, entry.key))
+        reason = why_only_exact(entry.answer)
+        open = keys.semantic and reason == NOT_FOUND_REASON
+        findable = keys.semantic and not reason
+        self._put(_Offer(entry, vector if findable or open else None, wording, entry.key, open))
 
     def alias(
         self, keys: Keys, request: ChatRequest, canonical: CacheKey, evidence: Evidence, vector: Vector | None
@@ -181,10 +186,13 @@ class CacheWriter:
             if self._rule is not None:
                 await self._compare_with_itself(entry, offer.system)
             await self._store.put(entry)
-            if offer.wording is None and offer.vector is not None and self._index is not None:
+            if offer.open and offer.vector is not None and self._index is not None:
+                await leave_open(self._index, entry, offer.vector)
+            elif offer.wording is None and offer.vector is not None and self._index is not None:
+                await reopen(self._store, self._index, entry, offer.vector)
                 wrong = partial(self._found, "wrong_hit", entry, offer.system)
                 outcome = await index_question(self._store, self._index, entry, offer.vector, self._rule, wrong)
-        if offer.wording is not None and offer.canonical is not None:
+        if offer.wording is not None and offer.canonical is not None and not offer.open:
             return await self._lead(offer.wording, offer.canonical, offer.vector)
         return outcome
 
@@ -240,6 +248,28 @@ def instructions(request: ChatRequest) -> str | None:
     if request.earlier:
         return None
     return "\n".join(m.text for m in request.messages if m.role in {"system", "developer"})
+
+
+async def leave_open(index: QuestionIndex, entry: CacheEntry, vector: Vector) -> None:
+    """Remember a question that no answer was found for, apart from those that can answer another."""
+    question = CachedQuestion(
+        unicodedata.normalize("NFC", entry.question), CacheKey(_open(entry.key), entry.key.digest)
+    )
+    await index.add(question, vector, entry.ttl_s)
+
+
+async def reopen(store: AnswerStore, index: QuestionIndex, entry: CacheEntry, vector: Vector) -> None:
+    """A question was answered: near ones that were not are looked at again when they come next. It may be the same
+    question, in words that do not find the document."""
+    for near in await index.search(_open(entry.key), vector, COMPARED):
+        key = CacheKey(entry.key.scope, near.question.key.digest)
+        kept = await store.get(key) if near.similarity >= LINK_FLOOR else None
+        if kept is not None and why_only_exact(kept.answer) == NOT_FOUND_REASON:
+            await store.put(replace(kept, ttl_s=0.0))  # its time is up; it stays known as what was said before
+
+
+def _open(key: CacheKey) -> Scope:
+    return Scope(key.scope.tenant_id, f"{key.scope.digest}-open")
 
 
 async def index_question(

@@ -28,6 +28,8 @@ MEASURES = (
     "length", "direct", "quantity",
 )  # fmt: skip
 WITHOUT_LOGPROBS = MEASURES[2:]
+FAR_BESIDE = 0.3  # of the question's words, more in another unit than in the one that was answered from
+NEARLY_ALL = 0.6  # of a sentence's words must be in the unit that contradicts its number
 
 _INSUFFICIENT = re.compile(
     r"찾을 수 없|찾지 못|확인할 수 없|확인되지 않|알 수 없|모르겠|나와 ?있지 않"
@@ -170,13 +172,59 @@ def measures(draft: Draft, question: str, evidence: Evidence) -> tuple[float, ..
     others = [u for p in evidence.passages if p not in cited for u in units(p)]
     rival = max((_share(asked, u.features | u.around) for u in others), default=0.0)
     first = _sentences(text)[0]
-    quantity = float(not _ASKS_QUANTITY.search(question) or bool(_numbers(first) - _numbers(question)))
+    quantity = float(names_quantity(first, question))
     best = max(evidence.passages, key=lambda p: p.score)
     values = (
         support, local, polarity, relevance, max(-1.0, min(1.0, rival - relevance)), float(best in cited),
         math.log1p(len(text)) / 5, direct, quantity,
     )  # fmt: skip
     return (*_logprob_measures(draft.logprobs), *values)
+
+
+def misplaced(answer: str, question: str, evidence: Evidence) -> str:
+    """A number of the answer's first sentence in whose place the documents state another one: what says most of the
+    rest of it has its own number there, and nothing with this number says as much. "" where there is none."""
+    sentence = _first_sentence(answer)
+    said = _without_numbers(features(sentence))
+    stated = _numbers(sentence) - _numbers(question)
+    shares = [(len(said & unit.features), _numbers(unit.text)) for p in evidence.passages for unit in units(p)]
+    most = max((shared for shared, _ in shares), default=0)
+    if not stated or most < NEARLY_ALL * len(said):
+        return ""
+    closest = [numbers for shared, numbers in shares if shared == most]
+    if not all(numbers - _numbers(sentence) for numbers in closest):
+        return ""
+    return next((n for n in sorted(stated) if not any(n in numbers for numbers in closest)), "")
+
+
+def answers_another(answer: str, question: str, evidence: Evidence) -> bool:
+    """It names no quantity although one was asked for, or rests on something else than what the question is about.
+    Both also happen to right answers."""
+    return not names_quantity(answer, question) or _beside_the_question(answer, question, evidence)
+
+
+def _beside_the_question(answer: str, question: str, evidence: Evidence) -> bool:
+    """The documents have a unit that says much more of what is asked than the one that the first sentence rests on."""
+    sentence = _first_sentence(answer)
+    said, asked = features(sentence), features(normal(question))
+    if not said or not asked or not evidence.passages or _INSUFFICIENT.search(sentence):
+        return False
+    own = nearest(said, evidence.passages)
+    best = max(_share(asked, unit.features) for passage in evidence.passages for unit in units(passage))
+    return best - _share(asked, own.features | own.around | said) >= FAR_BESIDE
+
+
+def names_quantity(answer: str, question: str) -> bool:
+    """False where the question asks how many, how much or when, and the first sentence has no number of its own."""
+    return not _ASKS_QUANTITY.search(question) or bool(_numbers(_first_sentence(answer)) - _numbers(question))
+
+
+def _first_sentence(answer: str) -> str:
+    return next(iter(_sentences(normal(answer))), "")
+
+
+def _without_numbers(found: frozenset[str]) -> frozenset[str]:
+    return frozenset(feature for feature in found if not feature[0].isdigit())
 
 
 def _logprob_measures(logprobs: Sequence[tuple[str, float]] | None) -> tuple[float, float]:

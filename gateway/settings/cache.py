@@ -54,6 +54,7 @@ class CacheSettings(Section):
     ttl_s: Seconds = 86400.0
     max_mb: float = Field(256.0, gt=0)  # of the in-process store
     tenant_mb: float = Field(0.0, ge=0)  # of it at most for one tenant; 0: no limit while there is room
+    disk_mb: float = Field(64.0, ge=0)  # of answers remembered in data_dir beyond the cache; 0: none
     semantic: SemanticSettings = SemanticSettings()
     coalesce: bool = True
     secret: SecretStr = SecretStr("")  # keys and signs what is kept; needed by several gateways on one Redis

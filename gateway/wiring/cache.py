@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sqlite3
 import time
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import structlog
 from gateway.cache.breaker import Breaker
 from gateway.cache.calibrated import AdaptiveRule, BadCalibration, Standing, rule_for
 from gateway.cache.decision import Rule, StrictRule
+from gateway.cache.disk import Disk
 from gateway.cache.memory import MemoryIndex, MemoryStore
 from gateway.cache.redis_index import RedisIndex
 from gateway.cache.redis_link import RedisLink, redis_client
@@ -55,21 +57,39 @@ class Stores:
 def chosen_stores(
     settings: Settings, secret: bytes, metrics: Metrics, stack: AsyncExitStack, wall_clock: WallClock = time.time
 ) -> Stores:
+    disk = opened_disk(settings, secret, stack, wall_clock)
     if not uses_redis(settings):
         cache = settings.cache
         answers = MemoryStore(
-            int(cache.max_mb * MB), wall_clock, tenant_bytes=int(cache.tenant_mb * MB), on_evict=metrics.cache_evicted
-        )
+            int(cache.max_mb * MB), wall_clock, tenant_bytes=int(cache.tenant_mb * MB), on_evict=metrics.cache_evicted,
+            disk=disk,
+        )  # fmt: skip
         learned = FileShelf(Path(settings.data_dir) / "learned")
         return Stores(answers, MemoryIndex(wall_clock=wall_clock), learned)
     link = redis_link(settings)
     metrics.watch_redis(lambda: link.up)
     stack.push_async_callback(link.client.aclose)
     return Stores(
-        RedisStore(link, secret, wall_clock=wall_clock),
+        RedisStore(link, secret, wall_clock=wall_clock, disk=disk),
         RedisIndex(link, secret, max_ttl_s=settings.cache.ttl_s, wall_clock=wall_clock),
         RedisShelf(link),
     )
+
+
+def opened_disk(
+    settings: Settings, secret: bytes, stack: AsyncExitStack, wall_clock: WallClock = time.time
+) -> Disk | None:
+    """Where answers are remembered beyond the cache. Never raises."""
+    if not settings.cache.disk_mb:
+        return None
+    path = Path(settings.data_dir) / "remembered.db"
+    try:
+        disk = Disk(path, secret, int(settings.cache.disk_mb * MB), wall_clock)
+    except (OSError, sqlite3.Error) as error:
+        log.warning("answers are not remembered on disk", path=str(path), error=str(error))
+        return None
+    stack.push_async_callback(disk.close)
+    return disk
 
 
 def chosen_rule(settings: Settings, embedder: Embedder | None, metrics: Metrics) -> Rule:

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 from gateway.cache import canonical
 from gateway.cache.canonical import Epochs
-from gateway.cache.memory import MemoryStore
+from gateway.cache.memory import MemoryIndex, MemoryStore
 from gateway.cache.purging import Selection
 from gateway.cache.writer import CacheWriter
-from tests.cache.makers import Wall, answer, ask, entry, evidence, key, keys_of, passage
+from gateway.chat import CacheWishes, ChatRequest
+from gateway.ports import Vector
+from tests.cache.makers import Wall, answer, ask, entry, evidence, key, keys_of, passage, unit
 
 MINE, THEIRS = key("a1"), key("b2")
 
@@ -77,4 +79,27 @@ async def test_a_refusal_is_nobody_elses_answer() -> None:
         writer.alias(keys_of(other), other, keys_of(one).exact, evidence(), None)
         await writer.drain()
         assert told.pop() == outcome
+    await writer.close()
+
+
+async def test_a_question_that_nothing_was_found_for_is_looked_at_again_when_a_near_one_is_answered() -> None:
+    wall = Wall()
+    store, index = MemoryStore(wall_clock=wall), MemoryIndex(wall_clock=wall)
+    writer = CacheWriter(store, index, wall_clock=wall)
+    refused, near, far = ask("연차는 며칠인가요?"), ask("연차 며칠?"), ask("주차장은 어디인가요?")
+
+    async def kept(request: ChatRequest, text: str, vector: Vector) -> None:
+        writer.offer(keys_of(request), request, answer(text), evidence(), vector, CacheWishes())
+        await writer.drain()
+
+    await kept(refused, "문서에서 찾을 수 없습니다.", unit(1, 0.1))
+    own = keys_of(refused).exact
+    assert await index.search(own.scope, unit(1, 0), 8) == []  # no other wording's answer
+    await kept(far, "지하 1층입니다.", unit(0, 1))
+    assert await store.get(own) is not None
+    await kept(near, "16일입니다.", unit(1, 0))
+    assert await store.get(own) is None
+    before = await store.earlier(own)
+    assert before is not None
+    assert before.answer.text == "문서에서 찾을 수 없습니다."
     await writer.close()

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import redis.asyncio as redis_client
+
 from bench.provider import Faults, Provider, ProviderConfig, running_provider
 from bench.provider.truths import Truths, squeezed
 from gateway.app import serving
@@ -108,7 +110,7 @@ async def test_a_no_is_a_miss_and_without_a_judge_so_is_everything_grey(
             assert "6일" in other.text
             assert it.count("ocho_judge_total", result="no") >= 1
         before = calls(upstream, "judge")
-        async with gateway(tmp_path, upstream, {}, judge="off") as it:
+        async with gateway(tmp_path / "other", upstream, {}, judge="off") as it:
             await it.chat(LEAVE_ASKED[0], "handbook")
             await it.kept(1)
             assert (await it.chat(LEAVE_ASKED[1], "handbook")).headers["x-ocho-cache"] == "miss"
@@ -142,8 +144,6 @@ async def test_a_hundred_twins_at_once_get_one_answer(tmp_path: Path) -> None:
 
 
 async def test_what_was_evicted_comes_back_byte_for_byte(tmp_path: Path, redis_url: str) -> None:
-    import redis.asyncio as redis_client
-
     kept_in = {"store": "redis", "redis": {"url": redis_url, "timeout_s": 1}}
     async with provider() as upstream:
         async with gateway(tmp_path, upstream, kept_in) as it:
@@ -154,6 +154,21 @@ async def test_what_was_evicted_comes_back_byte_for_byte(tmp_path: Path, redis_u
         assert len(names) == 1
         await client.unlink(*names)
         await client.aclose()
+        async with gateway(tmp_path, upstream, kept_in) as it:
+            again = await it.chat(LEAVE_ASKED[0], "handbook")
+            assert (again.headers["x-ocho-cache"], again.text) == ("exact", first.text)
+        assert calls(upstream, "answer") == 1
+
+
+async def test_what_the_cache_lost_altogether_comes_back_from_disk(tmp_path: Path, kept_in: dict[str, Any]) -> None:
+    async with provider() as upstream:
+        async with gateway(tmp_path, upstream, kept_in) as it:
+            first = await it.chat(LEAVE_ASKED[0], "handbook")
+            await it.kept(1)
+        if kept_in:
+            client = redis_client.from_url(kept_in["redis"]["url"])
+            await client.flushdb()
+            await client.aclose()
         async with gateway(tmp_path, upstream, kept_in) as it:
             again = await it.chat(LEAVE_ASKED[0], "handbook")
             assert (again.headers["x-ocho-cache"], again.text) == ("exact", first.text)

@@ -1,0 +1,72 @@
+"""Whom the judge is asked about, and what counts among his verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gateway.cache.grey import Grey
+from gateway.cache.semantic import Doubtful
+from gateway.chat import CachedQuestion, CacheHit, CacheWishes, Neighbor, RequestContext, Tenant
+from gateway.clock import Deadline, Timings
+from gateway.consulting import Consultant, Consulted
+from gateway.ports import Doubt, Ruling
+from tests.cache.makers import entry, key
+
+CTX = RequestContext("1", Tenant("acme"), Deadline.after(5), CacheWishes(), Timings())
+ASKED, NEXT, FIRST = "연차를 언제까지 신청해요?", "연차는 며칠 전까지 올려야 돼?", "연차 신청 기한은 언제인가요?"
+
+
+class Judge:
+    """Says yes to the pairs it was told."""
+
+    def __init__(self, **margins: float) -> None:
+        self.margins = margins
+        self.asked: list[str] = []
+
+    def earn(self, cost: float) -> None: ...
+
+    def learn(self, margin: float, right: bool) -> None: ...
+
+    async def rule(self, doubt: Doubt, ctx: RequestContext) -> Ruling:
+        self.asked.append(doubt.kept)
+        margin = self.margins.get({NEXT: "next", FIRST: "first"}.get(doubt.kept, "other"), -5.0)
+        return Ruling(margin > 0, margin)
+
+
+def doubtful(text: str, question: str, under: str = "a1") -> Doubtful:
+    kept = entry(key(under), question=question)
+    return Doubtful(Grey(Neighbor(CachedQuestion(text, kept.key), 0.9), ""), kept)
+
+
+async def consult(
+    judge: Judge, doubts: Sequence[Doubtful], contests: Callable[[CacheHit], bool] = lambda hit: False
+) -> Consulted | None:
+    return await Consultant(judge, chance=lambda: 1.0).consult(ASKED, doubts, (), CTX, contests)
+
+
+async def test_a_chain_of_wordings_is_held_against_the_one_that_was_answered() -> None:
+    judge = Judge(next=5.0)
+    assert await consult(judge, [doubtful(NEXT, FIRST)]) is None
+    assert judge.asked == [NEXT, FIRST]
+    found = await consult(Judge(next=5.0, first=3.0), [doubtful(NEXT, FIRST)])
+    assert found is not None
+    assert found.margin == 3.0
+
+
+async def test_the_answered_wording_itself_is_judged_once() -> None:
+    judge = Judge(first=5.0)
+    assert await consult(judge, [doubtful(FIRST, FIRST)]) is not None
+    assert judge.asked == [FIRST]
+
+
+async def test_what_the_evidence_bears_out_comes_before_a_larger_margin() -> None:
+    doubts = [doubtful(FIRST, FIRST, "a1"), doubtful(NEXT, NEXT, "b2")]
+    judge = Judge(first=9.0, next=3.0)
+    larger = await consult(judge, doubts)
+    assert larger is not None
+    assert larger.hit is not None
+    assert larger.hit.entry.key == key("a1")
+    found = await consult(judge, doubts, lambda hit: hit.entry.key == key("a1"))
+    assert found is not None
+    assert found.hit is not None
+    assert found.hit.entry.key == key("b2")
