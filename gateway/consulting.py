@@ -15,7 +15,7 @@ from gateway.cache.decision import plain
 from gateway.cache.grey import Grey, grey
 from gateway.cache.semantic import Doubtful
 from gateway.cache.twins import Near
-from gateway.chat import CachedQuestion, CacheHit, Neighbor, RequestContext
+from gateway.chat import CachedQuestion, CacheHit, Neighbor, RequestContext, ServedBy
 from gateway.ports import Doubt, Judge, Ruling
 from gateway.routing.judge import AUDITED
 
@@ -66,7 +66,9 @@ class Consultant:
             return one.hit is None or not contests(one.hit), one.margin if one.margin is not None else 0.0
 
         best = max(found, key=order, default=None)
-        if best is not None and best.hit is not None and best.margin is not None and self.chance() < AUDITED:
+        if best is None or best.hit is None or best.hit.served_by is ServedBy.REVIEWED:
+            return best
+        if best.margin is not None and self.chance() < AUDITED:
             return Consulted(best.hit, None, best.margin, audit=True)
         return best
 

@@ -37,6 +37,7 @@ from gateway.chat import (
     Opened,
     RequestContext,
     Send,
+    ServedBy,
 )
 from gateway.clock import Timings, WallClock
 from gateway.consulting import Consultant, Consulted
@@ -226,6 +227,10 @@ class Pipeline:
             if asking.contests(hit):
                 asking.landed.append(hit)
                 return False
+        if hit.served_by is ServedBy.REVIEWED:
+            self.reviewed.judged(job.case, hit)
+            replay(hit, send)
+            return True
         if (allowed := self.reviewed.allowed(job.case, hit)) is None:
             return False
         if allowed is not hit:
@@ -308,7 +313,9 @@ class Pipeline:
             judged=job.plan.judge is not None, rechecked=job.plan.settling is not None,
         )  # fmt: skip
         self._count("semantic", look.hit)
-        return replace(look, hit=self.reviewed.allowed(job.case, look.hit))
+        hit = self.reviewed.allowed(job.case, look.hit)
+        doubts = self.reviewed.doubts(job.case) if hit is None and job.plan.judge is not None else ()
+        return Look(hit, (*doubts, *look.doubts))
 
     def _job(self, ctx: RequestContext, request: ChatRequest) -> Job:
         plan = self._with_documents(self._plan(request.requested_model), ctx)

@@ -9,7 +9,7 @@ from gateway.answers.serving import Case
 from gateway.cache.admission import Limits
 from gateway.cache.keys import Keys, Sharing
 from gateway.cache.semantic import Doubtful
-from gateway.chat import CacheHit, CacheKey, ChatRequest, Evidence, Passage, RequestContext
+from gateway.chat import CacheHit, CacheKey, ChatRequest, Evidence, Passage, RequestContext, ServedBy
 from gateway.consulting import Consulted
 from gateway.in_time import Promise
 from gateway.ports import Judge, Vector
@@ -83,12 +83,15 @@ class Asking:
         """The answer that this wording is to be given is refuted, or may be one to another question."""
         if self.refuted_by_evidence(hit):
             return True
+        if hit.served_by is ServedBy.REVIEWED:
+            return False
         settled = self.job.plan.settling is not None and bool(self.evidence.passages)
         return settled and answers_another(hit.entry.answer.text, self.job.request.question, self.evidence)
 
     def refuted_by_evidence(self, hit: CacheHit) -> bool:
-        """What was found for this wording does not bear out the answer that it is to be given."""
-        if self.job.plan.settling is None or not self.evidence.passages:
+        """What was found for this wording does not bear out the answer that it is to be given. A person's is not
+        doubted."""
+        if hit.served_by is ServedBy.REVIEWED or self.job.plan.settling is None or not self.evidence.passages:
             return False
         apart = set(hit.entry.evidence).isdisjoint(self.evidence.ids)
         return apart or not borne_out(hit.entry, self.job.request.question, self.evidence)

@@ -71,10 +71,15 @@ class Aliases:
             return
         rule.learn(question, near, {key: verdict is Verdict.SAME})
         if verdict is Verdict.SAME:
-            self._known[key.scope, plain(question)] = reviewed.id
-            self._known.move_to_end((key.scope, plain(question)))
-            if len(self._known) > MOST:
-                self._known.popitem(last=False)
+            self.add(key.scope, question, reviewed)
+
+    def add(self, scope: Scope, question: str, reviewed: Reviewed) -> None:
+        """From now on this wording asks the reviewed question."""
+        place = (scope, plain(question))
+        self._known[place] = reviewed.id
+        self._known.move_to_end(place)
+        if len(self._known) > MOST:
+            self._known.popitem(last=False)
 
 
 def _fresh(opened: Opened, closed: Closed) -> bool:

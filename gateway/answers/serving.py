@@ -23,7 +23,9 @@ from gateway.answers.guarding import Guard, says
 from gateway.answers.reviewed import SERVED, Rejected, Reviewed, Status, change_of, spoken, unchanged
 from gateway.answers.shelf import Board, Shelf, meant, shelve, waiting
 from gateway.cache.decision import Rule, StrictRule
+from gateway.cache.grey import grey
 from gateway.cache.keys import Keys
+from gateway.cache.semantic import Doubtful
 from gateway.chat import (
     UNRECORDED,
     Answer,
@@ -301,6 +303,26 @@ class ReviewedAnswers:
                 return given
         return None if self._rejected(case, intent, hit.entry) else hit
 
+    def doubts(self, case: Case | None) -> tuple[Doubtful, ...]:
+        """Reviewed answers to questions that this one may be in other words: for a judge, where the rule cannot
+        tell."""
+        if case is None or case.intent is not None:
+            return ()
+        found = []
+        for near in grey(case.question, case.near):
+            answer = case.board.by_id[near.neighbor.question.key.digest]
+            hit = None if _external(answer) else self._fit(case, answer, "judged", near.neighbor.similarity)
+            if hit is not None and not hit.labelled:
+                found.append(Doubtful(near, hit.entry, hit))
+        return tuple(found)
+
+    def judged(self, case: Case | None, hit: CacheHit) -> None:
+        """A judge took the question for the one that ``hit`` answers: from now on this wording has that answer."""
+        if case is not None:
+            case.intent = case.board.by_id[hit.entry.key.digest]
+            self._aliases.add(case.keys.scope, case.question, case.intent)
+            self._metrics.answer_served(str(case.intent.status), "judged")
+
     def guarded(self, case: Case | None, send: Send) -> Send:
         """``send`` for a fresh answer. Where one to this question was rejected it is held back until it is whole, and
         a notice is sent in its place if it says the rejected thing again. Where the question might be a reviewed one in
@@ -316,13 +338,20 @@ class ReviewedAnswers:
         return Guard(case.language, standing, send, refused).hear
 
     def _given(self, case: Case, answer: Reviewed, how: str, similarity: float | None) -> CacheHit | None:
+        """As ``_fit``, and counted."""
+        hit = self._fit(case, answer, how, similarity)
+        if hit is not None:
+            self._metrics.answer_served("noted" if hit.labelled else str(answer.status), how)
+        return hit
+
+    def _fit(self, case: Case, answer: Reviewed, how: str, similarity: float | None) -> CacheHit | None:
+        """The hit that a reviewed answer makes for this caller, now; None: he does not get it."""
         text = answer.texts.get(case.language)
         if answer.status not in SERVED or text is None or not self._may_read(case, answer):
             return None
         outdated = answer.status is Status.NEEDS_REVIEW or self.changed(answer)
         if outdated and self._on_change == "withdraw":
             return None
-        self._metrics.answer_served("noted" if outdated else str(answer.status), how)
         entry = self._entry(answer, (NOTES.get(case.language, NOTES["en"]) if outdated else "") + text)
         outcome = CacheOutcome.STALE if outdated else CacheOutcome.SEMANTIC if how != "exact" else CacheOutcome.EXACT
         return CacheHit(entry, outcome, similarity, served_by=ServedBy.REVIEWED, labelled=outdated)

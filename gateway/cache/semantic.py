@@ -23,9 +23,10 @@ class Doubtful:
 
     near: Grey
     entry: CacheEntry
+    reviewed: CacheHit | None = None  # as it is given, where a person has the say in it
 
     def hit(self) -> CacheHit:
-        return CacheHit(self.entry, CacheOutcome.SEMANTIC, self.near.neighbor.similarity)
+        return self.reviewed or CacheHit(self.entry, CacheOutcome.SEMANTIC, self.near.neighbor.similarity)
 
 
 @dataclass(frozen=True, slots=True)

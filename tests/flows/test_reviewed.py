@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 import pytest
 
-from bench.provider import Provider
+from bench.provider import Faults, Provider, ProviderConfig, running_provider
+from bench.provider.truths import Truths, squeezed
 from tests.flows.house import DONE, ROLE, House, Reply, chunk, fill, house, model, scripted, settings, streams
 
 ADMIN = {"authorization": "Bearer admin-key-1", "x-ocho-reviewer": "%EA%B9%80%EB%AF%BC%EC%A7%80"}  # 김민지
@@ -433,3 +434,24 @@ async def test_models_without_a_cache_or_documents_have_reviewed_answers_too(
 def test_a_verifier_that_is_no_model_is_a_mistake_of_the_configuration(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"answers\.verify refers to 'nobody'"):
         settings(tmp_path, model("m", "http://127.0.0.1:1/v1"), answers={"verify": {"model": "nobody"}})
+
+
+async def test_a_judge_is_asked_whether_a_wording_asks_the_reviewed_question(
+    tmp_path: Path, folder: Path, kept_in: dict[str, Any]
+) -> None:
+    other, different = "정규직한테 주는 연차휴가 일수 알려줘", "Within how many days are taxi receipts refunded?"
+    meanings = {squeezed(QUESTION): "leave", squeezed(other): "leave", squeezed(different): "taxi"}
+    judge = {"model": "gpt-4", "patience_s": 15}
+    async with (
+        running_provider(ProviderConfig(profile="instant", faults=Faults(), truths=Truths(meanings))) as upstream,
+        opened(tmp_path, upstream.base_url, cache={**kept_in, "semantic": {"judge": judge}}) as it,
+    ):
+        await fill(it.gateway.settings, "hr", folder)
+        await pin(it)
+        reply = await ask(it, other)
+        assert (reply.text, *how(reply)) == (PINNED, "reviewed", "semantic")
+        asked = len(upstream.calls)
+        again = await ask(it, other)
+        assert (again.text, *how(again)) == (PINNED, "reviewed", "semantic")
+        assert len(upstream.calls) == asked
+        assert how(await ask(it, different))[0] == "model"
