@@ -97,19 +97,15 @@ class Settler:
     async def settle(self, ask: Ask, matter: Matter, send: Send) -> None:
         """Send one whole answer. Raises the first sample's error where there is nothing else to give."""
         samples = [_Sample(ask, 0, matter.due)]
-        again = _Sample(ask, AGAIN) if matter.contested and matter.may_ask() else None
         try:
             for number in range(1, 1 + matter.witnesses):
                 if matter.may_ask():
                     samples.append(_Sample(ask, number, matter.due))
-            await self._settle(ask, samples, again, matter, send)
+            await self._settle(ask, samples, matter, send)
         finally:
-            asked = [*samples, again] if again is not None else samples
-            await asyncio.gather(*(sample.stop() for sample in asked))
+            await asyncio.gather(*(sample.stop() for sample in samples))
 
-    async def _settle(
-        self, ask: Ask, samples: list[_Sample], again: _Sample | None, matter: Matter, send: Send
-    ) -> None:
+    async def _settle(self, ask: Ask, samples: list[_Sample], matter: Matter, send: Send) -> None:
         first = samples[0]
         lead = await first.lead_in_time()
         if lead is None and not doubts_of(first.text, matter):
@@ -136,7 +132,7 @@ class Settler:
             return
         assert best is not None
         if matter.contested:
-            matter.overruled = await _overruled(best, again, matter)
+            matter.overruled = await _overruled(ask, await best.lead(), matter)
         doubtful = bool(doubts_of(await best.lead(), matter))
         matter.result = "doubtful" if doubtful else ("fine", "second", "third")[samples.index(best)]
         self.metrics.settled(matter.result)  # with its last event the caller may leave, and this task is cancelled
@@ -217,21 +213,23 @@ async def _after_all(best: _Sample, earlier: CacheEntry, matter: Matter) -> bool
     return matter.contested and compare(fresh, before).verdict is Verdict.SAME
 
 
-async def _overruled(best: _Sample, again: _Sample | None, matter: Matter) -> bool:
+async def _overruled(ask: Ask, lead: str, matter: Matter) -> bool:
     """More speaks against the earlier answer, as one to its own question, than against this one; or that question,
     asked once more, is answered as this one, and not as before. Else the two are different questions, or nobody knows
     which answer is right: each keeps its own."""
-    if matter.earlier is None or signature(await best.lead()).refuses:
+    if matter.earlier is None or signature(lead).refuses:
         return False
     own = replace(matter, question=matter.earlier.question)
-    if weakness(await best.lead(), matter) < weakness(matter.earlier.answer.text, own):
+    if weakness(lead, matter) < weakness(matter.earlier.answer.text, own):
         return True
-    if again is None or not (said := await again.lead()):
+    if not matter.may_ask():
         return False
-    told = signature(said)
-    if told.refuses:
-        return False
-    if compare(told, signature(await best.lead())).verdict is not Verdict.SAME:
+    again = _Sample(ask, AGAIN)
+    try:
+        told = signature(await again.lead())
+    finally:
+        await again.stop()
+    if told.refuses or compare(told, signature(lead)).verdict is not Verdict.SAME:
         return False
     return compare(told, signature(matter.earlier.answer.text)).verdict is Verdict.DIFFERENT
 

@@ -289,10 +289,10 @@ def test_held_events_tell_the_first_paragraph_once_it_is_whole() -> None:
         (CARRIED, [RIGHT], RIGHT, RIGHT, False, True),  # asked once more, its own question is answered as this one
         (CARRIED, [RIGHT], CARRIED, RIGHT, False, False),  # another question: each keeps its answer
         (CARRIED, [RIGHT], REFUSAL, RIGHT, False, False),  # nobody knows
-        (OTHER, [RIGHT], OTHER, RIGHT, False, True),  # the documents speak against the earlier one, and not this one
-        (RIGHT, [AGAIN], RIGHT, RIGHT, True, False),  # it was only found badly: the same bytes
-        (RIGHT, [WRONG, AGAIN], RIGHT, RIGHT, True, False),  # the second sample says what was said before
-        (RIGHT, [REFUSAL, REFUSAL], REFUSAL, REFUSAL, False, False),  # a refusal takes nobody's place
+        (OTHER, [RIGHT], "", RIGHT, False, True),  # the documents speak against the earlier one, and not this one
+        (RIGHT, [AGAIN], "", RIGHT, True, False),  # it was only found badly: the same bytes
+        (RIGHT, [WRONG, AGAIN], "", RIGHT, True, False),  # the second sample says what was said before
+        (RIGHT, [REFUSAL, REFUSAL], "", REFUSAL, False, False),  # a refusal takes nobody's place
     ],
 )
 async def test_an_answer_that_another_wording_contests(
@@ -305,7 +305,7 @@ async def test_an_answer_that_another_wording_contests(
     model = Model(*samples, again)
     assert await settled(model, held) == given
     assert (held.kept_earlier, held.overruled) == (kept, overruled)
-    assert model.asked.count(AGAIN_NUMBER) == 1
+    assert model.asked.count(AGAIN_NUMBER) == int(again != "")
 
 
 async def test_what_says_nothing_comparable_is_not_answered_with_what_was_refuted() -> None:

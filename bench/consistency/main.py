@@ -226,7 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-settle", action="store_true", help="answers stream on as they come")
     parser.add_argument("--witnesses", type=int, default=1, help="samples beside the first of a new question")
     parser.add_argument(
-        "--spend", type=float, default=1.5, help="most on such samples, as a share of all answers' cost"
+        "--spend", type=float, default=2.0, help="most on such samples, as a share of all answers' cost"
     )
     parser.add_argument("--time-scale", type=float, default=0.0, help="of the stand-in's delays; 0: none (default)")
     parser.add_argument("--embedder", default="local", help="local or off")

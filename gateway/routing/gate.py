@@ -56,6 +56,7 @@ _ASKS_QUANTITY = re.compile(
     r"|\bwhen\b|\b(?:price|cost|fee|rate|limit|deadline|amount|percent\w*)\b",
     re.IGNORECASE,
 )
+_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 _HANGUL = re.compile(r"[가-힣]")
 _LATIN = re.compile(r"[A-Za-z]")
 _STOP = frozenset(
@@ -198,8 +199,11 @@ def misplaced(answer: str, question: str, evidence: Evidence) -> str:
 
 
 def answers_another(answer: str, question: str, evidence: Evidence) -> bool:
-    """It names no quantity although one was asked for, or rests on something else than what the question is about.
-    Both also happen to right answers."""
+    """It names no quantity although one was asked for, speaks of another year, or rests on something else than what
+    the question is about. All of it also happens to right answers."""
+    asked, told = (set(_YEAR.findall(text)) for text in (question, _first_sentence(answer)))
+    if asked and told and not asked & told:
+        return True
     return not names_quantity(answer, question) or _beside_the_question(answer, question, evidence)
 
 
