@@ -1,7 +1,8 @@
 """Answers that are given often are asked for again, in the background and within a spend limit.
 
-Samples of a fast model are compared with the kept answer, fact by fact. Where most of them contradict it, a person is
-asked to look. Nothing here is ever waited for by a caller, and no answer is changed by it.
+Samples of a fast model are compared with the kept answer, fact by fact, or a judge says in one token whether the
+documents state it. Where most samples contradict it, or the judge does, a person is asked to look. Nothing here is ever
+waited for by a caller, and no answer is changed by it.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
 from gateway.chat import (
+    Answer,
     CacheEntry,
     CacheHit,
     CacheKey,
     CacheOutcome,
     CacheWishes,
     ChatRequest,
+    Evidence,
     Opened,
     RequestContext,
     ServedBy,
@@ -32,6 +35,8 @@ from gateway.errors import GatewayError
 from gateway.facts import Verdict, compare, signature
 from gateway.metrics import Metrics
 from gateway.ports import Finding, ReviewQueue
+from gateway.retrieval.grounding import documents
+from gateway.routing.judge import one_token, says_yes
 from gateway.routing.router import Router
 from gateway.routing.spend import Errand, Price, prompt_tokens
 from gateway.stages import ended
@@ -41,6 +46,12 @@ PURPOSE = "verification"
 MOST_COUNTED = 10_000  # entries whose hits are counted; the longest unused is forgotten first
 MOST_WAITING = 100
 TEMPERATURE = 0.7  # samples that always say the same tell nothing
+TASK = (
+    "Do the documents state what the answer says, and does it answer the question? "
+    "One wrong number, name or condition means No. Answer Yes or No only."
+)
+DENIED = "(no other answer: a judge found that the documents do not state this one)"
+MOST_LINE = 900  # characters of the question, and of the answer's first paragraph
 DAY_S = 86_400.0
 LEFT_OUT = frozenset(
     {"seed", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p"}
@@ -58,6 +69,7 @@ class Verification:
     max_spend: float  # in a day, in the unit of ``price``
     price: Price  # a million tokens cost; without a configured one: 1 for each, so that ``max_spend`` is in millions
     timeout_s: float
+    by: Literal["samples", "judge"] = "samples"
 
 
 @dataclass(slots=True)
@@ -123,6 +135,8 @@ class Verifier:
     async def _verify(self, entry: CacheEntry, request: ChatRequest) -> str:
         """agreed, contradicted, unclear or over budget. Raises UpstreamError, Overloaded."""
         plan = self.plan
+        if plan.by == "judge":
+            return await self._judge(entry, request)
         if not self._take(plan.samples * plan.price.of(prompt_tokens(request.body), plan.max_tokens)):
             return "over budget"
         kept = signature(entry.answer.text)
@@ -131,6 +145,28 @@ class Verifier:
         against = [sample for sample, verdict in zip(samples, verdicts, strict=True) if verdict is Verdict.DIFFERENT]
         if 2 * len(against) <= len(samples):
             return "agreed" if Verdict.SAME in verdicts else "unclear"
+        self._found(entry, request, against[0])
+        return "contradicted"
+
+    async def _judge(self, entry: CacheEntry, request: ChatRequest) -> str:
+        """As ``_verify``, in one token of a model that is shown the answer and the passages it rests on."""
+        if not entry.citations:
+            return "unclear"
+        said = _line(entry.answer.text.strip().split("\n\n", 1)[0])
+        lines = [documents(Evidence(entry.citations)), f"Question: {_line(entry.question)}", f"Answer: {said}", TASK]
+        messages = [{"role": "user", "content": "\n".join(lines)}]
+        if not self._take(self.plan.price.of(prompt_tokens({"messages": messages}), 1)):
+            return "over budget"
+        yes = says_yes(await self._ask(one_token(self.plan.model, messages)))
+        if yes is None:
+            return "unclear"
+        if yes:
+            return "agreed"
+        self._found(entry, request, DENIED)
+        return "contradicted"
+
+    def _found(self, entry: CacheEntry, request: ChatRequest, fresh: str) -> None:
+        """Put the kept answer up for review."""
         system = "\n".join(m.text for m in request.messages if m.role in {"system", "developer"})
         self.queue.offer(
             Finding(
@@ -139,19 +175,20 @@ class Verifier:
                 entry.requested_model,
                 entry.question,
                 entry.answer.text,
-                against[0],
+                fresh,
                 entry.namespace,
                 system,
                 entry.dependencies,
                 entry.citations,
             )
         )
-        return "contradicted"
 
     async def _sample(self, request: ChatRequest, number: int) -> str:
         fields: dict[str, Any] = {name: value for name, value in request.body.items() if name not in LEFT_OUT}
         body = {**fields, "max_tokens": self.plan.max_tokens, "temperature": TEMPERATURE, "seed": number}
-        asked = replace(request, requested_model=self.plan.model, stream=False, body=body)
+        return (await self._ask(replace(request, requested_model=self.plan.model, stream=False, body=body))).text
+
+    async def _ask(self, asked: ChatRequest) -> Answer:
         ctx = RequestContext(
             PURPOSE,
             Tenant("gateway"),
@@ -160,8 +197,7 @@ class Verifier:
             Timings(),
         )
         opened = Opened(ServedBy.MODEL, CacheOutcome.BYPASS, self.plan.model)
-        answer = await self.router.stream(asked, ctx, opened, lambda event: None, Errand(PURPOSE))
-        return answer.text
+        return await self.router.stream(asked, ctx, opened, lambda event: None, Errand(PURPOSE))
 
     def _take(self, cost: float) -> bool:
         """Set ``cost`` aside from the day's money if it is there."""
@@ -172,3 +208,7 @@ class Verifier:
             return False
         self._spent += cost
         return True
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:MOST_LINE]

@@ -157,10 +157,7 @@ class ModelJudge:
         return self._ruled(Ruling(same, value), "yes" if same else "no")
 
     async def _ask(self, messages: list[dict[str, str]], ctx: RequestContext, logprobs: bool) -> Answer:
-        body: dict[str, object] = {"model": self.model, "messages": messages, "max_tokens": 1, "temperature": 0}
-        body |= {"seed": 1} | ({"logprobs": True, "top_logprobs": TOP} if logprobs else {})
-        said = Message("user", messages[0]["content"], True, messages[0])
-        request = ChatRequest(self.model, (said,), stream=False, include_usage=False, body=body)
+        request = one_token(self.model, messages, logprobs)
         own = replace(ctx, timings=Timings(ctx.timings.clock))
         return await self.router.stream(request, own, Opened(ServedBy.MODEL, CacheOutcome.MISS, self.model), _unheard,
                                         Errand("judge"))  # fmt: skip
@@ -168,6 +165,23 @@ class ModelJudge:
     def _ruled(self, ruling: Ruling, result: str) -> Ruling:
         self.metrics.judged(result)
         return ruling
+
+
+def one_token(model: str, messages: list[dict[str, str]], logprobs: bool = True) -> ChatRequest:
+    """A request for Yes or No."""
+    body: dict[str, object] = {"model": model, "messages": messages, "max_tokens": 1, "temperature": 0, "seed": 1}
+    body |= {"logprobs": True, "top_logprobs": TOP} if logprobs else {}
+    said = Message("user", messages[0]["content"], True, messages[0])
+    return ChatRequest(model, (said,), stream=False, include_usage=False, body=body)
+
+
+def says_yes(answer: Answer) -> bool | None:
+    """By the margin, or by the word where there is none; None: too close to tell."""
+    value = margin(answer)
+    if value is None:
+        word = _word(answer.text)
+        return True if word in YES else False if word in NO else None
+    return None if abs(value) < MIN_MARGIN else value > 0
 
 
 def _unheard(event: AnswerEvent) -> None:

@@ -13,6 +13,7 @@ class VerifySettings(Section):
     """Answers that are given often are asked for again in the background; who disagrees is put up for review."""
 
     model: Name  # asked for the samples; a fast one
+    by: Literal["samples", "judge"] = "samples"  # judge: one token, whether the documents state the answer
     samples: int = Field(3, ge=1, le=10)
     after_hits: int = Field(5, ge=1)  # of one kept answer, before it is verified; once for each version of it
     max_tokens: int = Field(300, ge=16, le=4096)  # of a sample

@@ -85,8 +85,9 @@ def opened_verifier(
     model = next(m for m in settings.models if m.name == verify.model)
     price = Price(model.price.input, model.price.output) if model.price is not None else Price(1.0, 1.0)
     plan = Verification(
-        verify.model, verify.samples, verify.after_hits, verify.max_tokens, verify.max_spend, price, verify.timeout_s
-    )
+        verify.model, verify.samples, verify.after_hits, verify.max_tokens, verify.max_spend, price, verify.timeout_s,
+        verify.by,
+    )  # fmt: skip
     verifier = Verifier(plan, router, findings, metrics)
     stack.push_async_callback(verifier.close)
     return verifier

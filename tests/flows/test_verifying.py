@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.flows.house import DONE, ROLE, House, Scripted, chunk, house, model, scripted, streams
+import pytest
+
+from tests.flows.house import DONE, ROLE, House, Scripted, chunk, fill, house, model, scripted, streams
 
 ADMIN = {"authorization": "Bearer admin-key-1"}
 THREE, FIVE = "경조휴가는 3일입니다.", "경조휴가는 5일입니다."
@@ -82,7 +84,7 @@ async def test_it_stays_within_its_money_and_off_where_nobody_asked_for_it(tmp_p
         await asked(it, 3)
         assert await verdicts(it) == {"over budget": 1}
         assert fast.asked == []
-    async with answering(THREE) as upstream, house(tmp_path, model("m", upstream.base_url, cache=True)) as it:
+    async with answering(THREE) as upstream, house(tmp_path / "other", model("m", upstream.base_url, cache=True)) as it:
         await asked(it, 9)
         assert len(upstream.asked) == 1
         assert it.count("ocho_verifications_total") == 0
@@ -145,3 +147,28 @@ async def test_what_belongs_to_one_key_or_one_conversation_is_nobodys_to_review(
         await it.kept(2)
         assert it.count("ocho_facts_compared_total", result="contradicted") == 1
         assert it.count("ocho_review_findings_total") == 0
+
+
+@pytest.mark.parametrize(("word", "verdict"), [("Yes", "agreed"), ("No", "contradicted"), ("Perhaps", "unclear")])
+async def test_a_judge_is_shown_the_answer_and_its_documents(word: str, verdict: str, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "leave.md").write_text("# 휴가\n\n경조휴가는 5일이다.\n", encoding="utf-8")
+    kept = f"{THREE} [doc1]"
+    async with answering(kept) as big, answering(word) as fast:
+        documents = {"collections": ["hr"], "hard_s": 5}
+        handbook = {"name": "m", "answers_with": "big", "documents": documents, "settle": {"mode": "off"}}
+        models = model("big", big.base_url), handbook, model("fast", fast.base_url, **PRICE)
+        verify = {"model": "fast", "after_hits": 2, "by": "judge"}
+        given = {"documents": [{"name": "hr"}], "auth": {"admin_key": "admin-key-1"}, "answers": {"verify": verify}}
+        async with house(tmp_path, *models, **given) as it:
+            await fill(it.gateway.settings, "hr", docs)
+            await asked(it, 3)
+            assert await verdicts(it) == {verdict: 1}
+            [sent] = [call.json for call in fast.asked]
+            assert sent["max_tokens"] == 1
+            shown = sent["messages"][0]["content"]
+            assert all(part in shown for part in ("경조휴가는 5일이다.", QUESTION, kept))
+            if verdict == "contradicted":
+                [found] = await waiting(it, 1)
+                assert (found["found"], found["answers"]) == ("verification", {"ko": kept})
