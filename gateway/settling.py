@@ -259,15 +259,14 @@ async def _best(samples: Sequence[_Sample], matter: Matter) -> _Sample | None:
     weak = [weakness(lead, matter) for lead in leads]
     order = sorted(range(len(leads)), key=lambda n: (weak[n] > 1, -votes[n], weak[n]))
     best = order[0]
-    if matter.disputed and matter.earlier is not None and _as_good(len(alive), best, leads, votes, matter):
+    if matter.disputed and matter.earlier is not None and _as_good(len(alive), best, weak, votes):
         return None
     return alive[best]
 
 
-def _as_good(earlier: int, best: int, leads: Sequence[str], votes: Sequence[int], matter: Matter) -> bool:
+def _as_good(earlier: int, best: int, weak: Sequence[int], votes: Sequence[int]) -> bool:
     """Nothing beats the earlier answer: what is as well borne out does not replace it."""
-    mine, theirs = ((len(doubts_of(leads[n], matter)) > 0, -votes[n]) for n in (earlier, best))
-    return mine <= theirs
+    return (weak[earlier], -votes[earlier]) <= (weak[best], -votes[best])
 
 
 def _votes(leads: Sequence[str]) -> list[int]:

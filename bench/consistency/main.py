@@ -89,7 +89,7 @@ async def measure(options: argparse.Namespace, work: Path) -> tuple[dict[str, An
         house = run.House(
             urls[1], redis_url, work, options.embedder, big, ttl_s=options.ttl, judge=options.judge != "off",
             margin=options.margin, settle=not options.no_settle, witnesses=options.witnesses, spend=options.spend,
-            top_k=options.top_k,
+            top_k=options.top_k, disk_mb=options.disk_mb,
         )  # fmt: skip
         settings = house.settings()
         ocho = run.Ocho(settings)
@@ -124,7 +124,7 @@ async def measure(options: argparse.Namespace, work: Path) -> tuple[dict[str, An
             "documents_changed": len(wanted), "at_once": options.at_once,
             "provider": "local-llm" if local else "stand-in",
             "upstream": options.local_model if local else options.upstream,
-            "max_tokens": options.max_tokens, "top_k": options.top_k,
+            "max_tokens": options.max_tokens, "disk_mb": options.disk_mb, "top_k": options.top_k,
             "time_scale": options.time_scale, "embedder": options.embedder, "seed": options.seed,
             "python": platform.python_version(), "cpus": os.cpu_count(), "seconds": round(time.monotonic() - began, 1),
         },
@@ -211,6 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--at-once", type=int, default=4, help="asks under way at the same time (default 4)")
     parser.add_argument("--provider", choices=("stand-in", "local-llm"), default="stand-in")
     parser.add_argument("--max-tokens", type=int, help="of an answer (default: the provider's)")
+    parser.add_argument("--disk-mb", type=float, default=64.0, help="of answers remembered on disk; 0: none")
     parser.add_argument("--top-k", type=int, default=6, help="passages in a prompt (default 6)")
     parser.add_argument("--local-model", choices=("fast", "big"), default="big", help="of the local LLMs")
     parser.add_argument(

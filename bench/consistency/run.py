@@ -86,6 +86,7 @@ class House:
     witnesses: int = 0
     spend: float = 1.0  # at most, on samples beyond the first
     top_k: int = 6  # passages in a prompt
+    disk_mb: float = 64.0  # of answers remembered on disk
 
     def settings(self) -> Settings:
         def model(name: str, upstream: str) -> dict[str, Any]:
@@ -112,6 +113,7 @@ class House:
                     "store": "redis",
                     "redis": {"url": self.redis_url, "timeout_s": 1.0},
                     "ttl_s": self.ttl_s,
+                    "disk_mb": self.disk_mb,
                     "semantic": {"embedder": self.embedder, "judge": judge},
                 },
             }

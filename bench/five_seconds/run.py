@@ -149,6 +149,7 @@ def configure(options: argparse.Namespace, url: str, work: Path) -> Path:
         ],
         "documents": [{"name": "handbook"}],
         "data_dir": str(work / "data"),
+        "cache": {"disk_mb": 0},  # a folder that was used before gives no hits
     }
     path = work / "ocho.yaml"
     path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
