@@ -159,6 +159,8 @@ class Pipeline:
             look = await lookup
             if look.hit is not None:
                 self._saved(job, look.hit)
+                if look.hit.outcome is CacheOutcome.SEMANTIC and look.hit.served_by is ServedBy.CACHE:
+                    self._known_by(Asking(job, flight, (), await retrieval, None, began), look.hit)
                 replay(look.hit, send)
                 return
             evidence = await retrieval
@@ -242,6 +244,13 @@ class Pipeline:
         if job.writes:
             self.writer.alias(job.keys, job.request, hit.entry.key, asking.evidence, asking.vector)
         return True
+
+    def _known_by(self, asking: Asking, hit: CacheHit) -> None:
+        """A wording that the semantic cache recognised gets these bytes from now on, if what it finds bears them
+        out."""
+        job = asking.job
+        if job.writes and job.plan.settling is not None and asking.evidence.passages and not asking.contests(hit):
+            self.writer.alias(job.keys, job.request, hit.entry.key, asking.evidence, None)
 
     async def _followed(self, asking: Asking, found: Consulted, send: Send) -> CacheHit | None:
         """Listen to the flight of the same question in other words; a hit where it has just landed."""

@@ -91,7 +91,8 @@ class House:
     def settings(self) -> Settings:
         def model(name: str, upstream: str) -> dict[str, Any]:
             deployment = {"name": f"{name}-1", "base_url": self.provider_url, "api_key": "bench", "model": upstream}
-            return {"name": name, "deployments": [deployment], "price": PRICES[name]}
+            patient = {"first_token_s": PATIENCE_S, "idle_s": PATIENCE_S}  # a real model on a busy CPU
+            return {"name": name, "deployments": [deployment], "price": PRICES[name], "timeouts": patient}
 
         handbook = {
             "name": "handbook",

@@ -98,6 +98,18 @@ async def test_a_judged_question_gets_the_same_bytes_and_is_an_alias_from_then_o
         assert it.count("ocho_spend_tokens_total", reason="judge", type="input") > 0
 
 
+async def test_what_the_rule_recognised_is_an_alias_as_well(tmp_path: Path, kept_in: dict[str, Any]) -> None:
+    async with provider() as upstream, gateway(tmp_path, upstream, kept_in, judge="off", embedder="local") as it:
+        first = await it.chat(LEAVE_ASKED[0], "handbook")
+        await it.kept(1)
+        dressed = f"혹시 {LEAVE_ASKED[0]}"
+        by_meaning = await it.chat(dressed, "handbook")
+        assert (by_meaning.headers["x-ocho-cache"], by_meaning.text) == ("semantic", first.text)
+        await it.kept(2)
+        again = await it.chat(dressed, "handbook")
+        assert (again.headers["x-ocho-cache"], again.text) == ("exact", first.text)
+
+
 async def test_a_no_is_a_miss_and_without_a_judge_so_is_everything_grey(
     tmp_path: Path, kept_in: dict[str, Any]
 ) -> None:
