@@ -27,6 +27,7 @@ class Consulted:
     hit: CacheHit | None = None
     leader: Near | None = None
     margin: float | None = None
+    sure: bool = False
     audit: bool = False  # not to be served: answered afresh, and compared
 
 
@@ -55,7 +56,11 @@ class Consultant:
             *(self._doubted(question, d, ctx) for d in doubts),
             *(self._rule(question, g, "", ctx) for g in flying),
         )
-        found = [Consulted(hit=d.hit(), margin=r.margin) for d, r in zip(doubts, rulings, strict=False) if r.same]
+        found = [
+            Consulted(hit=d.hit(), margin=r.margin, sure=r.sure)
+            for d, r in zip(doubts, rulings, strict=False)
+            if r.same
+        ]
         found += [
             Consulted(leader=leaders[g.neighbor.question.key], margin=r.margin)
             for g, r in zip(flying, rulings[len(doubts) :], strict=True)
@@ -69,7 +74,7 @@ class Consultant:
         if best is None or best.hit is None or best.hit.served_by is ServedBy.REVIEWED:
             return best
         if best.margin is not None and self.chance() < AUDITED:
-            return Consulted(best.hit, None, best.margin, audit=True)
+            return Consulted(best.hit, None, best.margin, best.sure, audit=True)
         return best
 
     async def _doubted(self, question: str, doubt: Doubtful, ctx: RequestContext) -> Ruling:
@@ -84,7 +89,7 @@ class Consultant:
             return Ruling(False)
         first = await self._rule(question, answered[0], entry.answer.text, ctx)
         margins = [m for m in (ruling.margin, first.margin) if m is not None]
-        return Ruling(first.same, min(margins, default=None))
+        return Ruling(first.same, min(margins, default=None), ruling.sure and first.sure)
 
     async def _rule(self, question: str, near: Grey, answer: str, ctx: RequestContext) -> Ruling:
         assert self.judge is not None

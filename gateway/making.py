@@ -109,8 +109,9 @@ class Maker:
         witnesses = settling.witnesses if (earlier is None or contested) and evidence.passages else 0
         may_ask = partial(settling.allowance.take, cost)
         due = job.ctx.promise if earlier is None and job.plan.promise is not None else None
+        sure = doubted is not None and doubted.sure
         return Matter(
-            job.request.question, evidence, earlier, contested, refuted, witnesses, due=due, may_ask=may_ask
+            job.request.question, evidence, earlier, contested, refuted, sure, witnesses, due=due, may_ask=may_ask
         )  # fmt: skip
 
     async def _big(

@@ -103,6 +103,7 @@ class Doubt:
 class Ruling:
     same: bool  # the kept answer answers the question; False also where the judge was late, too dear or unsure
     margin: float | None = None  # log p(Yes) - log p(No); None where it is not known
+    sure: bool = False  # a yes that would also hold where something speaks against it
 
 
 class Judge(Protocol):

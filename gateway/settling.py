@@ -63,6 +63,7 @@ class Matter:
     earlier: CacheEntry | None = None  # what this question was answered with before, on the same documents
     contested: bool = False  # it was another wording's, and not plainly an answer to this one
     refuted: bool = False  # and what was found for this one does not bear it out
+    sure: bool = False  # a judge is sure that the two ask the same
     witnesses: int = 0  # samples beside the first one
     due: Deadline | None = None  # the promised time, if any: then the first sentence is the lead
     may_ask: Callable[[], bool] = lambda: True  # sets aside the cost of one more sample, if there is room
@@ -206,9 +207,13 @@ def _no_other(verdict: Verdict, lead: str, earlier: CacheEntry, matter: Matter) 
 
 
 async def _after_all(best: _Sample, earlier: CacheEntry, matter: Matter) -> bool:
-    """What is to be given says what was given before: by other samples than the first, or that nothing is found."""
+    """What is to be given says what was given before: by other samples than the first, or that nothing is found. Or it
+    says so now, while nothing speaks against the answer to what a judge is sure to be the same question."""
     fresh, before = signature(await best.lead()), signature(earlier.answer.text)
-    if fresh.refuses and before.refuses and not matter.contested:
+    if fresh.refuses and not before.refuses:
+        own = replace(matter, question=earlier.question)
+        return matter.contested and matter.sure and not weakness(earlier.answer.text, own)
+    if fresh.refuses and not matter.contested:
         return True
     return matter.contested and compare(fresh, before).verdict is Verdict.SAME
 

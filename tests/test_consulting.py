@@ -30,7 +30,7 @@ class Judge:
     async def rule(self, doubt: Doubt, ctx: RequestContext) -> Ruling:
         self.asked.append(doubt.kept)
         margin = self.margins.get({NEXT: "next", FIRST: "first"}.get(doubt.kept, "other"), -5.0)
-        return Ruling(margin > 0, margin)
+        return Ruling(margin > 0, margin, margin > 4)
 
 
 def doubtful(text: str, question: str, under: str = "a1") -> Doubtful:
@@ -50,12 +50,14 @@ async def test_a_chain_of_wordings_is_held_against_the_one_that_was_answered() -
     assert judge.asked == [NEXT, FIRST]
     found = await consult(Judge(next=5.0, first=3.0), [doubtful(NEXT, FIRST)])
     assert found is not None
-    assert found.margin == 3.0
+    assert (found.margin, found.sure) == (3.0, False)
 
 
 async def test_the_answered_wording_itself_is_judged_once() -> None:
     judge = Judge(first=5.0)
-    assert await consult(judge, [doubtful(FIRST, FIRST)]) is not None
+    found = await consult(judge, [doubtful(FIRST, FIRST)])
+    assert found is not None
+    assert (found.margin, found.sure) == (5.0, True)
     assert judge.asked == [FIRST]
 
 

@@ -320,3 +320,14 @@ async def test_a_refusal_keeps_its_bytes() -> None:
     held = matter(REFUSAL)
     assert await settled(Model("해당 내용은 문서에 나와 있지 않습니다.", REFUSAL), held) == REFUSAL
     assert held.kept_earlier
+
+
+@pytest.mark.parametrize(
+    ("earlier", "sure", "given"),
+    [(RIGHT, True, RIGHT), (RIGHT, False, REFUSAL), (WRONG, True, REFUSAL)],  # the documents speak against the last
+)
+async def test_a_refusal_does_not_outweigh_a_judge_that_is_sure(earlier: str, sure: bool, given: str) -> None:
+    held = matter(earlier)
+    held.contested = held.refuted = True
+    held.sure = sure
+    assert await settled(Model(REFUSAL, REFUSAL), held) == given

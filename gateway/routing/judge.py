@@ -154,7 +154,8 @@ class ModelJudge:
         self.metrics.judge_margin(value)
         needed = self.bar.height + (VETOED_MARGIN if doubt.vetoed else 0.0)
         same = min(margins) > 0 and value >= needed
-        return self._ruled(Ruling(same, value), "yes" if same else "no")
+        sure = same and value >= self.bar.height + VETOED_MARGIN
+        return self._ruled(Ruling(same, value, sure), "yes" if same else "no")
 
     async def _ask(self, messages: list[dict[str, str]], ctx: RequestContext, logprobs: bool) -> Answer:
         request = one_token(self.model, messages, logprobs)
