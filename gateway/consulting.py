@@ -89,7 +89,7 @@ class Consultant:
             return Ruling(False)
         first = await self._rule(question, answered[0], entry.answer.text, ctx)
         margins = [m for m in (ruling.margin, first.margin) if m is not None]
-        return Ruling(first.same, min(margins, default=None), ruling.sure and first.sure)
+        return Ruling(first.same, min(margins, default=None), first.sure)
 
     async def _rule(self, question: str, near: Grey, answer: str, ctx: RequestContext) -> Ruling:
         assert self.judge is not None

@@ -212,7 +212,7 @@ async def _after_all(best: _Sample, earlier: CacheEntry, matter: Matter) -> bool
     fresh, before = signature(await best.lead()), signature(earlier.answer.text)
     if fresh.refuses and not before.refuses:
         own = replace(matter, question=earlier.question)
-        return matter.contested and matter.sure and not weakness(earlier.answer.text, own)
+        return matter.contested and matter.sure and weakness(earlier.answer.text, own) < 2
     if fresh.refuses and not matter.contested:
         return True
     return matter.contested and compare(fresh, before).verdict is Verdict.SAME
