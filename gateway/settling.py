@@ -128,6 +128,8 @@ class Settler:
         while len(samples) < MOST_SAMPLES and await _in_doubt(samples, matter) and matter.may_ask():
             samples.append(_Sample(ask, len(samples), matter.due))
         best = await _best(samples, matter)
+        if best is not None and matter.disputed and not await _outweighs(ask, best, matter):
+            best = None
         if earlier is not None and (best is None or await _after_all(best, earlier, matter)):
             self._keep_earlier(earlier, matter, send)
             return
@@ -216,6 +218,13 @@ async def _after_all(best: _Sample, earlier: CacheEntry, matter: Matter) -> bool
     if fresh.refuses and not matter.contested:
         return True
     return matter.contested and compare(fresh, before).verdict is Verdict.SAME
+
+
+async def _outweighs(ask: Ask, best: _Sample, matter: Matter) -> bool:
+    """A wording that is always read amiss does not replace the answer that another one was given."""
+    if matter.earlier is None or matter.earlier.question == matter.question:
+        return True
+    return await _overruled(ask, await best.lead(), matter)
 
 
 async def _overruled(ask: Ask, lead: str, matter: Matter) -> bool:

@@ -82,7 +82,7 @@ async def settled(model: Model, matter: Matter) -> str:
 
 def matter(earlier: str = "", *, witnesses: int = 0, room: int = 9, due: Deadline | None = None) -> Matter:
     left = iter(range(room))
-    kept: CacheEntry | None = entry(text=earlier + MORE) if earlier else None
+    kept: CacheEntry | None = entry(text=earlier + MORE, question=ASKED) if earlier else None
     return Matter(
         ASKED, FOUND, kept, witnesses=witnesses, due=due, may_ask=lambda: next(left, None) is not None
     )  # fmt: skip
@@ -331,3 +331,12 @@ async def test_a_refusal_does_not_outweigh_a_judge_that_is_sure(earlier: str, su
     held.contested = held.refuted = True
     held.sure = sure
     assert await settled(Model(REFUSAL, REFUSAL), held) == given
+
+
+@pytest.mark.parametrize(("again", "given"), [(CARRIED, CARRIED), (RIGHT, RIGHT)])
+async def test_another_wording_overturns_an_answer_only_with_the_first_one_on_its_side(again: str, given: str) -> None:
+    held = matter(CARRIED)
+    assert held.earlier is not None
+    held.earlier = replace(held.earlier, question="남은 연차의 이월은 며칠까지 하나요?")
+    assert await settled(Model(RIGHT, AGAIN, RIGHT, again), held) == given
+    assert held.kept_earlier == (given == CARRIED)

@@ -89,9 +89,9 @@ class RedisStore:
             pipeline.hget(LEDGER, "n")
             return (await pipeline.execute())[-1]
 
-        await self._follow(await self._link.run(write, write=True))
         if self._disk is not None and not self._ledger.voids(entry):
-            await self._disk.put(entry)
+            await self._disk.put(entry)  # first: it is kept there also while Redis is away
+        await self._follow(await self._link.run(write, write=True))
 
     async def delete(self, key: CacheKey) -> bool:
         names = (_entry_key(key), _earlier_key(key))
