@@ -62,7 +62,7 @@ class Consultant:
             if r.same
         ]
         found += [
-            Consulted(leader=leaders[g.neighbor.question.key], margin=r.margin)
+            Consulted(leader=leaders[g.neighbor.question.key], margin=r.margin, sure=r.sure)
             for g, r in zip(flying, rulings[len(doubts) :], strict=True)
             if r.same
         ]

@@ -205,7 +205,7 @@ class Pipeline:
             if found is not None and await self._told(asking, found, mine, send):
                 return
             if found is not None and found.hit is None and (landed := asking.landed):
-                found = Consulted(landed[0])
+                found = replace(found, hit=landed[0], leader=None)
             if ctx.wishes.only_if_cached:
                 raise NotCached(NOT_CACHED)
             if held is not None:
@@ -260,10 +260,13 @@ class Pipeline:
             if batches is None:
                 await self.writer.drain()
                 return await self.exact.newest(leader.key, found.leader.neighbor.similarity)
+            refuted = False
             held: Held | None = Held()  # until the first paragraph shows that it answers this wording as well
             try:
                 async for batch in batches:
                     for event in batch:
+                        if refuted:
+                            continue
                         if isinstance(event, Opened):
                             event = replace(event, cache=CacheOutcome.COALESCED)
                         if held is not None:
@@ -271,7 +274,8 @@ class Pipeline:
                             if held.lead is None:
                                 continue
                             if asking.refutes(held.lead):
-                                return None
+                                refuted = True  # once it is whole, both are held against what each other finds
+                                continue
                         asking.followed.add(leader.key)
                         if isinstance(event, Closed) and job.writes:  # before the last listener can leave
                             self.writer.alias(job.keys, job.request, leader.key, asking.evidence, asking.vector)
@@ -284,6 +288,9 @@ class Pipeline:
                 if leader.key in asking.followed:
                     raise
                 return None
+        if refuted:
+            await self.writer.drain()
+            return await self.exact.newest(leader.key, found.leader.neighbor.similarity)
         return None
 
     async def _exact(self, job: Job) -> CacheHit | None:
