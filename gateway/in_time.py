@@ -141,6 +141,7 @@ class InTime:
             background=partial(self._later, asked, promise.late, errand),
             details=partial(self._details, asked, telling) if details else None,
             again=self._again(asked, draft, sized_too) if draft is not None else None,
+            keep=partial(_keep, asked, partial(_doubt, asked)),
         )
         allowance = draft.allowance if draft is not None else Allowance(0)
         promise.late.earn(self._usual_cost(asked))
@@ -237,7 +238,7 @@ class InTime:
             left_s = asked.due.remaining_s() - racing.RESERVE_S
             size = size_for(left_s, pace.first_token_s, pace.tokens_per_s)
             grounded = replace(grounded, body=sized(grounded.body, size))
-        await asked.big(grounded, _keeping(asked, partial(_doubt, asked), send), errand)
+        await asked.big(grounded, send, errand)
 
     async def _draft(self, asked: Asked, draft: DraftPlan) -> Drafted:
         with asked.ctx.timings.measure("draft"):
@@ -250,7 +251,12 @@ class InTime:
     def _tell_draft(self, asked: Asked, drafted: Drafted, send: Send) -> None:
         ttl_s = None if drafted.verdict.sure else PROVISIONAL_TTL_S
         opened = _opened(asked, ServedBy.DRAFT, drafted)
-        tell(drafted.answer.text, opened, drafted.answer.usage, _keeping(asked, lambda _: ttl_s, send))
+
+        def keep_and_send(event: AnswerEvent) -> None:
+            _keep(asked, lambda _: ttl_s, event)  # before the last listener can leave and end its flight
+            send(event)
+
+        tell(drafted.answer.text, opened, drafted.answer.usage, keep_and_send)
 
     def _begin_draft(
         self, asked: Asked, counted: _Counted, telling: list[Telling], drafted: Drafted, send: Send
@@ -388,15 +394,10 @@ def _doubt(asked: Asked, answer: Answer) -> float | None:
     return PROVISIONAL_TTL_S if veto in UNSUPPORTED else None
 
 
-def _keeping(asked: Asked, ttl_s: Callable[[Answer], float | None], send: Send) -> Send:
-    """Offers the finished answer to the cache before the last listener can leave and end its flight."""
-
-    def send_and_keep(event: AnswerEvent) -> None:
-        if isinstance(event, Closed):
-            asked.keep(event.answer, ttl_s(event.answer))
-        send(event)
-
-    return send_and_keep
+def _keep(asked: Asked, ttl_s: Callable[[Answer], float | None], event: AnswerEvent) -> None:
+    """Offers the finished answer to the cache."""
+    if isinstance(event, Closed):
+        asked.keep(event.answer, ttl_s(event.answer))
 
 
 def _age_ko(minutes: int) -> str:

@@ -136,6 +136,7 @@ class Runners:
         None  # appends to a draft that was told without its end
     )
     again: Again | None = None
+    keep: Send | None = None  # hears the big model's answer if it is given, or finished for the next caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,11 +295,16 @@ class _Race:
         assert self.big_task is not None
         if self.draft_task is not None:
             self.draft_task.cancel()
-        self.big.speak(self.send)
+        self.big.speak(self._give)
         await asyncio.wait([self.big_task])
         if self.big.error is not None:
             raise self.big.error
         return self._result("big")
+
+    def _give(self, event: AnswerEvent) -> None:
+        if self.runners.keep is not None:
+            self.runners.keep(event)  # before the last listener can leave and end its flight
+        self.send(event)
 
     async def _climb(self) -> str | None:
         usable = self.drafted if self.draft_state is Draft.USABLE else None
@@ -310,13 +316,15 @@ class _Race:
 
     def _let_big_finish(self) -> None:
         """What comes late is still worth keeping, where somebody takes it over."""
-        if self.big_task is None or self.big_task.done():
+        if self.big is None or self.big_task is None or self.big_task.done():
             return
-        task = self.big_task
+        task, big, keep = self.big_task, self.big, self.runners.keep
 
         async def rest() -> None:
             try:
                 await task
+                if keep is not None:
+                    big.speak(keep)
             finally:
                 task.cancel()
                 await asyncio.wait([task])

@@ -79,6 +79,7 @@ class Seen:
     running: dict[str, float] = field(default_factory=dict)  # started and not ended
     started: list[str] = field(default_factory=list)
     background: list[asyncio.Task[None]] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)  # answers of the big model that were offered to the cache
     result: Result | None = None
     error: GatewayError | None = None
     ended_at: float = 0.0
@@ -209,6 +210,7 @@ async def _play(course: Course) -> Seen:
         tell_draft=begin if course.details != "off" else lambda d, send: tell(send, ServedBy.DRAFT, "draft"),
         ladder=[rung_of(name) for name in course.on_expiry],
         background=take,
+        keep=lambda event: seen.kept.append(event.answer.text) if isinstance(event, Closed) else None,
         details=details if course.details != "off" else None,
         again=Again(lambda text: text.startswith("bad"), lambda text: text.count(" ") >= 2, start_again)
         if course.again != "off"
@@ -337,6 +339,17 @@ def test_an_error_is_given_only_where_there_was_nothing_better(course: Course) -
     if seen.error is not None and not seen.opened:
         assert not set(course.ladder) & set(course.on_expiry)
         assert course.draft != "passed" or course.draft_s > HARD_S
+
+
+@every_course
+@given(courses)
+def test_the_big_models_answer_is_kept_only_where_it_was_given_or_nothing_was_that_may_be_kept(course: Course) -> None:
+    seen = play(course)
+    given = seen.result is not None and seen.result.committed == "big"
+    assert seen.kept in ([], ["big"])
+    if course.leaves_s is None:
+        assert not seen.kept or given or seen.background
+        assert seen.kept or not given
 
 
 def test_the_table_has_a_move_for_every_state() -> None:
