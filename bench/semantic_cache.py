@@ -77,6 +77,9 @@ class Threshold:
             return Decision(neighbors[0], "")
         return Decision(None, "nothing near")
 
+    def chance(self, asked: str, neighbors: Sequence[Neighbor], key: CacheKey) -> None:
+        """Knows nothing of chances."""
+
     def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> None:
         """Learns nothing."""
 

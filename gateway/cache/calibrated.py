@@ -24,7 +24,7 @@ import orjson
 from gateway.cache.belief import Matrix, Vector
 from gateway.cache.bounds import clopper_pearson_upper, wilson_lower
 from gateway.cache.decision import Decision, Rule, StrictRule, plain
-from gateway.cache.features import CANDIDATES, NAMES, look
+from gateway.cache.features import CANDIDATES, NAMES, look, row_of
 from gateway.cache.learned import Learned
 from gateway.chat import CacheKey, Neighbor, Scope
 from gateway.clock import WallClock
@@ -139,6 +139,10 @@ class AdaptiveRule:
                 return Decision(None, "audit", right)
             return Decision(found.best, "", right)
         return Decision(None, found.refused or "uncertain", right)
+
+    def chance(self, asked: str, neighbors: Sequence[Neighbor], key: CacheKey) -> float | None:
+        scope = self._of(key.scope)
+        return 1 - float(scope.bar.doubt(scope.belief.cautious(row_of(asked, neighbors, key))))
 
     def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> CacheKey | None:
         """A miss was answered: ``same`` tells for kept answers whether the fresh one states the same facts."""

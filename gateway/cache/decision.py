@@ -28,6 +28,9 @@ class Rule(Protocol):
 
     def decide(self, asked: str, neighbors: Sequence[Neighbor]) -> Decision: ...
 
+    def chance(self, asked: str, neighbors: Sequence[Neighbor], key: CacheKey) -> float | None:
+        """Of the answer ``key``, one of the neighbours', to be right; None where nothing is known of that."""
+
     def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> CacheKey | None:
         """A miss was answered: ``same`` tells for kept answers whether the fresh one states the same facts.
 
@@ -58,6 +61,10 @@ class StrictRule:
                 return Decision(neighbor, "")
             reason = difference
         return Decision(None, reason)
+
+    def chance(self, asked: str, neighbors: Sequence[Neighbor], key: CacheKey) -> float | None:
+        """Knows nothing of chances."""
+        return None
 
     def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> CacheKey | None:
         """Learns nothing."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gateway.cache.facets import facets, frame, veto
 from gateway.cache.lexical import overlap, surface
-from gateway.chat import Neighbor
+from gateway.chat import CacheKey, Neighbor
 
 CANDIDATES = 8
 SAME_WORDS_SIMILARITY = 0.95  # cosine under which even the same content words are not taken for the same question
@@ -56,6 +56,15 @@ def look(asked: str, neighbors: Sequence[Neighbor]) -> Look:
         return Look(None, vetoes[0] if vetoes else "")
     best = able[0]
     return Look(best, vetoes[0], _row(asked, able, near), _same_words(asked, best))
+
+
+def row_of(asked: str, neighbors: Sequence[Neighbor], key: CacheKey) -> Row:
+    """What speaks for the answer ``key``, one of the neighbours', whatever is nearer and whatever a veto says."""
+    near = neighbors[:CANDIDATES]
+    mine = [neighbor for neighbor in near if neighbor.question.key == key]
+    wanted = facets(asked)
+    others = [n for n in near if n.question.key != key and not veto(wanted, facets(n.question.text))]
+    return _row(asked, [*mine, *others], near)
 
 
 def _row(asked: str, able: Sequence[Neighbor], near: Sequence[Neighbor]) -> Row:

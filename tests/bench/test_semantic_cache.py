@@ -85,8 +85,8 @@ def test_the_made_up_answers_of_a_group_state_its_facts_and_no_other_group_does(
 def test_a_judge_adds_hits_and_its_mistakes_are_counted(
     tmp_path: Path, noise: float | None, hits: float, wrong: int
 ) -> None:
-    groups = [("연차는 며칠인가요?", "a"), ("휴가 일수 알려 주세요", "a"), ("주차권은 어디서 받나요?", "b"),
-              ("복지카드 한도가 얼마예요?", "c")]  # fmt: skip
+    groups = [("연차휴가는 며칠까지 쓸 수 있나요?", "a"), ("연차휴가 며칠까지 쓸 수 있는지 알려 주세요", "a"),
+              ("주차권은 어디서 받나요?", "b"), ("주차권은 어디서 반납하나요?", "c")]  # fmt: skip
     file = write(tmp_path / "x_groups.jsonl", [{"q": q, "g": g} for q, g in groups])
     out = tmp_path / "report.json"
     judge = ["--judge", str(noise)] if noise is not None else []

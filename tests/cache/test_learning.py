@@ -46,6 +46,9 @@ class Heard:
     def decide(self, asked: str, neighbors: Sequence[Neighbor]) -> Decision:
         return Decision(None, "only listens")
 
+    def chance(self, asked: str, neighbors: Sequence[Neighbor], key: CacheKey) -> None:
+        """Knows nothing."""
+
     def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> None:
         self.learned.append({under.digest: agreed for under, agreed in same.items()})
 
