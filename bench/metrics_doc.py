@@ -13,7 +13,7 @@ from gateway.metrics import Metrics
 PATH = Path(__file__).parents[1] / "docs" / "metrics.md"
 HEAD = """# Metrics
 
-Made from `gateway/metrics.py` with `python -m bench metrics-doc`; a test fails when it is out of date.
+Made from `gateway/series.py` with `python -m bench metrics-doc`; a test fails when it is out of date.
 `GET /metrics` exposes these series. Seconds everywhere; labels come from the configuration or fixed lists.
 Model names that are not configured are `other`.
 """
@@ -33,7 +33,7 @@ def text() -> str:
 
 
 def series() -> list[MetricWrapperBase]:
-    """Every series of a gateway, in the order of ``gateway/metrics.py``."""
+    """Every series of a gateway, in the order of ``gateway/series.py``."""
     return [value for value in vars(Metrics()).values() if isinstance(value, MetricWrapperBase)]
 
 

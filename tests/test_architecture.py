@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1] / "gateway"
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"values"}),
-    frozenset({"clock", "errors"}),
-    frozenset({"chat"}),
+    frozenset({"clock", "errors", "instruments"}),
+    frozenset({"chat", "series"}),
     frozenset({"facts"}),
     frozenset({"ports", "metrics", "settings", "logs"}),
     frozenset({"stages"}),
