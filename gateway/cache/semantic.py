@@ -18,8 +18,8 @@ from gateway.ports import AnswerStore, DocumentRecord, QuestionIndex, Vector
 
 # Chance to be right from which a kept answer is put to the judge. With one that errs in 2 % of his verdicts, whatever
 # he is asked, .6 kept labelled streams within 1 % of wrong hits, .5 not quite; asked about all that is near, 8 to 11 %.
+# Not for answers from documents: what is found for the question must bear those out as well.
 WORTH_ASKING = 0.6
-WORTH_ASKING_OF_DOCUMENTS = 0.3  # where what is found for the question must bear the answer out as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,9 @@ class SemanticCache:
                 reason = await self._why_stale(found.entry, evidence, wishes)
                 return self._miss(reason) if reason else Look(found)
             self._reject(found)
-            worth = WORTH_ASKING if evidence is None else WORTH_ASKING_OF_DOCUMENTS
-            greys = self._greys(question, neighbors, worth) if judged and found != "audit" else []
+            greys = grey(question, neighbors) if judged and found != "audit" else []
+            if evidence is None:
+                greys = self._likely(question, neighbors, greys)
             doubts = [await self._doubt(keys, near, evidence, wishes, rechecked) for near in greys]
         except StoreUnavailable:
             return self._miss("store away")
@@ -124,11 +125,10 @@ class SemanticCache:
             return "gone"
         return CacheHit(entry, CacheOutcome.SEMANTIC, decision.neighbor.similarity)
 
-    def _greys(self, question: str, neighbors: Sequence[Neighbor], worth: float) -> list[Grey]:
+    def _likely(self, question: str, neighbors: Sequence[Neighbor], near: list[Grey]) -> list[Grey]:
         """What is worth a judge: he errs now and then, so nothing is put to him that is hardly the same question."""
-        near = grey(question, neighbors)
         chances = [self._rule.chance(question, neighbors, g.neighbor.question.key) for g in near]
-        likely = [g for g, chance in zip(near, chances, strict=True) if chance is not None and chance >= worth]
+        likely = [g for g, chance in zip(near, chances, strict=True) if chance is not None and chance >= WORTH_ASKING]
         return likely if any(chance is not None for chance in chances) else near[:1]
 
     async def _kept(self, keys: Keys, neighbor: Neighbor) -> CacheEntry | None:

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.cache.decision import Decision
 from gateway.cache.memory import MemoryIndex, MemoryStore
-from gateway.cache.semantic import WORTH_ASKING, WORTH_ASKING_OF_DOCUMENTS, SemanticCache
+from gateway.cache.semantic import WORTH_ASKING, SemanticCache
 from gateway.chat import CachedQuestion, CacheKey, CacheWishes, Evidence, Neighbor
 from gateway.ports import Vector
 from tests.cache.makers import Record, Wall, ask, entry, evidence, keys_of, passage, unit
@@ -60,14 +60,14 @@ async def asked_about(chances: Mapping[str, float], found: Evidence | None) -> s
     return {doubt.entry.key.digest for doubt in look.doubts}
 
 
-CHANCES = {"likely": WORTH_ASKING, "maybe": WORTH_ASKING_OF_DOCUMENTS, "hardly": WORTH_ASKING_OF_DOCUMENTS - 0.01}
+CHANCES = {"likely": WORTH_ASKING, "maybe": WORTH_ASKING - 0.01, "hardly": 0.1}
 
 
 @pytest.mark.parametrize(
     ("chances", "documents", "asked"),
     [
         (CHANCES, False, {"likely"}),
-        (CHANCES, True, {"likely", "maybe"}),
+        (CHANCES, True, {"likely", "maybe", "hardly"}),  # which the documents must bear out as well
         ({}, False, {"likely"}),  # nothing is known of chances: the nearest alone
     ],
 )
