@@ -15,12 +15,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from bench import handbook
 from bench.provider import PROFILES, ProviderConfig, running_provider
+from bench.provider.config import PROFILE_FAULTS
 from gateway.routing import gate
 from gateway.routing.calibrating import Sample, calibrated, reported
 from gateway.settings import Settings
@@ -41,7 +43,8 @@ def main(argv: Sequence[str]) -> int:
         questions = drawn(questions, arguments.sample, arguments.seed)
     samples = asyncio.run(collect(questions, arguments))
     told = {"seed": arguments.seed, "draft": arguments.model if arguments.base_url else arguments.profile,
-            "asks": arguments.asks, "questions": len(questions), "embedder": arguments.embedder}  # fmt: skip
+            "uncited": arguments.uncited, "asks": arguments.asks, "questions": len(questions),
+            "embedder": arguments.embedder}  # fmt: skip
     if arguments.shipped:
         print(json.dumps({**told, **reported(samples, gate.shipped()), "seconds": _since(began)}, indent=2))
         return 0
@@ -67,7 +70,10 @@ def _since(began: float) -> float:
 
 
 async def collect(questions: Sequence[Labelled], arguments: argparse.Namespace) -> list[Sample]:
-    provider = ProviderConfig(models={"draft": arguments.profile}, seed=arguments.seed, time_scale=0, calls_kept=1)
+    faults = replace(PROFILE_FAULTS[arguments.profile], cites=not arguments.uncited)
+    provider = ProviderConfig(
+        models={"draft": arguments.profile}, seed=arguments.seed, time_scale=0, calls_kept=1, faults=faults
+    )
     with tempfile.TemporaryDirectory() as folder:
         async with running_provider(provider) as server:
             settings = configured(arguments, arguments.base_url or server.base_url, folder)
@@ -109,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench gate", description=__doc__)
     add = parser.add_argument
     add("--profile", choices=[*PROFILES], default="gpt35-2023", help="draft model of the stand-in provider")
+    add("--uncited", action="store_true", help="the stand-in writes no citations, as small real models do")
     add("--base-url", help="a real OpenAI-compatible server instead")
     add("--model", default="draft", help="its draft model")
     add("--questions", type=Path, default=handbook.FOLDER / "questions.jsonl")

@@ -19,6 +19,7 @@ class Faults:
     wrong_passage_rate: float = 0.0
     refusal_rate: float = 0.0
     unsupported_rate: float = 0.0
+    cites: bool = True  # False: writes no ``[docN]``, as small real models do
 
     def __post_init__(self) -> None:
         rates = (self.wrong_fact_rate, self.wrong_passage_rate, self.refusal_rate, self.unsupported_rate)

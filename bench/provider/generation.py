@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -19,6 +20,7 @@ from bench.provider.structured import ToolCall, wanted_json, wanted_tool_call
 from bench.provider.tokens import count_tokens, tokenize
 from bench.provider.truths import Truths
 
+_CITATION = re.compile(r"\s*\[doc\d+\]")
 TOKENS_PER_MESSAGE = 4  # role and separators in the chat format; 3 more open the answer (OpenAI cookbook)
 
 
@@ -83,6 +85,8 @@ def _compose(task: Task, prompt: Prompt, rng: Random) -> Composed:
     length = draw_answer_tokens(task.profile, rng)
     steady = task.body.get("seed") is not None and task.body.get("temperature") == 0
     composed = compose(prompt, rng, task.faults, length, steady=steady)
+    if not task.faults.cites:
+        composed = replace(composed, text=_CITATION.sub("", composed.text), source="")
     if (shaped := wanted_json(task.body, composed.text)) is not None:
         return Composed(shaped, composed.fault, composed.doubtful, composed.truth, composed.source)
     return composed

@@ -38,6 +38,7 @@ class Sample:
     veto: str
     values: tuple[float, ...]  # empty where vetoed
     right: bool
+    found: bool = False  # its citations are not the model's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ def calibrated(samples: Sequence[Sample], max_wrong: float, seed: int, source: s
         "draft_alone_wrong": share(not s.right for s in held),
         "vetoes": dict(Counter(s.veto for s in samples if s.veto).most_common()),
         "vetoed_right": share(s.right for s in samples if s.veto),
+        "citations_found": share(s.found for s in samples),
     }
     calibration: dict[str, Any] = {"source": source, "measures": list(gate.MEASURES)}
     for name, first, bound in (("with_logprobs", 0, max_wrong), ("without_logprobs", 2, max_wrong / 2)):
@@ -82,6 +84,7 @@ def reported(samples: Sequence[Sample], calibrations: gate.Calibrations) -> dict
         "draft_alone_wrong": share(not s.right for s in samples),
         "vetoes": dict(Counter(s.veto for s in samples if s.veto).most_common()),
         "vetoed_right": share(s.right for s in samples if s.veto),
+        "citations_found": share(s.found for s in samples),
     }
     for name, first, made in zip(("with_logprobs", "without_logprobs"), (0, 2), calibrations, strict=True):
         bars = {"accept": made.accept, "usable": made.usable, "sure": made.sure}
@@ -171,10 +174,14 @@ def _judged(samples: Sequence[Sample], first: int, weights: Floats, bars: Mappin
     if not kept:
         return {}
     scores = _probability(_design(kept, first), weights)
-    right = np.array([s.right for s in kept], float)
+    right, own = np.array([s.right for s in kept], float), np.array([not s.found for s in kept])
     found: dict[str, Any] = {"auc": round(auc(scores, right), 4)}
     for name, value in bars.items():
-        taken = scores >= value
+        taken = {  # as ``gate.judge``
+            "accept": scores >= np.where(own, value, bars["sure"] if first == 0 else np.inf),
+            "usable": scores >= value,
+            "sure": own & (scores >= value),
+        }[name]
         wrong, n = int((1 - right[taken]).sum()), int(taken.sum())
         found[name] = {
             "bar": round(float(value), 4), "share": round(n / len(samples), 4),

@@ -19,10 +19,12 @@ from gateway.chat import Answer, AnswerEvent, CacheOutcome, ChatRequest, Evidenc
 from gateway.clock import Timings
 from gateway.errors import GatewayError, UpstreamRejected
 from gateway.metrics import Metrics
+from gateway.routing.citing import with_citations
 from gateway.routing.gate import Calibrations, Draft, Verdict, judge
 from gateway.routing.router import Router
 from gateway.routing.sizing import Size, sized
 from gateway.routing.spend import Errand
+from gateway.routing.told import whole
 
 log = structlog.get_logger()
 
@@ -39,9 +41,10 @@ NEWS = 0.05  # weight of one verdict in the acceptance
 
 @dataclass(frozen=True, slots=True)
 class Drafted:
-    answer: Answer
+    answer: Answer  # as it is told and kept
     verdict: Verdict
     deployment: str
+    judged: Draft  # what the verdict is on
 
 
 @dataclass(slots=True)
@@ -116,9 +119,10 @@ class Drafter:
             form.logprobs = False
             log.info("draft model gives no log-probabilities; its drafts meet a higher bar", model=model)
             answer, deployment = await self._ask(model, max_tokens, grounded, ctx, False)
-        draft = Draft(answer.text, answer.finish_reason, logprobs_of(answer))
+        marked = with_citations(answer.text, grounded.question, evidence)
+        draft = Draft(marked or answer.text, answer.finish_reason, logprobs_of(answer), found=marked is not None)
         verdict = judge(draft, grounded.question, evidence, self._calibrations.get(model))
-        return Drafted(answer, verdict, deployment)
+        return Drafted(whole(draft.text, answer.model, answer.usage), verdict, deployment, draft)
 
     async def _ask(
         self, model: str, max_tokens: int, grounded: ChatRequest, ctx: RequestContext, logprobs: bool

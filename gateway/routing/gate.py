@@ -40,7 +40,7 @@ _INSUFFICIENT = re.compile(
     r"|no information|\b(?:i|we) (?:cannot|can't|do not know|don't know)|unable to|sorry|as an ai",
     re.IGNORECASE,
 )
-_CITATION = re.compile(r"\[doc(\d+)\]", re.IGNORECASE)
+CITATION = re.compile(r"\[doc(\d+)\]", re.IGNORECASE)
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 _CODE = re.compile(r"[A-Za-z]*[A-Z][A-Za-z]*[A-Z0-9][A-Za-z0-9]*|[A-Za-z]+[-_]?\d[\w-]*|[\w.+-]+@[\w-]+\.[\w.]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?。])(?:\s+|$)|\n+|(?<=다\.)(?=\S)")
@@ -74,11 +74,13 @@ _STOP_KO = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What the fast model said. ``logprobs``: (token, natural log of its probability), or None where not given."""
+    """What the fast model said. ``logprobs``: (token, natural log of its probability), or None where not given.
+    ``found``: it cited nothing, and its citations were put there by ``routing/citing.py``."""
 
     text: str
     finish_reason: str | None
     logprobs: Sequence[tuple[str, float]] | None = None
+    found: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +116,10 @@ def judge(draft: Draft, question: str, evidence: Evidence, calibrations: Calibra
     if not draft.logprobs:
         values = values[len(MEASURES) - len(WITHOUT_LOGPROBS) :]
     score = _logistic(sum(w * v for w, v in zip(calibration.weights, (*values, 1.0), strict=True)))
-    return Verdict(
-        score, "", score >= calibration.accept, score >= calibration.usable, score >= calibration.sure
-    )  # fmt: skip
+    sure = score >= calibration.sure
+    if draft.found:  # the bars were set on models that say themselves where they have it from
+        return Verdict(score, "", sure and bool(draft.logprobs), score >= calibration.usable, False)
+    return Verdict(score, "", score >= calibration.accept, score >= calibration.usable, sure)
 
 
 def why_vetoed(draft: Draft, question: str, evidence: Evidence) -> str:
@@ -134,21 +137,21 @@ def why_vetoed(draft: Draft, question: str, evidence: Evidence) -> str:
         return "insufficient"
     if _other_language(question, text):
         return "language"
-    cited = {int(number) for number in _CITATION.findall(text)}
+    cited = {int(number) for number in CITATION.findall(text)}
     if any(not 1 <= number <= len(evidence.passages) for number in cited):
         return "citation"
     if not cited:
         return "uncited"
-    return next(filter(None, (why_unsupported(sentence, question, evidence) for sentence in _sentences(text))), "")
+    return next(filter(None, (why_unsupported(sentence, question, evidence) for sentence in sentences(text))), "")
 
 
 def why_unsupported(sentence: str, question: str, evidence: Evidence) -> str:
     """ "number" or "code" that stands neither in the cited passages (all, where none is cited) nor in the question."""
     passages = _cited(sentence, evidence) or evidence.passages
-    known = _numbers(question).union(*(_numbers(_whole(p)) for p in passages))
-    if not _numbers(sentence) <= known:
+    known = numbers_in(question).union(*(numbers_in(whole(p)) for p in passages))
+    if not numbers_in(sentence) <= known:
         return "number"
-    said = f"{question} {' '.join(_whole(p) for p in passages)}".casefold()
+    said = f"{question} {' '.join(whole(p) for p in passages)}".casefold()
     return "code" if any(code.casefold() not in said for code in _CODE.findall(_without_marks(sentence))) else ""
 
 
@@ -158,21 +161,21 @@ def measures(draft: Draft, question: str, evidence: Evidence) -> tuple[float, ..
     asked = features(normal(question))
     support, local, polarity, relevance, direct = 1.0, 1.0, 1.0, 0.0, 0.0
     cited: list[Passage] = []
-    for nth, sentence in enumerate(_sentences(text)):
+    for nth, sentence in enumerate(sentences(text)):
         passages = _cited(sentence, evidence) or tuple(cited[-1:]) or evidence.passages
         cited += passages if nth == 0 else ()
         said = features(sentence)
         unit = nearest(said, passages)
-        support = min(support, _share(said, unit.features | unit.around | asked))
-        if not _numbers(sentence) <= _numbers(unit.text) | _numbers(question) | unit.heading_numbers:
+        support = min(support, share(said, unit.features | unit.around | asked))
+        if not numbers_in(sentence) <= numbers_in(unit.text) | numbers_in(question) | unit.heading_numbers:
             local = 0.0
         if len(_NEGATION.findall(sentence)) % 2 != len(_NEGATION.findall(unit.text)) % 2:
             polarity = 0.0
         if nth == 0:
-            relevance, direct = _share(asked, unit.features | unit.around), _share(asked, unit.features)
+            relevance, direct = share(asked, unit.features | unit.around), share(asked, unit.features)
     others = [u for p in evidence.passages if p not in cited for u in units(p)]
-    rival = max((_share(asked, u.features | u.around) for u in others), default=0.0)
-    first = _sentences(text)[0]
+    rival = max((share(asked, u.features | u.around) for u in others), default=0.0)
+    first = sentences(text)[0]
     quantity = float(names_quantity(first, question))
     best = max(evidence.passages, key=lambda p: p.score)
     values = (
@@ -187,13 +190,13 @@ def misplaced(answer: str, question: str, evidence: Evidence) -> str:
     rest of it has its own number there, and nothing with this number says as much. "" where there is none."""
     sentence = _first_sentence(answer)
     said = _without_numbers(features(sentence))
-    stated = _numbers(sentence) - _numbers(question)
-    shares = [(len(said & unit.features), _numbers(unit.text)) for p in evidence.passages for unit in units(p)]
+    stated = numbers_in(sentence) - numbers_in(question)
+    shares = [(len(said & unit.features), numbers_in(unit.text)) for p in evidence.passages for unit in units(p)]
     most = max((shared for shared, _ in shares), default=0)
     if not stated or most < NEARLY_ALL * len(said):
         return ""
     closest = [numbers for shared, numbers in shares if shared == most]
-    if not all(numbers - _numbers(sentence) for numbers in closest):
+    if not all(numbers - numbers_in(sentence) for numbers in closest):
         return ""
     return next((n for n in sorted(stated) if not any(n in numbers for numbers in closest)), "")
 
@@ -214,17 +217,17 @@ def _beside_the_question(answer: str, question: str, evidence: Evidence) -> bool
     if not said or not asked or not evidence.passages or _INSUFFICIENT.search(sentence):
         return False
     own = nearest(said, evidence.passages)
-    best = max(_share(asked, unit.features) for passage in evidence.passages for unit in units(passage))
-    return best - _share(asked, own.features | own.around | said) >= FAR_BESIDE
+    best = max(share(asked, unit.features) for passage in evidence.passages for unit in units(passage))
+    return best - share(asked, own.features | own.around | said) >= FAR_BESIDE
 
 
 def names_quantity(answer: str, question: str) -> bool:
     """False where the question asks how many, how much or when, and the first sentence has no number of its own."""
-    return not _ASKS_QUANTITY.search(question) or bool(_numbers(_first_sentence(answer)) - _numbers(question))
+    return not _ASKS_QUANTITY.search(question) or bool(numbers_in(_first_sentence(answer)) - numbers_in(question))
 
 
 def _first_sentence(answer: str) -> str:
-    return next(iter(_sentences(normal(answer))), "")
+    return next(iter(sentences(normal(answer))), "")
 
 
 def _without_numbers(found: frozenset[str]) -> frozenset[str]:
@@ -256,7 +259,7 @@ class Unit:
 @lru_cache(maxsize=2_000)
 def units(passage: Passage) -> tuple[Unit, ...]:
     heading = normal(f"{passage.title} {passage.section}")
-    around, numbers = features(heading), _numbers(heading)
+    around, numbers = features(heading), numbers_in(heading)
     texts = [part for part in _SENTENCE_END.split(normal(passage.text)) if part and part.strip(" |-:#*")]
     return tuple(Unit(text, features(text), around, numbers) for text in texts or [passage.text])
 
@@ -300,11 +303,11 @@ def _calibration(found: Any, names: Sequence[str]) -> Calibration:
 
 
 def _cited(sentence: str, evidence: Evidence) -> tuple[Passage, ...]:
-    numbers = [int(n) for n in _CITATION.findall(sentence)]
+    numbers = [int(n) for n in CITATION.findall(sentence)]
     return tuple(evidence.passages[n - 1] for n in numbers if 1 <= n <= len(evidence.passages))
 
 
-def _sentences(text: str) -> list[str]:
+def sentences(text: str) -> list[str]:
     """Sentences, each with the citation marks that follow it."""
     parts: list[str] = []
     for part in _SENTENCE_END.split(text):
@@ -326,15 +329,15 @@ def _other_language(question: str, text: str) -> bool:
     return bool(_LATIN.search(question)) and hangul > latin
 
 
-def _numbers(text: str) -> frozenset[str]:
+def numbers_in(text: str) -> frozenset[str]:
     return frozenset(n.replace(",", "").rstrip(".") for n in _NUMBER.findall(_without_marks(text)))
 
 
 def _without_marks(text: str) -> str:
-    return _CITATION.sub(" ", text)
+    return CITATION.sub(" ", text)
 
 
-def _whole(passage: Passage) -> str:
+def whole(passage: Passage) -> str:
     return normal(f"{passage.title} {passage.section} {passage.text}")
 
 
@@ -342,7 +345,7 @@ def normal(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
-def _share(part: frozenset[str], whole: frozenset[str]) -> float:
+def share(part: frozenset[str], whole: frozenset[str]) -> float:
     return len(part & whole) / len(part) if part else 1.0
 
 

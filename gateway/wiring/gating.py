@@ -22,7 +22,6 @@ from gateway.retrieval.grounding import ground
 from gateway.routing import gate
 from gateway.routing.calibrating import Sample
 from gateway.routing.deployments import Deployments
-from gateway.routing.draft import logprobs_of
 from gateway.routing.router import Router
 from gateway.settings import Settings
 from gateway.wiring.accounts import accounts_of
@@ -150,10 +149,9 @@ async def _sample(
 
     looks = looks_at(over(), over, evidence)
     drafted = await pipeline.maker.in_time.drafter.draft(draft.model, draft.max_tokens, looks, evidence, ctx)
-    said = gate.Draft(drafted.answer.text, drafted.answer.finish_reason, logprobs_of(drafted.answer))
-    veto = drafted.verdict.veto
+    said, veto = drafted.judged, drafted.verdict.veto
     values = () if veto else gate.measures(said, question.text, evidence)
-    return Sample(question.group, veto, values, question.right(said.text))
+    return Sample(question.group, veto, values, question.right(said.text), said.found)
 
 
 def _squeezed(text: str) -> str:

@@ -1,6 +1,7 @@
 """Reading a prompt and answering from it: pure, no server."""
 
 import unicodedata
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 
 from bench.provider.answering import Composed, compose
 from bench.provider.config import FAULTLESS, Faults
+from bench.provider.generation import Task, generate
 from bench.provider.logprobs import token_logprobs
 from bench.provider.mistakes import replace_fact, wrong_version
 from bench.provider.passages import Prompt, read_prompt, sentence_limit
+from bench.provider.profiles import PROFILES
 from bench.provider.records import Fault
 from bench.provider.tokens import count_tokens, tokenize
 
@@ -38,6 +41,16 @@ def ask(question: str, *, system: str = DOCUMENTS) -> Prompt:
 
 def answer(question: str, faults: Faults = FAULTLESS, seed: int = 0, length: int = 60) -> Composed:
     return compose(ask(question), Random(seed), faults, length, steady=False)
+
+
+def test_a_model_may_leave_its_citations_out() -> None:
+    messages = [{"role": "system", "content": DOCUMENTS}, {"role": "user", "content": "정규직 연차휴가는 며칠인가요?"}]
+
+    def said(faults: Faults) -> str:
+        return generate(Task(messages, {}, None, None, PROFILES["instant"], faults), Random(0)).text
+
+    assert "[doc1]" in said(FAULTLESS)
+    assert said(replace(FAULTLESS, cites=False)) == said(FAULTLESS).replace(" [doc1]", "").replace(" [doc2]", "")
 
 
 def test_passages_title_and_question_are_read_from_a_system_prompt() -> None:

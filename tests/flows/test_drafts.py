@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -70,6 +71,38 @@ async def test_a_draft_streams_to_the_sdk_as_any_answer(tmp_path: Path) -> None:
         assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "stop"
         assert chunks[-1].usage is not None
         assert (chunks[0].model_extra or {}) == {} or chunks[0].choices[0].delta.role == "assistant"
+
+
+async def test_a_draft_that_cites_nothing_is_given_and_kept_with_the_citation_found_for_it(tmp_path: Path) -> None:
+    silent_about_it = Faults(phrasings=False, cites=False)
+    async with handbook(tmp_path, faults=silent_about_it, **drafting()) as (it, provider), it.openai() as client:
+        asked: Any = {"model": "handbook", "messages": [{"role": "user", "content": QUESTION.text}]}
+        raw = await client.chat.completions.with_raw_response.create(**asked)
+        assert raw.headers["x-ocho-served-by"] == "draft"
+        text = raw.parse().choices[0].message.content or ""
+        assert judge(QUESTION, text) is Verdict.RIGHT
+        cited = re.findall(r" \[doc(\d+)\]", text)
+        context = (raw.parse().choices[0].message.model_extra or {})["context"]
+        assert ["16일" in context["citations"][int(number) - 1]["content"] for number in cited] == [True]
+        fresh = await it.chat(QUESTION.text, "handbook", cache_control="no-store", body={"stream": True})
+        assert (fresh.headers["x-ocho-served-by"], fresh.text) == ("draft", text)
+        await it.kept()
+        for body in ({}, {"stream": True}):
+            again = await it.chat(QUESTION.text, "handbook", body=body)
+            assert (again.headers["x-ocho-cache"], again.text) == ("exact", text)
+        assert {call.model for call in provider.calls} == {"small"}
+
+
+async def test_a_wrong_number_without_a_citation_finds_none(tmp_path: Path) -> None:
+    wrong = ProviderConfig(profile="instant", faults=Faults(phrasings=False, wrong_fact_rate=1.0, cites=False))
+    async with (
+        running_provider(wrong) as careless,
+        running_provider(ProviderConfig(profile="instant", faults=FAULTLESS)) as careful,
+        two(tmp_path, careless.base_url, careful.base_url) as it,
+    ):
+        reply = await it.chat(QUESTION.text, "handbook")
+        assert (reply.headers["x-ocho-served-by"], judge(QUESTION, reply.text)) == ("model", Verdict.RIGHT)
+        assert it.count("ocho_drafts_total", result="uncited") == 1
 
 
 @asynccontextmanager
@@ -268,6 +301,7 @@ async def test_details_follow_a_draft_and_only_the_short_answer_is_kept(tmp_path
         await it.kept()
         again = await it.chat(QUESTION.text, "handbook")
         assert (again.headers["x-ocho-cache"], again.text) == ("exact", short)
+        assert b'"token"' not in again.body  # log-probabilities are asked for by us, not by the caller
 
 
 async def test_details_reach_callers_who_do_not_stream_and_never_make_an_answer_fail(tmp_path: Path) -> None:

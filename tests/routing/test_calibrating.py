@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gateway.routing import calibrating
+from gateway.routing.gate import MEASURES, WITHOUT_LOGPROBS, Calibration
 
 
 def test_the_bound_is_clopper_and_pearsons() -> None:
@@ -28,3 +29,20 @@ def test_the_bar_keeps_the_bound() -> None:
     right[:300] = 0
     assert calibrating.bar(scores, right, 0.02) == pytest.approx(0.3, abs=0.02)
     assert calibrating.bar(scores, np.zeros(1000), 0.02) == 0.999
+
+
+def test_found_citations_are_reported_at_the_bar_that_the_gate_holds_them_to() -> None:
+    def scored(score: float, names: tuple[str, ...]) -> Calibration:
+        return Calibration((*(0.0 for _ in names), np.log(score / (1 - score))), accept=0.97, usable=0.5, sure=0.99)
+
+    def shares(score: float, *, found: bool) -> list[float]:
+        samples = [calibrating.Sample("g", "", tuple(1.0 for _ in MEASURES), True, found)]
+        report = calibrating.reported(samples, (scored(score, MEASURES), scored(score, WITHOUT_LOGPROBS)))
+        assert report["citations_found"] == found
+        assert report["without_logprobs"]["accept"]["share"] == (0 if found else 1)
+        return [report["with_logprobs"][bar]["share"] for bar in ("usable", "accept", "sure")]
+
+    assert shares(0.98, found=False) == [1, 1, 0]
+    assert shares(0.98, found=True) == [1, 0, 0]
+    assert shares(0.995, found=False) == [1, 1, 1]
+    assert shares(0.995, found=True) == [1, 1, 0]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gateway.chat import Answer, AnswerEvent, CacheOutcome, Closed, Delta, Opened, Send, ServedBy
 from gateway.clock import Deadline
 from gateway.errors import GatewayError, UpstreamBroken
+from gateway.routing import gate
 from gateway.routing import race as racing
 from gateway.routing.details import Section
 from gateway.routing.draft import PATIENT, Drafted, Form
@@ -114,7 +115,7 @@ def answer(text: str) -> Answer:
 
 def drafted(kind: str) -> Drafted:
     verdict = Verdict(0.9, "", kind == "passed", kind in {"passed", "usable"}, False)
-    return Drafted(answer("draft"), verdict, "d")
+    return Drafted(answer("draft"), verdict, "d", gate.Draft("draft", "stop"))
 
 
 def play(course: Course) -> Seen:
