@@ -171,11 +171,11 @@ CACHE_TRUTH = Dashboard(
                       rates("ocho_cache_writes_total", "result"), "stacked", 12),
                 Panel("Wrong hits, upper bound", "Of the share of semantic hits that are wrong, 95 % sure, from those "
                       "answered afresh and compared. 1 until some were.",
-                      "percentunit", (Query("max(ocho_cache_wrong_hit_upper95)"),), marks=(0.01,)),
+                      "percentunit", (Query("max(ocho_cache_wrong_hit_upper95)"),), width=12, marks=(0.01,)),
                 Panel("Scopes", "learning ones serve nothing by score yet; off: hits were wrong too often.", "short",
-                      (Query("sum by (state) (ocho_cache_scopes) or vector(0)", "{{state}}"),), "stacked"),
+                      (Query("sum by (state) (ocho_cache_scopes) or vector(0)", "{{state}}"),), "stacked", 12),
                 Panel("Judge", "Verdicts of the fast model on near questions.", "cps",
-                      events("ocho_judge_total", "result"), "stacked"),
+                      events("ocho_judge_total", "result"), "stacked", 12),
                 Panel("Seconds saved", "That answers from the cache took when they were made, per second.", "s",
                       (Query(f"sum(rate(ocho_cache_saved_seconds_total[{RATE}])) or vector(0)"),), width=12),
                 Panel("Evictions", "Steady ones: the cache is too small for its traffic.", "cps",
@@ -265,11 +265,11 @@ DOCUMENTS = Dashboard(
             "Facts",
             (
                 Panel("Settled", "What the documents made of fresh answers before they were given.", "cps",
-                      events("ocho_settled_total", "result"), "stacked"),
+                      events("ocho_settled_total", "result"), "stacked", 12),
                 Panel("Flips", "Fresh answers that contradicted the earlier one on unchanged documents, and which "
-                      "was kept.", "cps", events("ocho_flips_total", "kept"), "stacked"),
+                      "was kept.", "cps", events("ocho_flips_total", "kept"), "stacked", 6),
                 Panel("Provider epochs", "The provider changed its model: answers may change their facts.", "cps",
-                      (Query(f"sum(rate(ocho_provider_epochs_total[{RATE}])) or vector(0)"),)),
+                      (Query(f"sum(rate(ocho_provider_epochs_total[{RATE}])) or vector(0)"),), width=6),
             ),
         ),
         Row(

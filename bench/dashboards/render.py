@@ -30,7 +30,7 @@ def draw(dashboard: Dashboard, answers: Mapping[str, Series], path: Path, note: 
     """One PNG of all panels, rows as in Grafana. ``answers``: panel title → its series."""
     lines = _lines(dashboard)
     heights = [1.0 if all(p.kind == "stat" for p in line) else 2.6 for line in lines]
-    figure = plt.figure(figsize=(16, 1.2 + 1.45 * sum(heights)), layout="constrained")
+    figure = plt.figure(figsize=(16, 1.5 + 1.8 * sum(heights)), layout="constrained")
     grid = figure.add_gridspec(len(lines), COLUMNS, height_ratios=heights)
     for y, line in enumerate(lines):
         x = 0
