@@ -256,12 +256,16 @@ class Unit:
     heading_numbers: frozenset[str]
 
 
-@lru_cache(maxsize=2_000)
 def units(passage: Passage) -> tuple[Unit, ...]:
-    heading = normal(f"{passage.title} {passage.section}")
+    return _units(f"{passage.title} {passage.section}", passage.text)  # a passage's score differs with every question
+
+
+@lru_cache(maxsize=1_000)  # up to 100 KB each
+def _units(heading: str, text: str) -> tuple[Unit, ...]:
+    heading = normal(heading)
     around, numbers = features(heading), numbers_in(heading)
-    texts = [part for part in _SENTENCE_END.split(normal(passage.text)) if part and part.strip(" |-:#*")]
-    return tuple(Unit(text, features(text), around, numbers) for text in texts or [passage.text])
+    texts = [part for part in _SENTENCE_END.split(normal(text)) if part and part.strip(" |-:#*")]
+    return tuple(Unit(part, features(part), around, numbers) for part in texts or [text])
 
 
 @lru_cache(maxsize=4_000)
