@@ -112,12 +112,14 @@ class Inflight:
         return self._flights.get(key)
 
     @asynccontextmanager
-    async def follow(self, key: str, flight: Flight) -> AsyncIterator[AsyncIterator[Sequence[AnswerEvent]] | None]:
+    async def follow(
+        self, key: str, flight: Flight | None
+    ) -> AsyncIterator[AsyncIterator[Sequence[AnswerEvent]] | None]:
         """Listen to this very ``flight`` as one more listener; None where it is over.
 
         Another one under the same key is not joined: it may be waiting for the one that asks.
         """
-        if self._flights.get(key) is not flight or flight.done:
+        if flight is None or self._flights.get(key) is not flight or flight.done:
             yield None
             return
         async with self._listening(key, flight) as batches:

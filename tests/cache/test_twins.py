@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
@@ -48,6 +49,23 @@ async def test_what_has_ended_is_found_a_moment_longer(flight: Flight) -> None:
         assert [n.flying for n in twins.before(b)] == [a]
         clock.now += AFTER_S + 0.1
         assert twins.before(b) == []
+
+
+async def test_what_failed_is_not_found(flight: Flight) -> None:
+    twins = Twins(Wall())
+    with suppress(ValueError), twins.entered("a", key("a"), unit(1, 0), "fa", flight):
+        raise ValueError
+    with twins.entered("b", key("b"), unit(1, 0), "fb", flight) as b:
+        assert twins.before(b) == []
+
+
+async def test_nothing_is_left_of_a_scope_that_is_never_asked_again(flight: Flight) -> None:
+    clock = Wall(0.0)
+    twins = Twins(clock)
+    for turn in range(10):
+        with twins.entered("a", key("a", f"{turn}d"), unit(1, 0), "fa", flight):
+            clock.now += AFTER_S
+    assert len(twins) == 1
 
 
 async def test_another_embedders_vectors_are_not_compared(flight: Flight) -> None:

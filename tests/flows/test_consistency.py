@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import redis.asyncio as redis_client
 from bench.provider import Faults, Provider, ProviderConfig, running_provider
 from bench.provider.truths import Truths, squeezed
 from gateway.app import serving
+from gateway.cache.inflight import Flight
 from tests.flows.house import House, Scripted, _http, chunk, fill, model, refuses, scripted, settings, streams
 
 LEAVE = (
@@ -153,6 +155,23 @@ async def test_a_hundred_twins_at_once_get_one_answer(tmp_path: Path) -> None:
         assert calls(upstream, "answer") <= 2  # of which one could have begun before any other was known
         await it.kept(1)
         assert (await it.chat(LEAVE_ASKED[3], "handbook")).text == replies[0].text
+
+
+async def test_who_leaves_while_another_asks_is_forgotten(tmp_path: Path) -> None:
+    """Each has seen the one before: a chain of them would keep every request that ever was."""
+    async with provider(profile="gpt4o-2024") as upstream, gateway(tmp_path, upstream, {}, judge="off") as it:
+        asks: list[asyncio.Task[Any]] = []
+        for number in range(1, 7):
+            asks.append(asyncio.create_task(it.chat(f"{number}번 {LEAVE_ASKED[0]}", "handbook")))
+            await upstream.until(lambda _: calls(upstream, "answer") == len(asks))
+            if asks[:-1]:
+                asks[-2].cancel()
+        asks[-1].cancel()
+        while it.count("ocho_in_flight_requests"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert it.count("ocho_client_disconnects_total") == 6
+        gc.collect()
+        assert not [made for made in gc.get_objects() if isinstance(made, Flight)]
 
 
 async def test_what_was_evicted_comes_back_byte_for_byte(tmp_path: Path, redis_url: str) -> None:
