@@ -27,13 +27,11 @@ from rich.table import Table
 from bench import facts, handbook, servers
 from bench.as_json import add_json, give_json, tables_aside
 from bench.five_seconds.run import ingest
+from bench.soak.tables import tables
 from bench.soak.traffic import load
-from bench.soak.watch import Sample, sample, verdicts, watch
+from bench.soak.watch import AFTER, Sample, sample, verdicts, watch
 
 SETTLE_S = 65.0
-# More than before the load that is still nothing left behind; idle connections to providers are closed with the next
-# call that ends, so some of the last burst stay.
-AFTER = {"tasks": 3, "sockets": 16, "files": 20}
 console = Console(stderr=True)
 
 
@@ -50,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     if options.report:
         from bench.soak.page import write
 
-        write(options.report, result, samples)
+        write(options.report, __doc__ or "", result, samples)
     with tables_aside(options.json):
         show(result)
     give_json(result, options.json)
@@ -136,21 +134,6 @@ def show(result: Mapping[str, Any]) -> None:
     out.print(" · ".join(f"{kind} {count}" for kind, count in result["traffic"].items()))
     out.print(" · ".join(f"{key} {value}" for key, value in result["run"].items()), style="dim")
     out.print("flat" if result["flat"] else "[red]not flat[/]")
-
-
-def tables(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
-    held = [
-        [name, *(f"{each[key]:g}" for key in ("median", "max", "grown", "per_hour")), "yes" if each["flat"] else "NO"]
-        for name, each in result["verdicts"].items()
-    ]
-    left = [
-        [name, f"{result['before'][name]}", f"{result['after'][name]}", f"{count:+d} (at most +{AFTER[name]})"]
-        for name, count in result["left_behind"].items()
-    ]
-    return [
-        ("After the warm-up", ["", "median", "max", "grown", "per hour", "flat"], held),
-        ("Before the load and after it", ["", "before", "after", "left behind"], left),
-    ]
 
 
 def _parser() -> argparse.ArgumentParser:

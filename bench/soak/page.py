@@ -12,15 +12,14 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from bench.page import Table, page
-from bench.soak.main import __doc__ as told
-from bench.soak.main import tables
+from bench.soak.tables import tables
 from bench.soak.watch import WARM, Sample
 
 TITLES = {"private_mb": "private memory, MB", "tasks": "tasks", "sockets": "sockets", "files": "file descriptors"}
 
 
-def write(folder: Path, result: Mapping[str, Any], samples: Sequence[Sample]) -> None:
-    """``soak.html`` (whole in itself) and ``soak.png`` in ``folder``."""
+def write(folder: Path, told: str, result: Mapping[str, Any], samples: Sequence[Sample]) -> None:
+    """``soak.html`` (whole in itself) and ``soak.png`` in ``folder``; ``told``: its second paragraph is the lead."""
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / "soak.png"
     figure, axes = plt.subplots(2, 2, figsize=(12, 6), layout="constrained", sharex=True)
@@ -40,6 +39,6 @@ def write(folder: Path, result: Mapping[str, Any], samples: Sequence[Sample]) ->
     figure.savefig(picture, dpi=80)
     plt.close(figure)
     traffic = Table("Asked, and how it ended", ("", "requests"), [(k, str(v)) for k, v in result["traffic"].items()])
-    lead = [" ".join((told or "").split("\n\n", 1)[-1].split()), "Flat." if result["flat"] else "Not flat."]
+    lead = [" ".join(told.split("\n\n", 1)[-1].split()), "Flat." if result["flat"] else "Not flat."]
     text = page("Soak", lead, [*(Table(*table) for table in tables(result)), traffic], [picture], result["run"])
     (folder / "soak.html").write_text(text, encoding="utf-8")

@@ -26,6 +26,7 @@ from bench.as_json import add_json, give_json, tables_aside
 from bench.tails import figures
 from bench.tails.client import Ask, Gateway, Heard, RoundRobin
 from bench.tails.scene import DEPLOYMENTS, PROFILE, Phase, Scene, capacity, played, question, scene
+from bench.tails.tables import tables
 
 PARTS = ("faults", "load", "cancel")
 LOADS = (0.5, 0.9, 2.0)
@@ -46,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     if options.report:
         from bench.tails.page import write
 
-        write(options.report, result, asks)
+        write(options.report, __doc__ or "", result, asks)
     with tables_aside(options.json):
         show(result)
     give_json(result, options.json)
@@ -182,36 +183,6 @@ def show(result: Mapping[str, Any]) -> None:
             table.add_row(*row)
         out.print(table)
     out.print(" · ".join(f"{key} {value}" for key, value in result["run"].items()), style="dim")
-
-
-def tables(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
-    """(title, columns, rows) of everything that was run."""
-    way = figures.GOALS
-    goals = [
-        [name, f"{value:g}", f"{way[name][0]} {way[name][1]:g}", "met" if figures.met(name, value) else "missed"]
-        for name, value in result["summary"].items()
-    ]
-    found = [("Against the goals", ["", "measured", "goal", ""], goals)]
-    if faults := result.get("faults"):
-        rows = [
-            [phase, path, *(f"{value:g}" for value in figures_of.values())]
-            for path, each in faults.items()
-            for phase, figures_of in each["phases"].items()
-        ]
-        columns = ["d1 is", "path", *next(iter(faults["ocho"]["phases"].values()))]
-        found.append(("One of four deployments falls ill, at half of the capacity", columns, rows))
-    if loads := result.get("load"):
-        rows = [
-            [f"{float(load):.0%}", path, *(f"{value:g}" for value in each.values())]
-            for load, paths in loads.items()
-            for path, each in paths.items()
-        ]
-        columns = ["load", "path", *loads["2"]["ocho"]]
-        found.append((f"Load, in shares of the capacity ({result['capacity_per_s']:g} answers/s)", columns, rows))
-    if cancel := result.get("cancel"):
-        rows = [[f"{value:g}" for value in cancel.values()]]
-        found.append(("Callers that left: until the provider was hung up on", list(cancel), rows))
-    return found
 
 
 def _parser() -> argparse.ArgumentParser:

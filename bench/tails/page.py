@@ -13,18 +13,17 @@ import matplotlib.pyplot as plt
 
 from bench.page import Table, page
 from bench.tails.client import Ask
-from bench.tails.main import __doc__ as told
-from bench.tails.main import tables
+from bench.tails.tables import tables
 
 COLOURS = {"round_robin": "#999999", "ocho": "#1f77b4"}
 
 
-def write(folder: Path, result: Mapping[str, Any], asks: Mapping[str, Sequence[Ask]]) -> None:
-    """``tails.html`` (whole in itself) and ``tails.png`` in ``folder``."""
+def write(folder: Path, told: str, result: Mapping[str, Any], asks: Mapping[str, Sequence[Ask]]) -> None:
+    """``tails.html`` (whole in itself) and ``tails.png`` in ``folder``; ``told``: its second paragraph is the lead."""
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / "tails.png"
     _draw(result, asks, picture)
-    lead = [" ".join((told or "").split("\n\n", 1)[-1].split())]
+    lead = [" ".join(told.split("\n\n", 1)[-1].split())]
     text = page("Tails", lead, [Table(*table) for table in tables(result)], [picture], result["run"])
     (folder / "tails.html").write_text(text, encoding="utf-8")
 

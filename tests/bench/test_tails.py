@@ -13,8 +13,8 @@ from bench.provider import ProviderConfig, running_provider
 from bench.soak.watch import Sample, slope, verdicts
 from bench.tails import figures
 from bench.tails.client import Ask, RoundRobin, timed
-from bench.tails.main import tables
 from bench.tails.scene import DEPLOYMENTS, question
+from bench.tails.tables import tables
 
 QUICK = Ask(0.0, "slow", 200, 0.5, 1.0, True)
 LATE = Ask(0.0, "slow", 200, 0.5, 9.0, True)
