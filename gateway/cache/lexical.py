@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,12 +33,12 @@ class Surface:
     length: int  # characters without spaces
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=10_000)  # 4 KB each
 def surface(text: str) -> Surface:
     folded = unicodedata.normalize("NFC", text).casefold()
     words = _WORD.findall(folded)
     squeezed = "".join(words)
-    grams = {squeezed[i : i + size] for size in (2, 3) for i in range(len(squeezed) - size + 1)}
+    grams = {sys.intern(squeezed[i : i + size]) for size in (2, 3) for i in range(len(squeezed) - size + 1)}
     return Surface(frozenset(grams), frozenset(stem for word in words if (stem := _stem(word))), len(squeezed))
 
 
