@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,13 +66,29 @@ class LocalEmbedder(EngineEmbedder):
     model = "multilingual-e5-small-q4"
     dimensions = 384
 
-    def __init__(self, threads: int = 0, *, cache: Path | None = None) -> None:
-        """``threads`` per call: see ``threads_of``. ``cache``: see ``ready_graph``.
+    def __init__(self, threads: int = 0, *, cache: Path | None = None, at_once: bool = True) -> None:
+        """``threads`` per call: see ``threads_of``. ``cache``: see ``ready_graph``. ``at_once`` off: loaded for the
+        first text, which a gateway that only passes requests on never has.
 
-        Raises RuntimeError where the package is missing.
+        Raises RuntimeError where the package is missing; loaded later, ``embed`` does.
         """
-        engine = fastest_engine(threads_of(threads), cache or user_cache())
-        super().__init__(engine, self.model, self.dimensions)
+        load = partial(fastest_engine, threads_of(threads), cache or user_cache())
+        super().__init__(load() if at_once else Later(load), self.model, self.dimensions)
+
+
+class Later:
+    """Engine that is loaded (about a second, 160 MB) for the first text."""
+
+    def __init__(self, load: Callable[[], Engine]) -> None:
+        self._load = load
+        self._engine: Engine | None = None
+        self._loading = threading.Lock()  # questions and passages have a thread each
+
+    def encode(self, texts: Sequence[str], *, query: bool) -> Vectors:
+        with self._loading:
+            if self._engine is None:
+                self._engine = self._load()
+        return self._engine.encode(texts, query=query)
 
 
 def threads_of(wanted: int) -> int:

@@ -69,9 +69,10 @@ class Passing:
             self._health.failed(self._clock())
 
     def close(self) -> None:
-        """End the call, once."""
+        """End the call, once. ``reply`` is gone then."""
         if hasattr(self, "reply"):
             self.reply.close()
+            del self.reply  # which may know this call: together they would wait for the garbage collector
         seconds = self._clock() - self._began
         if self._outcome == "ok":
             self._health.pace.ended(seconds)

@@ -30,11 +30,18 @@ def chosen_embedder(settings: Settings, router: Router) -> Embedder | None:
     if not settings.cache.semantic.enabled or name == "off" or (name == "auto" and not local_embedder_installed()):
         return None
     if name in {"auto", "local"}:
-        local = LocalEmbedder(settings.cache.semantic.embedder_threads)
+        at_once = name == "local" or _compares_texts(settings)
+        local = LocalEmbedder(settings.cache.semantic.embedder_threads, at_once=at_once)
         return CachedEmbedder(local, batch_size=1)  # a batch is no faster, and makes its first wait for its last
     if name == "onnx":
         return CachedEmbedder(onnx_embedder(settings), batch_size=1)
     return CachedEmbedder(UpstreamEmbedder(_post_embeddings(name, router), name, settings.cache.semantic.dimensions))
+
+
+def _compares_texts(settings: Settings) -> bool:
+    """Whether requests need vectors without asking for it: else they come with the first that asks."""
+    by_model = any(model.caches or model.documents is not None for model in settings.models)
+    return by_model or bool(settings.documents) or settings.serves_files
 
 
 def onnx_embedder(settings: Settings) -> Embedder:
@@ -69,14 +76,15 @@ def _post_embeddings(model: str, router: Router) -> Callable[[Json], Awaitable[J
         sent = Outgoing("POST", "embeddings", "", model, raw, body, "application/json", streamed=False)
         ctx = RequestContext("embedder", Tenant("gateway"), Deadline.after(EMBED_TIMEOUT_S), CacheWishes(), Timings())
         passing = await router.forward(sent, ctx)
+        reply = passing.reply
         try:
             received = bytearray()
-            while piece := await passing.reply.read():
+            while piece := await reply.read():
                 received += piece
         finally:
             passing.close()
-        if passing.reply.status != 200:
-            raise UpstreamError(f"the embeddings of model {model} answered {passing.reply.status}")
+        if reply.status != 200:
+            raise UpstreamError(f"the embeddings of model {model} answered {reply.status}")
         return cast(Json, orjson.loads(received))
 
     return post

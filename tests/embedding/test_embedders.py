@@ -11,7 +11,7 @@ import pytest
 from gateway.embedding.cached import CachedEmbedder
 from gateway.embedding.english import ByLanguage, EnglishEmbedder
 from gateway.embedding.hashing import HashingEmbedder
-from gateway.embedding.local import LocalEmbedder
+from gateway.embedding.local import Engine, EngineEmbedder, Later, LocalEmbedder
 from gateway.embedding.upstream import UpstreamEmbedder
 from gateway.errors import UpstreamBroken, UpstreamError
 from gateway.ports import Embedder, Vectors
@@ -64,6 +64,24 @@ async def test_the_local_embedder_leaves_the_loop_free() -> None:
         await asyncio.sleep(0.001)
         ticks += 1
     assert ticks > 3
+    await embedder.close()
+
+
+async def test_an_engine_for_later_is_loaded_once_for_the_first_text() -> None:
+    loaded: list[int] = []
+
+    class Ones:
+        def encode(self, texts: Sequence[str], *, query: bool) -> Vectors:
+            return np.ones((len(texts), 1), np.float32)
+
+    def load() -> Engine:
+        loaded.append(1)
+        return Ones()
+
+    embedder = EngineEmbedder(Later(load), "ones", 1)
+    assert not loaded
+    await asyncio.gather(*(embedder.embed([text], query=query) for text in "ab" for query in (True, False)))
+    assert len(loaded) == 1
     await embedder.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import struct
 import unicodedata
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from openai import AsyncOpenAI, AzureOpenAI, OpenAI
 
 from bench.provider import Provider, ProviderConfig, running_provider
 from gateway.app import serving
+from gateway.routing.passing import Passing
 from gateway.settings import load
 from tests.flows.house import DONE, FINE, House, chunk, deployment, house, model, says, scripted, streams
 
@@ -332,6 +334,18 @@ async def test_connections_to_a_provider_are_used_again(tmp_path: Path) -> None:
             assert (await it.chat(f"q{number}", "c")).text == "안녕하세요"
     assert len(upstream.asked) == 8
     assert len(upstream.connections) == 1
+
+
+async def test_a_stream_leaves_nothing_to_the_garbage_collector(tmp_path: Path) -> None:
+    async with scripted(streams(*FINE)) as upstream, house(tmp_path, model("m", upstream.base_url)) as it:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                assert (await it.chat("q", "m", body={"stream": True})).text == "안녕하세요"
+            assert not [left for left in gc.get_objects() if isinstance(left, Passing)]
+        finally:
+            gc.enable()
 
 
 async def test_a_stream_reaches_the_caller_as_it_is_made(tmp_path: Path) -> None:
