@@ -12,6 +12,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 POOL = 512  # connections of the open loop
+LONGEST_PACED_S = 60.0
 Done = Callable[[float], None]  # seconds of one finished answer
 Requests = Callable[[], bytes]  # the next request
 
@@ -141,32 +142,39 @@ async def open_loop(url: str, requests: Requests, rate: float, for_s: float, see
     return Sample(seconds, elapsed)
 
 
-async def paced_streams(url: str, requests: Requests, streams: int, for_s: float) -> tuple[list[float], list[float]]:
-    """So many streams at once, again and again: seconds to the first bytes, seconds between reads."""
+async def paced_streams(
+    url: str, requests: Requests, streams: int, each: int, apart_s: float = 0.013
+) -> tuple[list[float], list[float]]:
+    """So many streams at once, ``each`` times one after the other: seconds to the first bytes, seconds between reads.
+
+    They begin ``apart_s`` after each other and stay so. What each connection asks first is not counted: the target
+    opens its own connections then.
+    """
     opened = await _open(url, streams)
     firsts: list[float] = []
     gaps: list[float] = []
-    end = time.perf_counter() + for_s
     running = set(opened)
 
-    def start(connection: Connection) -> None:
+    def start(connection: Connection, left: int) -> None:
         connection.timed, connection.pieces = True, []
         began = time.perf_counter()
 
         def done(_: float) -> None:
             pieces = connection.pieces
-            firsts.append(pieces[0] - began)
-            gaps.extend(b - a for a, b in pairwise(pieces))
-            if time.perf_counter() < end:
-                start(connection)
+            if left < each:
+                firsts.append(pieces[0] - began)
+                gaps.extend(b - a for a, b in pairwise(pieces))
+            if left:
+                start(connection, left - 1)
             else:
                 running.discard(connection)
 
         connection.send(requests(), done)
 
     for number, connection in enumerate(opened):
-        asyncio.get_running_loop().call_later(number * 0.013 % 1.0, start, connection)
-    while running and time.perf_counter() < end + 10:  # noqa: ASYNC110  connections tell nobody
+        asyncio.get_running_loop().call_later(number * apart_s, start, connection, each)
+    until = time.perf_counter() + LONGEST_PACED_S
+    while running and time.perf_counter() < until:  # noqa: ASYNC110  connections tell nobody
         await asyncio.sleep(0.05)
     _check(opened)
     return firsts, gaps
