@@ -81,9 +81,18 @@ class Pipeline:
     twins: Twins = field(default_factory=Twins)
     shelves: Shelves | None = None  # documents that requests may name for themselves
     wall_clock: WallClock = time.time
+    _improved: dict[str, bool] = field(default_factory=dict)  # by model: whatever else its requests say
 
     def improves(self, ctx: RequestContext, model: str) -> bool:
         """False where a request would only be passed on: then it is relayed as bytes."""
+        always = self._improved.get(model)
+        if always is None:
+            always = self._always_improves(model)
+            if model in self.plans:  # names that callers make up are not remembered
+                self._improved[model] = always
+        return always or ctx.documents is not None or self._asked(ctx) or self.reviewed.covers(ctx.tenant.id, model)
+
+    def _always_improves(self, model: str) -> bool:
         plan = self._plan(model)
         return (
             plan.caches
@@ -91,9 +100,6 @@ class Pipeline:
             or bool(plan.answers_with)
             or plan.promise is not None
             or self.maker.router.hedges(model)
-            or ctx.documents is not None
-            or self._asked(ctx)
-            or self.reviewed.covers(ctx.tenant.id, model)
         )
 
     def grounds(self, model: str) -> bool:

@@ -53,7 +53,7 @@ class Level:
     def seen(self, waiting: Iterable[Sample], rest_s: float) -> Seen | None:
         """What the samples say, once there are enough; ``waiting``: calls that have nothing to show yet, which count
         where they are later than usual already. ``rest_s``: how long a call goes on after it."""
-        late = [call for call in waiting if self.usual_s and call.seconds > TOLERANCE * self.usual_s]
+        late = [call for call in waiting if self.usual_s and call.seconds > TOLERANCE * self.usual_s] if waiting else []
         if len(self.samples) + len(late) < SAMPLES:
             return None
         told, self.samples = self.samples, []

@@ -9,6 +9,7 @@ from gateway.chat import Deployment, Json
 from gateway.errors import UpstreamRejected, error_payload
 
 MAX_RETRY_AFTER_S = 3600.0
+_QUOTAS = tuple((f"x-ratelimit-remaining-{what}", f"x-ratelimit-reset-{what}") for what in ("requests", "tokens"))
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")  # 6m0s, 12ms
 
 
@@ -45,13 +46,11 @@ def retry_after(headers: Json) -> float | None:
 def exhausted_s(headers: Json) -> float | None:
     """Seconds in which the provider will take nothing more, by the quota headers of a reply; None: it will, or it does
     not say. OpenAI writes "6m0s" and "12ms", others plain seconds."""
-    waits = [
-        seconds
-        for what in ("requests", "tokens")
-        if headers.get(f"x-ratelimit-remaining-{what}") == "0"
-        and (seconds := _seconds(str(headers.get(f"x-ratelimit-reset-{what}", "")))) is not None
-    ]
-    return max(waits, default=None)
+    longest = None
+    for remaining, reset in _QUOTAS:
+        if headers.get(remaining) == "0" and (seconds := _seconds(str(headers.get(reset, "")))) is not None:
+            longest = max(seconds, longest or 0.0)
+    return longest
 
 
 def _seconds(text: str) -> float | None:
