@@ -18,6 +18,8 @@ from gateway.values import dataclass
 
 Json = Mapping[str, Any]
 
+LONG = 4_000  # characters of a question from which only its beginning and its end are looked at
+
 
 class ServedBy(StrEnum):
     CACHE = "cache"
@@ -67,9 +69,12 @@ class ChatRequest:
 
     @property
     def question(self) -> str:
-        """Text of the last message if a user wrote it, else ""."""
+        """Text of the last message if a user wrote it, else "". Of a long one, which brings material along, its
+        beginning and its end: all who look into a question have a bound then. The model is sent the whole."""
         last = self.messages[-1] if self.messages else None
-        return last.text if last is not None and last.role == "user" else ""
+        if last is None or last.role != "user":
+            return ""
+        return last.text if len(last.text) <= LONG else f"{last.text[: LONG // 2]}\n{last.text[-LONG // 2 :]}"
 
     @property
     def earlier(self) -> tuple[Message, ...]:

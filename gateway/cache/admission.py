@@ -24,7 +24,7 @@ PERSONAL = re.compile(  # asks for a fact about one person ("how do I change my 
     r"[^?.]{0,24}\b(?:my|mine|do i have)\b"
     r"|\b\d{6}-[1-4]\d{6}\b"  # Korean resident number
     r"|\b01[016789]-?\d{3,4}-?\d{4}\b"  # mobile number
-    r"|[\w.+-]+@[\w-]+\.[\w.]+",
+    r"|(?<![\w.+-])[\w.+-]+@[\w-]+\.[\w.]+",
     re.IGNORECASE,
 )
 NOT_FOUND = re.compile(

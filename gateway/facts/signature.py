@@ -15,13 +15,17 @@ from gateway.facts.tables import listed
 from gateway.facts.text import read
 from gateway.facts.words import words
 
+MOST_READ = 8_000  # characters of an answer that are looked at
+MOST_QUANTITIES = 300  # of a text: each is held against each of the other answer
+
 _HANGUL = re.compile(r"[가-힣]")
 _LINK = re.compile(
-    r"[\w.+-]+@[\w-]+\.[\w.]+|https?://[^\s가-힣]+"
-    r"|\b[\w-]+(?:\.[\w-]+)*\.(?:com|net|org|kr|io|co|example|internal)\b(?:/[^\s가-힣]*)?",
+    r"(?<![\w.+-])[\w.+-]+@[\w-]+\.[\w.]+|https?://[^\s가-힣]+"
+    r"|(?<![\w-])(?<![\w-]\.)\b[\w-]+(?:\.[\w-]+)*\.(?:com|net|org|kr|io|co|example|internal)\b(?:/[^\s가-힣]*)?",
     re.ASCII,
 )
-_CODE = re.compile(r"\b(?=[a-z\d_-]*[a-z])(?=[a-z\d_-]*\d)[a-z\d]+(?:[-_][a-z\d]+)*\b")
+_CODE = re.compile(r"\b[a-z\d]+(?:[-_][a-z\d]+)*\b")  # with both letters and digits
+_LETTER, _DIGIT = re.compile(r"[a-z]"), re.compile(r"\d")
 _UNIT_CODE = re.compile(r"^\d+(?:st|nd|rd|th|k|gb|mb|tb|kg|km|cm|m|h|hr|hrs|am|pm|d|p)$|^(?:doc|fy)\d+$")
 _ACRONYM = re.compile(
     r"(?<![A-Za-z])[A-Z][A-Za-z]*[A-Z][A-Za-z]*(?![a-z])|(?<=[가-힣\s(])[A-Z][a-zA-Z]+(?=[가-힣\s),.])"
@@ -59,7 +63,7 @@ class FactSignature:
 @lru_cache(maxsize=1_000)  # 15 KB each
 def signature(text: str) -> FactSignature:
     """The signature of an answer; equal for texts that differ in citations, markup, Unicode form and case only."""
-    parts = read(text)
+    parts = read(text[:MOST_READ])
     korean = bool(_HANGUL.search(parts.whole))
     names = _names(text, korean)
     return FactSignature(
@@ -77,9 +81,10 @@ def signature(text: str) -> FactSignature:
 def _facts(text: str, names: frozenset[str], korean: bool) -> Facts:
     links = {found.rstrip(".,/") for found in _LINK.findall(text)}
     rest = _LINK.sub(" ", text)
-    codes = {code for code in _CODE.findall(rest) if not _UNIT_CODE.match(code)}
+    mixed = (code for code in _CODE.findall(rest) if _LETTER.search(code) and _DIGIT.search(code))
+    codes = {code for code in mixed if not _UNIT_CODE.match(code)}
     named = {name for name in names if re.search(rf"(?<![a-z]){re.escape(name)}(?![a-z])", rest)}
-    found = located(rest)
+    found = located(rest)[:MOST_QUANTITIES]
     ends = [0, *(at for at, _ in found)]
     return Facts(
         quantities=tuple(quantity for _, quantity in found),

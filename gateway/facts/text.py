@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from gateway.facts.tables import pattern
 
-_CITATION = re.compile(r"\s*\[doc\d+\]|\s*【[^】]*】|\s*\[\d{1,2}\](?!\()", re.IGNORECASE)
+_CITATION = re.compile(r"(?<!\s)\s*(?:\[doc\d+\]|【[^】]*】|\[\d{1,2}\](?!\())", re.IGNORECASE)
 _MARKUP = re.compile(r"\*\*|__|`|^#{1,6}\s+|^>\s?", re.MULTILINE)
 _SENTENCE_END = re.compile(r"(?<=[.!?。])(?<!\b[a-z]\.)(?<!no\.)(?<!vs\.)\s+|(?<=다\.)(?=[가-힣])|\n+", re.IGNORECASE)
 _ITEM = re.compile(r"^\s*(?:(\d{1,2})[.)]|[①②③④⑤⑥⑦⑧⑨]|[-*•·])\s+")

@@ -23,7 +23,8 @@ _RUN = re.compile(
     r"|(?P<number>\d+(?:\.\d+)*)"
     r"|(?P<word>[^\W\d_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff]+)"
 )
-_CODE = re.compile(r"(?=[a-z0-9.\-]*\d)(?=[a-z0-9.\-]*[a-z])[a-z0-9]+(?:[.\-][a-z0-9]+)*")  # a4, iso-27001, v1.2b
+_CODE = re.compile(r"[a-z0-9]+(?:[.\-][a-z0-9]+)*")  # with both letters and digits: a4, iso-27001, v1.2b
+_LETTER, _DIGIT = re.compile(r"[a-z]"), re.compile(r"\d")
 
 MAX_COUNT = 255  # a term's count inside a passage is kept in one byte
 
@@ -63,7 +64,7 @@ def tokenize(text: str) -> list[str]:
             tokens.append(_singular(run))
         else:
             tokens.append(run)
-    tokens.extend(_CODE.findall(text))
+    tokens.extend(code for code in _CODE.findall(text) if _DIGIT.search(code) and _LETTER.search(code))
     return tokens
 
 

@@ -42,7 +42,10 @@ _INSUFFICIENT = re.compile(
 )
 CITATION = re.compile(r"\[doc(\d+)\]", re.IGNORECASE)
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
-_CODE = re.compile(r"[A-Za-z]*[A-Z][A-Za-z]*[A-Z0-9][A-Za-z0-9]*|[A-Za-z]+[-_]?\d[\w-]*|[\w.+-]+@[\w-]+\.[\w.]+")
+_CODE = re.compile(
+    r"(?<![A-Za-z])(?:[A-Za-z]*[A-Z][A-Za-z]*[A-Z0-9][A-Za-z0-9]*|[A-Za-z]+[-_]?\d[\w-]*)"
+    r"|(?<![\w.+-])[\w.+-]+@[\w-]+\.[\w.]+"
+)
 _SENTENCE_END = re.compile(r"(?<=[.!?。])(?:\s+|$)|\n+|(?<=다\.)(?=\S)")
 _RUN = re.compile(r"[가-힣]+|[a-z]+|\d[\d,]*(?:\.\d+)?")
 _NEGATION = re.compile(
