@@ -247,3 +247,33 @@ def test_the_environment_sets_host_and_port(tmp_path: Path) -> None:
     made = load(written(tmp_path, MODEL), ENV | {"OCHO_HOST": "::1", "OCHO_PORT": "81"})
     assert (made.host, made.server.port) == ("::1", 81)
     assert Settings().models == ()
+
+
+def test_a_misspelt_section_is_named_although_there_is_no_provider_without_it(tmp_path: Path) -> None:
+    told = complaint(tmp_path, MODEL.replace("models:", "modles:"))
+    assert "line 2: unknown key 'modles'; known keys: answers, auth, cache" in told
+
+
+def test_on_and_off_need_no_quotes(tmp_path: Path) -> None:
+    text = f"{MODEL}    cache: off\ncache: {{coalesce: no, semantic: {{embedder: off, judge: {{model: off}}}}}}\n"
+    made = load(written(tmp_path, text), ENV)
+    assert (made.models[0].cache, made.cache.coalesce) == (False, False)
+    assert (made.cache.semantic.embedder, made.cache.semantic.judge.model) == ("off", "off")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("cache: {redis: {url: 'localhost:6379'}}", "cache.redis.url: must begin with redis://"),
+        ("documents: [{name: hr/2026}]", "documents.0.name: must have no slash"),
+        ("documents: [{name: hr, groups: hr}]", "groups: must be a list, [a, b, …]"),
+        ("cache: on", "cache: must be a section, {key: value, …}"),
+    ],
+)
+def test_usual_mistakes_are_told_in_plain_words(tmp_path: Path, text: str, told: str) -> None:
+    assert told in complaint(tmp_path, f"{MODEL}{text}\n")
+
+
+def test_a_redis_address_of_the_environment_is_looked_at_too(tmp_path: Path) -> None:
+    told = complaint(tmp_path, MODEL, {**ENV, "REDIS_URL": "localhost:6379"})
+    assert told.startswith("the environment variable REDIS_URL: must begin with redis://")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 
 class SettingsError(Exception):
@@ -18,5 +18,13 @@ class Section(BaseModel):
 Seconds = Annotated[float, Field(gt=0)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 
+
+def _reaches_redis(url: SecretStr) -> SecretStr:
+    if (given := url.get_secret_value()) and not given.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must begin with redis://, rediss:// (TLS) or unix://, as in redis://localhost:6379/0")
+    return url
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_reaches_redis)]
 
 Place = tuple[str | int, ...]  # of a value in the file: ("models", 0, "name")

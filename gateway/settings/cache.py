@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from gateway.settings.base import Seconds, Section
+from gateway.settings.base import RedisUrl, Seconds, Section
 
 
 class RedisSettings(Section):
-    url: SecretStr = SecretStr("")
+    url: RedisUrl = SecretStr("")  # empty: none
     timeout_s: Seconds = 0.05
     cluster: bool = False
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Discriminator, Field, SecretStr, Tag
+from pydantic import AfterValidator, Discriminator, Field, SecretStr, Tag
 
-from gateway.settings.base import Name, Section
+from gateway.settings.base import Name, RedisUrl, Section
 
 Usual = TypeVar("Usual", bound=Any)
 
 
+def _has_no_slash(name: str) -> str:
+    if "/" in name:
+        raise ValueError("must have no slash: one stands between a collection and its documents")
+    return name
+
+
 class _Collection(Section):
-    name: Name
+    name: Annotated[Name, AfterValidator(_has_no_slash)]
     groups: tuple[str, ...] = ()  # who may read it; empty: everybody with a key
 
 
@@ -54,7 +60,7 @@ class PgVectorCollection(_External):
 
 class RedisCollection(_External):
     kind: Literal["redis"]
-    url: SecretStr
+    url: RedisUrl
     prefix: str = "ocho:docs"
 
 

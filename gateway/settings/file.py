@@ -13,13 +13,16 @@ from gateway.settings.base import Place, SettingsError
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without dates: ``api_version: 2024-10-21`` is text."""
+    """YAML without dates: ``api_version: 2024-10-21`` is text. So are ``on`` and ``off``, as in YAML 1.2; where a
+    section wants true or false, it takes them for that."""
 
 
+_BOOL = "tag:yaml.org,2002:bool"
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in {"tag:yaml.org,2002:timestamp", _BOOL}]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver(_BOOL, re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF"))
 
 
 def read(path: Path, environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[Place, int]]:

@@ -30,12 +30,14 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ, *, needs_mo
     variables: dict[Place, str] = {}  # what came from the environment by itself
     if not raw.get("models"):
         raw["models"] = _models_from_environment(environ, variables)
-    if not raw["models"] and needs_models:
+    if not raw["models"] and needs_models and raw.keys() <= Settings.model_fields.keys():  # else it may be misspelt
         raise SettingsError(NO_PROVIDER)
     if environ.get("REDIS_URL"):
         cache = raw.setdefault("cache", {})
-        if isinstance(cache, dict) and isinstance(cache.setdefault("redis", {}), dict):
-            cache["redis"].setdefault("url", environ["REDIS_URL"])
+        redis = cache.setdefault("redis", {}) if isinstance(cache, dict) else None
+        if isinstance(redis, dict) and "url" not in redis:
+            redis["url"] = environ["REDIS_URL"]
+            variables["cache", "redis", "url"] = "REDIS_URL"
     server = raw.setdefault("server", {})
     if isinstance(server, dict):
         for name in ("host", "port"):

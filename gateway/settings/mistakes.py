@@ -12,6 +12,12 @@ from gateway.settings.base import Place
 from gateway.settings.collections import COLLECTIONS
 from gateway.settings.root import Mismatch, Settings
 
+_PLAINER = {  # what pydantic says in its own terms
+    "model_type": "must be a section, {key: value, …}; see docs/configuration.md for its keys",
+    "tuple_type": "must be a list, [a, b, …]",
+    "dict_type": "must hold keys and values, {key: value, …}",
+}
+
 
 def described(path: Path | None, lines: Mapping[Place, int], variables: Mapping[Place, str], error: Any) -> list[str]:
     """One line per mistake: where, what, and what to write instead."""
@@ -27,7 +33,7 @@ def described(path: Path | None, lines: Mapping[Place, int], variables: Mapping[
     dotted = ".".join(str(part) for part in where)
     if error["type"] == "extra_forbidden":
         return [f"{place}unknown key {dotted!r}{_suggestion(section, where if section is Settings else where[2:])}"]
-    message = error["msg"].removeprefix("Value error, ")
+    message = _PLAINER.get(error["type"]) or error["msg"].removeprefix("Value error, ")
     return [f"{place}{dotted + ': ' if dotted else ''}{message}"]
 
 
