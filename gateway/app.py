@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -27,7 +28,7 @@ from gateway.ingress.answering import Showing
 from gateway.ingress.auth import KeyRing
 from gateway.ingress.console import Console
 from gateway.ingress.front import Front
-from gateway.ingress.middleware import Around
+from gateway.ingress.middleware import Around, Connection
 from gateway.ingress.relay import Relay
 from gateway.ingress.routes import Endpoints, Surface
 from gateway.logs import AccessLog
@@ -105,20 +106,18 @@ async def assembled(settings: Settings, wall_clock: WallClock = time.time) -> As
 @asynccontextmanager
 async def serving(settings: Settings, wall_clock: WallClock = time.time) -> AsyncIterator[tuple[Gateway, int]]:
     """A gateway listening on its port (port 0: the one in the result). Leaving the block drains and stops it."""
-    server = settings.server
+    server, loop = settings.server, asyncio.get_running_loop()
     async with assembled(settings, wall_clock) as gateway:
-        runner = web.AppRunner(
-            gateway.app, handler_cancellation=True, access_log=None, keepalive_timeout=IDLE_S,
-            shutdown_timeout=server.drain_s,
-        )  # fmt: skip
+        runner = web.AppRunner(gateway.app, handler_cancellation=True, shutdown_timeout=server.drain_s)
         await runner.setup()
         assert gateway.endpoints is not None
         assert runner.server is not None
+        others = partial(Connection, runner.server, loop=loop, keepalive_timeout=IDLE_S, access_log=None)  # type: ignore[arg-type]
         front = Front(
-            gateway.endpoints.chat, gateway.endpoints.repeats.reply, gateway.around, runner.server,
+            gateway.endpoints.chat, gateway.endpoints.repeats.reply, gateway.around, others,
             max_body=_max_body(settings), body_s=server.body_s, idle_s=IDLE_S,
         )  # fmt: skip
-        listening = await asyncio.get_running_loop().create_server(
+        listening = await loop.create_server(
             front, settings.host, server.port, backlog=1024, reuse_port=server.workers > 1 or None
         )
         port = listening.sockets[0].getsockname()[1]

@@ -112,6 +112,27 @@ class Around:
         self._access.request(id, method, operation, model, seconds, error_type)
 
 
+class Connection(web.RequestHandler):
+    """A connection of aiohttp's server. What it cannot read as HTTP reaches no middleware, and is refused here."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """The reply to it, the last one of the connection. Raises ConnectionError where another one has begun."""
+        if status >= 500:
+            return super().handle_error(request, status, exc, message)
+        if request.writer.output_size:
+            raise ConnectionError("a reply has begun: there is no place for another")
+        said = next(iter((message or "").splitlines()), "").rstrip(" :")
+        refused = InvalidRequest(f"this cannot be read as HTTP/1.1: {said[:200]}", code="malformed_request")
+        response = error_response(_with_status(refused, status))
+        response.headers["x-request-id"] = request_id({})
+        response.force_close()
+        return response
+
+
 def _told(error: GatewayError, id: str) -> None:
     if error.status >= 500:
         log.warning("request failed", request_id=id, error=str(error), code=error.code)
