@@ -71,8 +71,12 @@ class MemoryStore:
     async def earlier(self, key: CacheKey) -> CacheEntry | None:
         if (entry := self._live(key) or self._earlier.get(key)) is not None or self._disk is None:
             return entry
-        found = await self._disk.get(key)  # of an earlier process, whose generations were its own
-        return replace(found, generation=self.generation) if found is not None else None
+        generation = self.generation  # what is purged while the disk is read is void
+        found = await self._disk.get(key)
+        if found is None:
+            return None
+        found = replace(found, generation=generation)  # that of an earlier process, whose numbers were its own
+        return None if self._ledger.voids(found) else found
 
     async def put(self, entry: CacheEntry) -> None:
         if self._ledger.voids(entry):

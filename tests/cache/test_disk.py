@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -80,6 +81,18 @@ async def test_what_was_purged_is_not_remembered(
         assert (await disk.get(other.key) is None) == (selection == Selection())
     async with opened(tmp_path, wall) as disk:
         assert await disk.get(key()) is None
+
+
+async def test_what_is_purged_while_the_disk_is_read_is_not_given(tmp_path: Path) -> None:
+    wall = Wall()
+    async with opened(tmp_path, wall) as disk:
+        await disk.put(entry())
+        store = MemoryStore(wall_clock=wall, disk=disk)
+        reading = asyncio.create_task(store.earlier(key()))
+        await asyncio.sleep(0)  # it waits for the disk
+        async for _ in store.purge(Selection()):
+            pass
+        assert await reading is None
 
 
 async def test_what_another_gateway_purged_does_not_come_back_from_this_ones_disk(
