@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
+import pytest
+
 from bench.provider import ProviderConfig, running_provider
+from gateway.cli.operating import void_answers
+from gateway.settings import Settings
 from tests.flows.house import house, model
 from tests.test_cli import ocho
 
@@ -54,3 +59,18 @@ async def test_an_ingest_tells_how_many_cached_answers_it_made_void(tmp_path: Pa
             assert "0 found" in await told("cache", "list", "--void", **reach)
             (folder / "leave.md").write_text(LEAVE.format(days=17), encoding="utf-8")
             assert "void" not in await told(*ingest, OCHO_URL="http://127.0.0.1:1", OCHO_ADMIN_KEY="admin-key-1")
+
+
+@pytest.mark.parametrize("said", [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]"])
+async def test_whoever_else_listens_where_the_gateway_should_is_no_reason_to_fail(
+    said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(said)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        monkeypatch.setenv("OCHO_URL", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        monkeypatch.setenv("OCHO_ADMIN_KEY", "admin-key-1")
+        assert await asyncio.to_thread(void_answers, Settings(), "hr") is None

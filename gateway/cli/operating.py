@@ -6,6 +6,7 @@ import asyncio
 import os
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -111,10 +112,10 @@ def void_answers(settings: Settings, collection: str) -> int | None:
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with direct.open(asked, timeout=PASSING_S) as reply:
             return int(orjson.loads(reply.read())["found"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):  # whoever else may listen on that port
         return None
 
 
 def _url_of(settings: Settings) -> str:
-    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host
-    return f"http://{host}:{settings.server.port}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
