@@ -71,10 +71,6 @@ class Reviewed:
     def questions(self) -> tuple[str, ...]:
         return (self.question, *self.wordings)
 
-    def rejected_now(self, versions: Mapping[str, str]) -> tuple[Rejected, ...]:
-        """Those whose documents still are what they were; ``versions``: the current ones."""
-        return tuple(r for r in self.rejected if unchanged(r.documents, versions))
-
 
 @dataclass(frozen=True, slots=True)
 class Change:
