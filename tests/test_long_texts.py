@@ -10,6 +10,7 @@ import pytest
 from gateway import facts
 from gateway.cache.admission import admissible
 from gateway.chat import LONG, Answer, CacheWishes, ChatRequest, Evidence, Message, Passage
+from gateway.retrieval.ingest.cut import cut
 from gateway.retrieval.quote import quote
 from gateway.retrieval.tokens import terms
 from gateway.routing.citing import with_citations
@@ -69,6 +70,12 @@ def test_a_question_of_any_length_is_looked_into(look: Callable[[str], object]) 
 def test_an_answer_of_any_length_is_looked_into(look: Callable[[str], object]) -> None:
     for text in HOSTILE.values():
         look(text)
+
+
+@pytest.mark.parametrize("name", ["a.md", "a.txt"])
+def test_a_document_without_an_end_to_anything_is_cut(name: str) -> None:
+    for piece in ("[", "![", "<!--", "`a ", "**a", "_a", "1. ", "a. ", "[a](", "- ", "| "):
+        assert cut(name, b"x" + piece.encode() * (LENGTH // len(piece)) + b" y z", "").pieces
 
 
 def test_of_a_long_question_beginning_and_end_are_looked_at() -> None:

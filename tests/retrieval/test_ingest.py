@@ -46,6 +46,12 @@ async def test_a_folder_becomes_documents_named_by_their_path(record: Record, fo
     assert report.passages == sum(info.passages for info in record.documents("hb"))
 
 
+async def test_a_file_whose_name_is_no_text_is_told_and_the_rest_goes_on(record: Record, folder: Path) -> None:
+    (folder / os.fsdecode(b"\xff.md")).write_text("# x", encoding="utf-8")
+    report = await ingest(record, "hb", [folder])
+    assert (report.added, report.failed) == (3, [("?.md", "its name is not UTF-8: rename it")])
+
+
 async def test_only_what_changed_is_done_again(record: Record, folder: Path) -> None:
     await ingest(record, "hb", [folder])
     versions, epoch = record.versions(["hb/hr/연차.md", "hb/vpn.txt"]), record.epoch(["hb"])

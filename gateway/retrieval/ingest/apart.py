@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 READ_S = 600.0
 NICE = 10  # requests go first
-PLAIN = {".md", ".markdown", ".txt", ".csv", ".html", ".htm"}
+PLAIN = {".md", ".markdown", ".txt", ".csv"}
 SMALL = 100_000  # bytes of plain text that are read in a few milliseconds, where a process takes half a second to start
 
 

@@ -220,6 +220,9 @@ def _find(
         if folders_only and not given.is_dir():
             raise ValueError(f"{given} is a file: prune deletes documents that the given folders do not have")
         for document, path in found_files(given, include, exclude):
+            if (shown := document.encode("utf-8", "replace").decode()) != document:
+                report.failed.append((shown, "its name is not UTF-8: rename it"))
+                continue
             if document in found and found[document] != path:
                 report.failed.append((document, f"{path}: another given folder has a file of this name"))
                 continue

@@ -14,8 +14,9 @@ _SETEXT = re.compile(r"^ {0,3}(=+|-{2,})\s*$")
 _ITEM = re.compile(r"^\s*(?:[-*+•·]|\d{1,3}[.)])\s+")
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n(?:---|\.\.\.)\s*(?:\n|\Z)", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-_IMAGE_OR_LINK = re.compile(r"!?\[([^\]\n]*)\]\((?:[^()\s]|\([^()\s]*\))*(?:\s+\"[^\"\n]*\")?\)")
-_EMPHASIS = re.compile(r"(\*\*\*|\*\*|\*|`|(?<!\w)(?:___|__|_))(?=\S)(.+?)(?<=\S)\1")
+# Bounded: what opens again and again and never closes would else be read to its end each time.
+_IMAGE_OR_LINK = re.compile(r"!?\[([^\]\n]{0,300})\]\((?:[^()\s]|\([^()\s]*\))*(?:\s+\"[^\"\n]*\")?\)")
+_EMPHASIS = re.compile(r"(\*\*\*|\*\*|\*|`|(?<!\w)(?:___|__|_))(?=\S)(.{1,300}?)(?<=\S)\1")
 _TEXT_HEADING = re.compile(
     r"^(?:제\s?\d+\s?[장절조](?:의\d+)?(?:\s|\(|$)|\d{1,2}(?:\.\d{1,2}){0,2}\.?\s+\S|[■□◆○●▶※]\s*\S)"
 )
@@ -27,7 +28,8 @@ def parse_markdown(text: str) -> Parsed:
         text = text[match.end() :]
         if named := re.search(r"^title:\s*[\"']?(.+?)[\"']?\s*$", match.group(1), re.MULTILINE):
             title = named.group(1)
-    blocks = _blocks(_COMMENT.sub("", text).splitlines())
+    commented, end, rest = text.rpartition("-->")  # no comment ends after that
+    blocks = _blocks((_COMMENT.sub("", commented + end) + rest).splitlines())
     first = next((b.text for b in blocks if isinstance(b, Heading) and b.level == 1), "")
     return Parsed(title or first, tuple(blocks))
 

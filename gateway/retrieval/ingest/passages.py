@@ -88,7 +88,7 @@ def sentences(text: str) -> list[str]:
     found: list[str] = []
     start = 0
     for match in _SENTENCE_END.finditer(text):
-        if "\n" not in match.group() and _NOT_AN_END.search(text[start : match.start()]):
+        if "\n" not in match.group() and _NOT_AN_END.search(text[max(start, match.start() - 8) : match.start()]):
             continue
         found.append(text[start : match.end()])
         start = match.end()
