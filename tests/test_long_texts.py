@@ -10,7 +10,7 @@ import pytest
 from gateway import facts
 from gateway.cache.admission import admissible
 from gateway.chat import LONG, Answer, CacheWishes, ChatRequest, Evidence, Message, Passage
-from gateway.retrieval.ingest.cut import cut
+from gateway.retrieval.ingest.cut import MOST_SECTION, MOST_TITLE, cut
 from gateway.retrieval.quote import quote
 from gateway.retrieval.tokens import terms
 from gateway.routing.citing import with_citations
@@ -76,6 +76,12 @@ def test_an_answer_of_any_length_is_looked_into(look: Callable[[str], object]) -
 def test_a_document_without_an_end_to_anything_is_cut(name: str) -> None:
     for piece in ("[", "![", "<!--", "`a ", "**a", "_a", "1. ", "a. ", "[a](", "- ", "| "):
         assert cut(name, b"x" + piece.encode() * (LENGTH // len(piece)) + b" y z", "").pieces
+
+
+def test_a_heading_of_any_length_is_not_stored_with_every_passage() -> None:
+    done = cut("a.md", f"# {'휴가 ' * 50_000}\n\n{'본문이다. ' * 5_000}".encode(), "")
+    assert len(done.title) == MOST_TITLE
+    assert {len(piece.section) for piece in done.pieces} == {MOST_SECTION}
 
 
 def test_of_a_long_question_beginning_and_end_are_looked_at() -> None:

@@ -10,6 +10,7 @@ from gateway.retrieval.ingest import parse, passages
 from gateway.retrieval.ingest.unreadable import UnreadableFile
 
 RECIPE = f"{parse.RECIPE}/{passages.RECIPE}"
+MOST_TITLE, MOST_SECTION = 300, 600  # characters: they are stored, searched and shown with every passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,4 +25,5 @@ def cut(name: str, data: bytes, title: str) -> Cut:
     pieces = passages.split(parsed)
     if not pieces:
         raise UnreadableFile("no text found in it (a scan? run text recognition on it first)")
-    return Cut(title or parsed.title or PurePosixPath(name).stem, pieces)
+    bounded = [Piece(piece.section[:MOST_SECTION], piece.text) for piece in pieces]
+    return Cut((title or parsed.title or PurePosixPath(name).stem)[:MOST_TITLE], bounded)
