@@ -60,11 +60,8 @@ def list_(
     document: Annotated[str, typer.Option(help="That they rest on.")] = "",
     text: Annotated[str, typer.Option(help="In question or answer.")] = "",
     limit: Annotated[int, typer.Option()] = 50,
-    config: ConfigOption = None,
-    url: UrlOption = None,
-    key: KeyOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """Reviewed answers and those that wait for review, the latest changed first."""
     given = {"status": status, "tenant": tenant, "model": model, "document": document, "text": text}
     query = {name: value for name, value in given.items() if value} | {"limit": str(limit)}
@@ -91,11 +88,8 @@ def list_(
 @app.command()
 def show(
     id: IdArgument,
-    config: ConfigOption = None,
-    url: UrlOption = None,
-    key: KeyOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """One answer whole, with its history."""
     gateway = Gateway(config, url, key)
     told = gateway.get(f"/admin/answers/{quote(id, safe='')}")
@@ -123,11 +117,8 @@ def pin(
     system: Annotated[str, typer.Option(help="Instructions callers send; '*' for any. Default: none.")] = "",
     note: NoteOption = "",
     who: WhoOption = "",
-    config: ConfigOption = None,
-    url: UrlOption = None,
-    key: KeyOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """Give this answer to the question from now on, in every recognised wording."""
     if not entry and not (model and question and answer):
         fail("give --model, --question and --answer, or --entry")
@@ -157,11 +148,8 @@ def edit(
     document: DocumentOption = None,
     note: NoteOption = "",
     who: WhoOption = "",
-    config: ConfigOption = None,
-    url: UrlOption = None,
-    key: KeyOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """Change an answer (which pins it), or add wordings."""
     texts, plain = _texts(answer)
     given: dict[str, Any] = {
@@ -183,11 +171,8 @@ def approve(
     which: WhichOption = "answer",
     note: NoteOption = "",
     who: WhoOption = "",
-    config: ConfigOption = None,
-    url: UrlOption = None,
-    key: KeyOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """Confirm an answer against its documents as they are now."""
     told = _gateway(config, url, key, who).post(
         f"/admin/answers/{quote(id, safe='')}/approve", {"which": which, "note": note}
@@ -201,11 +186,8 @@ def reject(
     which: WhichOption = "answer",
     note: NoteOption = "",
     who: WhoOption = "",
-    config: ConfigOption = None,
-    url: UrlOption = None,
-    key: KeyOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """Never give this answer again while its documents stay as they are."""
     gateway = _gateway(config, url, key, who)
     if id.startswith("ans_"):
@@ -220,11 +202,8 @@ def delete(
     id: IdArgument,
     note: NoteOption = "",
     who: WhoOption = "",
-    config: ConfigOption = None,
-    url: UrlOption = None,
-    key: KeyOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """Forget a decision; its history stays."""
     told = _gateway(config, url, key, who).delete(f"/admin/answers/{quote(id, safe='')}", note=note)
     if as_json:
@@ -236,11 +215,8 @@ def delete(
 def history(
     tenant: Annotated[str, typer.Option()] = "",
     limit: Annotated[int, typer.Option()] = 50,
-    config: ConfigOption = None,
-    url: UrlOption = None,
-    key: KeyOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """Who changed what and when, the latest first."""
     query = {"limit": str(limit)} | ({"tenant": tenant} if tenant else {})
     told = Gateway(config, url, key).get("/admin/answers/history", **query)
@@ -283,11 +259,8 @@ def import_(
         Path, typer.Argument(help='JSON lines: {"model", "question", "answer" or "answers", "status"?, …}')
     ],
     who: WhoOption = "",
-    config: ConfigOption = None,
-    url: UrlOption = None,
-    key: KeyOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """Take reviewed answers in; a line for a question that is there changes it."""
     try:
         lines = file.read_bytes().splitlines()
