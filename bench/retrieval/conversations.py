@@ -26,9 +26,11 @@ from openai.types.chat import ChatCompletionMessageParam
 from rich.table import Table
 
 from bench import handbook
+from bench.retrieval.asking import embedded, given
+from bench.retrieval.corpus import FOREVER_S
 from gateway.chat import ChatRequest, Message, Passage
 from gateway.clock import Deadline
-from gateway.ports import Embedder, Vector
+from gateway.ports import Embedder
 from gateway.retrieval.gather import Gatherer, joined
 from gateway.retrieval.question import follows_up, search_text
 from gateway.retrieval.record import Record
@@ -43,7 +45,6 @@ SAME_FOR_ALL = {
     "ko": ("그건 모든 부서에 똑같이 적용되나요?", "네, 똑같이 적용됩니다."),
     "en": ("Is that the same for every team?", "Yes, it is."),
 }
-FOREVER_S = 60.0
 NEW_SUBJECTS = 200  # questions of each of the two kinds that stand alone
 
 Turns = tuple[tuple[str, str], ...]  # (role, text)
@@ -117,13 +118,9 @@ async def measure(
     gatherer = Gatherer({collection: source}, record, hard_s=FOREVER_S)
 
     async def find(text: str) -> Sequence[Passage]:
-        async def vector() -> Vector | None:
-            if embedder is None:
-                return None
-            first: Vector = (await embedder.embed([text], query=True))[0]
-            return first
-
-        return (await gatherer.find(text, frozenset(), [collection], vector, Deadline.after(FOREVER_S))).ranked
+        vector, _ = await embedded(embedder, text)
+        found = await gatherer.find(text, frozenset(), [collection], given(vector), Deadline.after(FOREVER_S))
+        return found.ranked
 
     ranks: defaultdict[str, defaultdict[str, list[int | None]]] = defaultdict(lambda: defaultdict(list))
     leaning: defaultdict[str, int] = defaultdict(int)

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from bench.retrieval.asking import embedded, given
+from bench.retrieval.corpus import FOREVER_S
 from gateway.clock import Deadline
-from gateway.ports import Embedder, Search, Vector
+from gateway.ports import Embedder, Search
 from gateway.retrieval.record import Record
 from gateway.retrieval.sources.embedded import EmbeddedSource
 from gateway.retrieval.tokens import coverage, tokenize
@@ -56,14 +58,10 @@ async def measure(
 
 
 async def _measured(source: EmbeddedSource, embedder: Embedder, question: str) -> Measured:
-    vector: Vector = (await embedder.embed([question], query=True))[0]
-
-    async def given() -> Vector | None:
-        return vector
-
-    search = Search(question, PASSAGES, frozenset(), given)
-    legs = await source.legs(search, Deadline.after(60))
-    passages = await source.search(search, Deadline.after(60))
+    vector, _ = await embedded(embedder, question)
+    search = Search(question, PASSAGES, frozenset(), given(vector))
+    legs = await source.legs(search, Deadline.after(FOREVER_S))
+    passages = await source.search(search, Deadline.after(FOREVER_S))
     asked = tokenize(question)
     covered = (coverage(asked, tokenize(f"{p.title} {p.section} {p.text}")) for p in passages)
     return Measured(legs.dense[0].score if legs.dense else 0.0, max(covered, default=0.0))
