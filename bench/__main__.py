@@ -11,7 +11,7 @@ from collections.abc import Sequence
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("bench.demo", "ask the sample questions directly and through Ocho, and compare"),
     "semantic-cache": (
-        "bench.semantic_cache",
+        "bench.semantic_cache.main",
         "hits and wrong hits of the semantic cache on labelled questions",
     ),
     "calibrate": ("bench.calibrate", "make the semantic cache's calibration from labelled questions"),

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from bench.questions import kind, read
-from bench.semantic_cache import answer_of, main
+from bench.semantic_cache.main import main
+from bench.semantic_cache.stream import answer_of
 from gateway.facts import same_facts
 
 

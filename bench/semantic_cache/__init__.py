@@ -1,0 +1,1 @@
+"""The semantic cache on labelled questions: how often it hits, and how often wrongly."""

@@ -1,0 +1,239 @@
+"""One stream of labelled questions through the classes that serve, under one rule."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from bench import questions
+from bench.questions import Vectors
+from gateway.cache.bounds import clopper_pearson_upper
+from gateway.cache.decision import Decision, Rule, plain
+from gateway.cache.keys import Keys, Sharing, cache_keys
+from gateway.cache.language import language
+from gateway.cache.semantic import Doubtful, SemanticCache
+from gateway.cache.writer import index_question
+from gateway.chat import (
+    Answer,
+    CachedQuestion,
+    CacheEntry,
+    CacheHit,
+    CacheKey,
+    CacheWishes,
+    ChatRequest,
+    Message,
+    Neighbor,
+    RequestContext,
+    Scope,
+    Tenant,
+)
+from gateway.clock import Deadline, Timings
+from gateway.consulting import Consultant
+from gateway.ports import AnswerStore, Doubt, QuestionIndex, Ruling
+
+SECRET = b"of the bench"
+NOBODY = RequestContext("", Tenant(""), Deadline(float("inf")), CacheWishes(), Timings())
+Stores = tuple[AnswerStore, QuestionIndex]
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """What most semantic caches do: the nearest question above a fixed similarity answers."""
+
+    min_similarity: float
+    candidates: int = 1
+
+    def decide(self, asked: str, neighbors: Sequence[Neighbor]) -> Decision:
+        if neighbors and neighbors[0].similarity >= self.min_similarity:
+            return Decision(neighbors[0], "")
+        return Decision(None, "nothing near")
+
+    def chance(self, asked: str, neighbors: Sequence[Neighbor], key: CacheKey) -> None:
+        """Knows nothing of chances."""
+
+    def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> None:
+        """Learns nothing."""
+
+    def repeated(self, agreed: bool) -> None:
+        """Learns nothing."""
+
+
+@dataclass(slots=True)
+class Tally:
+    lookups: int = 0
+    exact: int = 0
+    hits: int = 0
+    wrong: int = 0
+    late_lookups: int = 0  # in the second half of a stream: what remains once a scope has learned
+    late_hits: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+    def count(self, hit: bool, wrong: bool, seconds: float, late: bool) -> None:
+        self.lookups += 1
+        self.hits += hit
+        self.wrong += wrong
+        self.late_lookups += late
+        self.late_hits += late and hit
+        self.seconds.append(seconds)
+
+    def row(self, name: str) -> dict[str, Any]:
+        milliseconds = np.array(self.seconds or [0.0]) * 1e3
+        return {
+            "file": name,
+            "lookups": self.lookups,
+            "exact_hit_rate": round(self.exact / max(1, self.lookups + self.exact), 4),
+            "hit_rate": round(self.hits / max(1, self.lookups), 4),
+            "wrong_hits": self.wrong,
+            "wrong_hit_rate": round(self.wrong / max(1, self.hits), 4),
+            "unsafe_rate": round(self.wrong / max(1, self.lookups), 4),
+            "upper95": round(clopper_pearson_upper(self.wrong, self.hits), 4),
+            "second_half_hit_rate": round(self.late_hits / max(1, self.late_lookups), 4),
+            "p50_ms": round(float(np.percentile(milliseconds, 50)), 3),
+            "p99_ms": round(float(np.percentile(milliseconds, 99)), 3),
+        }
+
+
+class TruthJudge:
+    """A judge that knows the groups; a share of its verdicts (``noise``) is the opposite."""
+
+    def __init__(self, noise: float, chance: random.Random) -> None:
+        self.meanings: dict[str, str] = {}
+        self.asked = 0
+        self._noise = noise
+        self._chance = chance
+
+    def earn(self, cost: float) -> None:
+        """It costs nothing."""
+
+    def learn(self, margin: float, right: bool) -> None:
+        """It learns nothing."""
+
+    async def rule(self, doubt: Doubt, ctx: RequestContext) -> Ruling:
+        self.asked += 1
+        same = self.meanings[doubt.asked] == self.meanings[doubt.kept]
+        return Ruling(same != (self._chance.random() < self._noise), 1.0)
+
+
+class Replay:
+    """One stream through the semantic tier with one rule, and with a judge of what it cannot tell."""
+
+    def __init__(
+        self,
+        vectors: Vectors,
+        rule: Rule,
+        stores: Stores,
+        chance: random.Random,
+        noise: float,
+        judge: TruthJudge | None = None,
+    ) -> None:
+        self._judge = judge
+        self._vectors = vectors
+        self._rule = rule
+        self._store, self._index = stores
+        self._chance = chance
+        self._noise = noise
+        self._seen: set[tuple[Scope, str]] = set()
+        self._group_of: dict[CacheKey, str] = {}
+        self._cache = SemanticCache(self._store, self._index, rule=rule)
+
+    async def ask(self, scope: Scope, question: str, group: str, tally: Tally, *, late: bool = False) -> None:
+        """Look the question up; keep its answer where nothing was found."""
+        if (scope, plain(question)) in self._seen:
+            tally.exact += 1
+            return
+        key = CacheKey(scope, f"{len(self._group_of):08x}")
+        began = time.perf_counter()
+        look = await self._cache.look(
+            Keys(key, True), question, self._vectors.of(question), None, CacheWishes(), judged=self._judge is not None
+        )
+        seconds = time.perf_counter() - began
+        hit = look.hit
+        if hit is None and self._judge is not None:
+            hit = await self._judged(question, group, look.doubts)
+        wrong = hit is not None and self._group_of[hit.entry.key] != group
+        tally.count(hit is not None, wrong, seconds, late)
+        if hit is None:
+            await self.keep(key, question, group)
+
+    async def _judged(self, question: str, group: str, doubts: Sequence[Doubtful]) -> CacheHit | None:
+        """As serving asks: a yes is a hit, and its question an alias."""
+        assert self._judge is not None
+        self._judge.meanings[question] = group
+        found = await Consultant(self._judge, lambda: 1.0).consult(question, doubts, (), NOBODY)
+        if found is None or found.hit is None:
+            return None
+        entry = found.hit.entry
+        await self._index.add(CachedQuestion(question, entry.key), await self._vectors.of(question), entry.ttl_s)
+        return found.hit
+
+    async def keep(self, key: CacheKey, question: str, group: str) -> None:
+        """Answer a miss and keep it as the writer does."""
+        self._seen.add((key.scope, plain(question)))
+        self._group_of[key] = group
+        if self._judge is not None:
+            self._judge.meanings[question] = group
+        text = answer_of(group, question, self._chance, self._noise)
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        entry = CacheEntry(key, question, Answer((choice,), "m"), "m", time.time(), 1e6)
+        await self._store.put(entry)
+        await index_question(self._store, self._index, entry, await self._vectors.of(question), self._rule)
+
+
+def answer_of(group: str, question: str, chance: random.Random, noise: float) -> str:
+    """An answer that states the facts of the group, in one of several wordings; with ``noise``, other facts."""
+    if chance.random() < noise:
+        group = f"{group} {chance.random()}"
+    number = crc32(group.encode())
+    amount, document = 1_000 + number % 9_000_000, f"REG-{number % 9_973}"
+    wordings = (
+        ("한도는 {0:,}원입니다. 근거 문서는 {1}입니다.", "문서 {1}에 따라 한도는 {0:,}원입니다.")
+        if language(question) == "ko"
+        else (
+            "The limit is {0:,} dollars, as document {1} says.",
+            "According to document {1} the limit is {0:,} dollars.",
+        )
+    )
+    return chance.choice(wordings).format(amount, document)
+
+
+async def replay(rows: list[dict[str, Any]], vectors: Vectors, rule: Rule, stores: Stores, options: Any) -> Tally:
+    tally, order = Tally(), random.Random(options.seed)
+    judge = TruthJudge(options.judge, random.Random(options.seed)) if options.judge is not None else None
+    replayed = Replay(vectors, rule, stores, order, options.noise, judge)
+    form = questions.kind(rows)
+    if form == "groups":
+        rows = rows[:]
+        order.shuffle(rows)
+        for number, row in enumerate(rows):
+            scope = _scope(options, row.get("tenant", ""))
+            await replayed.ask(scope, row["q"], row["g"], tally, late=number * 2 >= len(rows))
+        return tally
+    for number, row in enumerate(rows):
+        same = row["same"] if "same" in row else row["same_answer"]
+        (kept, kept_text), (asked, asked_text) = (
+            (_scope(options, f"pair{number}"), row[side])
+            if form == "pairs"
+            else _conversation(row[side], f"pair{number}")
+            for side in "ab"
+        )
+        await replayed.keep(CacheKey(kept, f"a{number:07x}"), kept_text, f"a{number}")
+        await replayed.ask(asked, asked_text, f"a{number}" if same else f"b{number}", tally)
+    return tally
+
+
+def _scope(options: Any, tenant: str) -> Scope:
+    return Scope("bench", f"{crc32(f'{tenant}'.encode()):08x}{options.seed:08x}")
+
+
+def _conversation(turns: Sequence[Mapping[str, Any]], tenant: str) -> tuple[Scope, str]:
+    """Where a conversation's last question is looked up: the scope that serving gives it."""
+    messages = tuple(Message(t["role"], t["content"], True, dict(t)) for t in turns)
+    request = ChatRequest("m", messages, False, False, {"model": "m", "messages": [dict(t) for t in turns]})
+    sharing = Sharing("m", "tenant", "", frozenset(), (), "e", "", "")
+    return cache_keys(SECRET, Tenant(tenant), request, sharing).scope, request.question
