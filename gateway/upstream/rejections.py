@@ -10,12 +10,14 @@ from gateway.errors import UpstreamRejected, error_payload
 
 MAX_RETRY_AFTER_S = 3600.0
 _QUOTAS = tuple((f"x-ratelimit-remaining-{what}", f"x-ratelimit-reset-{what}") for what in ("requests", "tokens"))
+# Local servers are given any word as a key, such as "x": that is no secret, and stands in every message.
+LEAST_KEY = 8  # characters
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")  # 6m0s, 12ms
 
 
 def rejected(deployment: Deployment, status: int, headers: Json, body: bytes) -> UpstreamRejected:
     """The provider's complaint, without the key that it may quote: that is not the caller's."""
-    if deployment.api_key:
+    if len(deployment.api_key) >= LEAST_KEY:
         body = body.replace(deployment.api_key.encode(), b"***")
     payload = error_payload(body)
     message = f"deployment {deployment.name} answered {status}"
