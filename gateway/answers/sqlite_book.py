@@ -14,6 +14,7 @@ from gateway.answers import reviewed
 from gateway.answers.book import CHANGED, MAX_CHANGES, Conflict
 from gateway.answers.reviewed import Change, Reviewed
 from gateway.errors import StoreUnavailable
+from gateway.transactions import transaction
 
 T = TypeVar("T")
 _SCHEMA = """
@@ -97,8 +98,7 @@ class SqliteBook:
 @contextmanager
 def _changing(db: sqlite3.Connection, answer: Reviewed, change: Change) -> Iterator[None]:
     """A transaction that holds if ``answer`` still is the stored revision. Raises Conflict."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(db):
         row = db.execute(
             "SELECT revision FROM answers WHERE tenant = ? AND id = ?", (answer.tenant, answer.id)
         ).fetchone()
@@ -109,10 +109,6 @@ def _changing(db: sqlite3.Connection, answer: Reviewed, change: Change) -> Itera
                    (change.tenant, change.answer, reviewed.dump(change)))  # fmt: skip
         db.execute("DELETE FROM changes WHERE number <= (SELECT MAX(number) FROM changes) - ?", (MAX_CHANGES,))
         db.execute("UPDATE head SET value = value + 1")
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
 
 
 def _loaded(data: bytes) -> Reviewed | None:

@@ -35,6 +35,7 @@ from gateway.retrieval.documents import (
 )
 from gateway.retrieval.freshness import Freshness
 from gateway.retrieval.tokens import Terms, terms
+from gateway.transactions import transaction
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -362,14 +363,8 @@ class Record:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._write_lock:
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writer
-            except BaseException:
-                self._writer.execute("ROLLBACK")
-                raise
-            self._writer.execute("COMMIT")
+        with self._write_lock, transaction(self._writer):
+            yield self._writer
 
 
 @contextmanager

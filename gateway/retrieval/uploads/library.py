@@ -42,6 +42,7 @@ from gateway.retrieval.uploads.holdings import (
     no_store,
     store_of,
 )
+from gateway.transactions import transaction
 
 LEASE_S = 900.0  # a claim older than this is nobody's: its process hangs or is on another machine
 
@@ -312,14 +313,8 @@ class Library:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        with self._lock, transaction(self._db):
+            yield self._db
 
 
 def _groups(groups: frozenset[str]) -> str:
