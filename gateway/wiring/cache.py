@@ -6,7 +6,7 @@ import os
 import secrets
 import sqlite3
 import time
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from gateway.ports import Embedder
 from gateway.settings import Settings
 
 log = structlog.get_logger()
+SECRET_BYTES = 32
 MB = 1024 * 1024
 
 
@@ -37,14 +38,33 @@ def secret_of(settings: Settings) -> bytes:
     path = Path(settings.data_dir) / "cache-secret"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError), open(path, "xb", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
-            file.write(secrets.token_bytes(32))
+        if not path.exists() or path.stat().st_size < SECRET_BYTES:  # a disk that was full left the beginning of one
+            _make_secret(path)
         return path.read_bytes()
     except OSError as error:
         log.warning(
             "cache secret not kept: entries in Redis are lost with this process", path=str(path), error=str(error)
         )
         return secrets.token_bytes(32)
+
+
+def _make_secret(path: Path) -> None:
+    """Whole or not at all: another worker may read it in the same moment. Raises OSError."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        with open(draft, "wb", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
+            file.write(secrets.token_bytes(SECRET_BYTES))
+        if path.exists():
+            os.replace(draft, path)
+            return
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without links
+            os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
