@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import sqlite3
 import time
 from collections.abc import Awaitable
 
@@ -11,7 +13,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from gateway.errors import BodyTooLarge, GatewayError, InvalidRequest, NotFound
+from gateway.errors import BodyTooLarge, GatewayError, InvalidRequest, NotFound, Overloaded
 from gateway.ingress.caller import MODEL as MODEL
 from gateway.ingress.caller import OPERATION as OPERATION
 from gateway.ingress.caller import REQUEST_ID as REQUEST_ID
@@ -20,6 +22,7 @@ from gateway.logs import AccessLog
 from gateway.metrics import Metrics
 
 log = structlog.get_logger()
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})  # of a disk
 
 
 def error_reply(error: GatewayError) -> Reply:
@@ -166,6 +169,13 @@ async def _answered(http_request: web.Request, handler: Handler) -> web.StreamRe
         return error_response(_with_status(InvalidRequest(error.reason), error.status))
     except ConnectionResetError:
         raise
+    except (sqlite3.OperationalError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_ROOM:
+            return error_response(_unexpected(http_request[REQUEST_ID]))
+        log.exception("data folder in trouble", request_id=http_request[REQUEST_ID])
+        return error_response(
+            Overloaded("the gateway cannot write to its data folder now; is its disk full?", code="storage_unavailable")
+        )
     except Exception:
         return error_response(_unexpected(http_request[REQUEST_ID]))
 

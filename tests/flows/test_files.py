@@ -276,6 +276,16 @@ async def test_what_a_crash_interrupted_is_loaded_at_the_next_start(provider: Pr
         ]
 
 
+async def test_a_data_folder_in_trouble_is_told_as_what_it_is(provider: Provider, tmp_path: Path) -> None:
+    async with keyed(tmp_path, provider) as it, client(it) as sdk:
+        with sqlite3.connect(tmp_path / "data" / "files.db") as db:
+            db.execute("DROP TABLE stores")
+        with pytest.raises(openai.InternalServerError) as caught:
+            await sdk.vector_stores.create(name="rules")
+        assert (caught.value.status_code, caught.value.code) == (503, "storage_unavailable")
+        assert (await it.chat("안녕하세요", "gpt-4", authorization="Bearer key-of-app-1")).status == 200
+
+
 async def test_without_collections_files_are_the_providers(tmp_path: Path) -> None:
     async with scripted(says(200, {"object": "list", "data": []})) as upstream:
         async with house(tmp_path, model("gpt-4", upstream.base_url)) as it:
