@@ -21,7 +21,7 @@ MOST_QUANTITIES = 300  # of a text: each is held against each of the other answe
 _HANGUL = re.compile(r"[가-힣]")
 _LINK = re.compile(
     r"(?<![\w.+-])[\w.+-]+@[\w-]+\.[\w.]+|https?://[^\s가-힣]+"
-    r"|(?<![\w-])(?<![\w-]\.)\b[\w-]+(?:\.[\w-]+)*\.(?:com|net|org|kr|io|co|example|internal)\b(?:/[^\s가-힣]*)?",
+    r"|(?<!\w)(?<!\w[.-])\b[\w-]+(?:\.[\w-]+)*\.(?:com|net|org|kr|io|co|example|internal)\b(?:/[^\s가-힣]*)?",
     re.ASCII,
 )
 _CODE = re.compile(r"\b[a-z\d]+(?:[-_][a-z\d]+)*\b")  # with both letters and digits
