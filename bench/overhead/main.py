@@ -33,6 +33,8 @@ CLOSED = (1, 32, 256)
 STREAMS = 64
 RATES = (100.0, 1000.0)
 FEWEST = 300  # answers of which a 99th percentile is taken: of 80 it would be the worst
+ADDED = ("p50_ms_at_100", "p99_ms_at_100", "p50_ms_at_1000", "first_chunk_p99_ms", "first_chunk_p99_ms_together",
+         "between_chunks_p99_ms")  # fmt: skip
 ROOM = 1.5  # a rate is only asked of what answered this many times as much in the closed loop
 console = Console(stderr=True)
 Rows = dict[str, dict[str, list[float]]]  # target → figure → one value a round
