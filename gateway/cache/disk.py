@@ -10,7 +10,7 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +18,7 @@ from typing import TypeVar
 import structlog
 
 from gateway.cache import entry_codec
-from gateway.cache.purging import Selection
+from gateway.cache.purging import Cut, Selection
 from gateway.chat import CacheEntry, CacheKey
 from gateway.clock import WallClock
 
@@ -84,6 +84,10 @@ class Disk:
     async def purge(self, selection: Selection) -> None:
         await self._run(lambda db: self._purge(db, selection), None)
 
+    def forget(self, cuts: Sequence[Cut]) -> None:
+        """Drop what purges made elsewhere took, before anything that is asked of the disk from now on."""
+        self._thread.submit(self._attempt, lambda db: self._drop(db, lambda e: any(cut.voids(e) for cut in cuts)), None)
+
     async def close(self) -> None:
         await self._run(lambda db: db.close(), None)
         self._thread.shutdown()
@@ -92,10 +96,13 @@ class Disk:
         if set(selection.given) <= {"tenant"}:
             db.execute("DELETE FROM answers WHERE ? IN ('', tenant)", (selection.tenant,))
             return
+        self._drop(db, selection.selects)
+
+    def _drop(self, db: sqlite3.Connection, doom: Callable[[CacheEntry], bool]) -> None:
         doomed = []
         for number, scope, digest, data in db.execute("SELECT number, scope, digest, data FROM answers"):
             entry = entry_codec.decode_any(self._secret, scope, digest, data)
-            if entry is None or selection.selects(entry):  # under another secret it is of no use to anybody
+            if entry is None or doom(entry):  # under another secret it is of no use to anybody
                 doomed.append((number,))
         db.executemany("DELETE FROM answers WHERE number = ?", doomed)
 
@@ -110,8 +117,11 @@ class Disk:
             db.execute("DELETE FROM answers WHERE number <= ?", last)
 
     async def _run(self, work: Callable[[sqlite3.Connection], T], default: T) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._attempt, work, default)
+
+    def _attempt(self, work: Callable[[sqlite3.Connection], T], default: T) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._db)
+            return work(self._db)
         except sqlite3.Error as error:
             if not self._away:
                 log.warning("answers are not remembered on disk", error=str(error))

@@ -67,6 +67,9 @@ class Cut:
     generation: int
     selection: Selection
 
+    def voids(self, entry: CacheEntry) -> bool:
+        return entry.generation < self.generation and self.selection.selects(entry)
+
 
 @dataclass(slots=True)
 class Ledger:
@@ -81,11 +84,7 @@ class Ledger:
         made = entry.generation
         if made == self.generation:
             return False
-        return (
-            made > self.generation
-            or made < self.floor
-            or any(made < cut.generation and cut.selection.selects(entry) for cut in self.cuts)
-        )
+        return made > self.generation or made < self.floor or any(cut.voids(entry) for cut in self.cuts)
 
     def cut(self, generation: int, selection: Selection) -> None:
         self.replace(generation, (*self.cuts, Cut(generation, selection)), self.floor)

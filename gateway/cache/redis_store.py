@@ -138,11 +138,13 @@ class RedisStore:
 
     async def _follow(self, generation: Any) -> None:
         """Read the cuts again where the shared ledger has moved on. Raises StoreUnavailable."""
-        current = _number(generation)
-        if current == self._ledger.generation:
+        current, known = _number(generation), self._ledger.generation
+        if current == known:
             return
         fields = await self._link.run(lambda redis: _as_awaitable(redis.hgetall(LEDGER)))
         self._ledger.replace(*_ledger_of(fields))
+        if self._disk is not None and (cuts := [cut for cut in self._ledger.cuts if cut.generation > known]):
+            self._disk.forget(cuts)  # else what was purged at another gateway would come back once Redis lost the cuts
 
     async def _cut(self, selection: Selection, redis: Client) -> Any:
         oldest = (self._now() - LEDGER_S) * 1000  # generations are milliseconds

@@ -111,6 +111,9 @@ async def test_what_another_gateway_purged_does_not_come_back_from_this_ones_dis
             pass
         assert await here.get(key()) is not None
         assert await mine.earlier(key()) is None
+        assert await here.get(key()) is None  # nor once Redis has lost what it knew of the purge
+        await mine.put(newer := entry(generation=mine.generation))
+        assert await here.get(key()) == newer
 
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])
