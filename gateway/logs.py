@@ -49,7 +49,7 @@ def configure_logs(level: str = "info", style: str = "json") -> None:
 
 
 FLUSH_S = 0.2  # a line of the access log may be that old before it is written
-FLUSH_LINES = 1024
+FLUSH_LINES = 256
 MAX_WAITING = 256  # batches; when nobody takes the output, lines are dropped and counted, not requests held up
 
 

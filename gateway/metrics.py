@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
@@ -24,6 +25,7 @@ class Metrics(Series):
     def __init__(self, models: tuple[str, ...] = (), registry: CollectorRegistry | None = None) -> None:
         super().__init__(registry)
         self._models = frozenset(models)
+        self._calls: dict[tuple[str, ...], tuple[Any, Any]] = {}  # how a call ended → its counter and its histogram
 
     def model_label(self, model: str) -> str:
         return model if model in self._models else OTHER
@@ -108,14 +110,23 @@ class Metrics(Series):
 
     # upstream
 
-    def upstream_attempt(self, deployment: str, kind: str, result: str) -> None:
-        self._attempts.labels(deployment, kind, result).inc()
+    def upstream_ended(
+        self, deployment: str, provider: str, kind: str, operation: str, model: str, result: str, seconds: float
+    ) -> None:
+        """One call to a deployment. ``result``: ok, cancelled, or what went wrong."""
+        key = (deployment, kind, operation, self.model_label(model), result)
+        children = self._calls.get(key)
+        if children is None:
+            attempts = self._attempts.labels(deployment, kind, result if result in ("ok", "cancelled") else "failed")
+            error_type = "" if result == "ok" else result
+            durations = self._client_duration.labels(operation, provider, key[3], error_type)
+            children = self._calls[key] = attempts, durations
+        attempts, durations = children
+        attempts.inc()
+        durations.observe(seconds)
 
     def upstream_first_chunk(self, operation: str, provider: str, model: str, seconds: float) -> None:
         self._client_first_chunk.labels(operation, provider, self.model_label(model)).observe(seconds)
-
-    def upstream_ended(self, operation: str, provider: str, model: str, error_type: str, seconds: float) -> None:
-        self._client_duration.labels(operation, provider, self.model_label(model), error_type).observe(seconds)
 
     def tokens(self, model: str, prompt: int, completion: int) -> None:
         label = self.model_label(model)

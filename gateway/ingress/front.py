@@ -14,7 +14,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
-from itertools import chain
 from typing import cast
 
 from gateway.errors import InvalidRequest
@@ -27,7 +26,7 @@ SWEEP_S = 5.0  # between two looks for connections that were idle for too long
 _LINE = re.compile(
     rb"POST (?:/v1|/openai/v1|/openai/deployments/([\w.-]+))/chat/completions(?:\?api-version=[\w.-]*)? HTTP/1\.1\r\n"
 )
-_FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): ([\t\x20-\x7e\x80-\U0010ffff]*)\r\n")
+_FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n")
 _ODD = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade"})  # aiohttp knows what to do
 
 Handler = Callable[["FrontCaller", str | None], Awaitable[Reply | None]]  # str: the model that the path names
@@ -315,14 +314,15 @@ class FrontCaller:
 
 
 def _headers(buffer: bytes, start: int, end: int) -> dict[str, str] | None:
-    """Lower-case names → values. None where anything is malformed, repeated or written in an unusual way."""
-    text = buffer[start : end - 2].decode("utf-8", "surrogateescape")
-    fields = _FIELD.findall(text)
-    headers = {name.lower(): value.strip(" \t") for name, value in fields}
-    read = sum(map(len, chain.from_iterable(fields))) + len(": \r\n") * len(fields)
-    if read != len(text) or len(headers) != len(fields):
+    """Lower-case names → values. None where anything is malformed or repeated."""
+    if _FIELDS.fullmatch(buffer, start, end) is None:
         return None
-    return headers
+    lines = buffer[start : end - 4].decode("utf-8", "surrogateescape").split("\r\n")
+    headers = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip(" \t")
+    return headers if len(headers) == len(lines) else None
 
 
 def _length(headers: Mapping[str, str], limit: int) -> int | None:

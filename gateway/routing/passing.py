@@ -131,9 +131,8 @@ class _Watched:
 
 def count_call(metrics: Metrics, attempt: Attempt, operation: str, result: str, seconds: float) -> None:
     """``result``: ok, cancelled, or what went wrong."""
-    deployment = attempt.health.deployment
-    metrics.upstream_attempt(deployment.name, attempt.kind, result if result in ("ok", "cancelled") else "failed")
-    metrics.upstream_ended(operation, deployment.kind, attempt.model, "" if result == "ok" else result, seconds)
+    at = attempt.slot.health.deployment
+    metrics.upstream_ended(at.name, at.kind, attempt.kind, operation, attempt.model, result, seconds)
 
 
 async def rejection(name: str, reply: Forwarded) -> UpstreamRejected:
