@@ -64,9 +64,13 @@ class Flight:
     async def _run(self, produce: Produce) -> None:
         try:
             await produce(self._send)
-        except asyncio.CancelledError:
-            self._error = Overloaded("the gateway is shutting down; try again")
-            raise
+        except asyncio.CancelledError as cancelled:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                self._error = Overloaded("the gateway is shutting down; try again")
+                raise
+            self._error = RuntimeError("a task that the answer waited for was cancelled")  # a mistake of the gateway's
+            self._error.__cause__ = cancelled
         except Exception as error:
             self._error, self._trace = error, error.__traceback__  # every reader raises it where the stream stands
         finally:

@@ -73,6 +73,17 @@ async def test_only_those_who_join_a_flight_are_told_so() -> None:
         assert (leader.coalesced, follower.coalesced) == (False, True)
 
 
+async def test_a_cancelled_task_within_is_no_shutdown() -> None:
+    async def produce(send: Send) -> None:
+        inner = asyncio.create_task(asyncio.sleep(10))
+        inner.cancel()
+        await inner
+
+    with pytest.raises(RuntimeError) as told:
+        await listen(Inflight(), "k", produce)
+    assert isinstance(told.value.__cause__, asyncio.CancelledError)
+
+
 async def test_no_key_is_never_shared() -> None:
     inflight, provider = Inflight(), Provider()
     await asyncio.gather(*(listen(inflight, None, provider) for _ in range(5)))
