@@ -152,7 +152,8 @@ class AdaptiveRule:
         right = same[found.best.question.key]
         place = found.best.question.key.scope
         scope = self._of(place)
-        hit = found.same_words or scope.belief.cautious(found.row) >= scope.bar.height()
+        score = scope.belief.cautious(found.row)
+        hit = score >= scope.bar.height() or (found.same_words and scope.trusts_words(score))
         audited = hit and not scope.bar.broken
         if audited:
             self._audited += 1
@@ -202,7 +203,7 @@ class AdaptiveRule:
 
     def _passes(self, scope: Learned, score: float, same_words: bool) -> bool:
         height = self._note(scope)
-        return not scope.bar.broken and (same_words or score >= height)
+        return not scope.bar.broken and (score >= height or (same_words and scope.trusts_words(score)))
 
     def _note(self, scope: Learned) -> float:
         """The scope's bar, after its state was brought up to date."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gateway.cache.calibrated import Calibration
 from gateway.cache.decision import plain
-from gateway.cache.features import CANDIDATES, NAMES, Row, look
+from gateway.cache.features import CANDIDATES, EARNED, NAMES, Row, look
 from gateway.cache.learning import LINK_FLOOR
 from gateway.cache.memory import MemoryIndex
 from gateway.chat import CachedQuestion, CacheKey, Neighbor, Scope
@@ -28,6 +28,9 @@ SERVED = 0.7  # share of near questions with a right neighbour that are taken as
 SERVED_SIMILARITY = 0.95
 ROWS = 600.0  # that a source counts for, however many it has
 RIDGE = 2.0  # pull of a source's regression towards the mean, in rows
+# Log-odds below what sources had in common, and how far (one standard deviation) a scope may move from there, for what
+# each must learn by itself: elsewhere "not" was chatter, here it may be the question.
+DISTRUST = (2.0, 1.0)
 SPREAD = 0.01  # variance added to every weight: no number of sources shows all there are
 MAX_QUESTIONS = 3_700  # of one stream; more of one source say little new
 THINNED = (370, 60)  # groups: how crowded a cache is changes what similarity means, so big sources are also thinned
@@ -153,6 +156,10 @@ def calibrate(embedder: str, sources: Mapping[str, Sequence[Rows]]) -> Calibrati
     covariance = (
         0.5 * apart + 0.5 * np.diag(np.diag(apart)) + SPREAD * np.eye(size)
     )  # few sources: half the correlation
+    for name in EARNED:
+        place = NAMES.index(name)
+        mean[place] -= DISTRUST[0]
+        covariance[place, place] += DISTRUST[1] ** 2
     provenance = {
         name: {"lookups": sum(len(p.right) for p in many), "right": round(_share(many), 4)}
         for name, many in sorted(sources.items())

@@ -11,17 +11,20 @@ def _rows(section: str) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(line.split(" / ")) for line in lines if line and not line.startswith("#"))
 
 
+AUDIENCE = _rows("audience")
 HARD = _rows("hard")
 SOFT = _rows("soft")
 
-NEGATIONS_KO = (
-    r"(?<![가-힣])안\s?(?=[가-힣])|(?<![가-힣])못\s?(?=[가-힣])|지\s?(?:않|못|마|말)|않|없|불가|아니|아닌|금지|말고|제외|빼고"
-    r"|미(?=납|사용|제출|신청|등록|지급|수령|가입|승인|포함|접종)|비(?=활성|공개|대면|정규)|무(?=급|단|상|료)"
+NEGATIONS_KO = (  # 안내, 집 안에, 오늘까지 마감, 지원금지급, 업무단위 and "이거 아니면 저거" are none
+    r"(?<![가-힣])안(?!내|녕|전|정|경|심|건|과|쪽|방|구|부|착|장|에|으로|의)\s?(?=[가-힣])|(?<![가-힣])못\s?(?=[가-힣])"
+    r"|(?<!까)지\s?(?:않|못|마|말)|않|없|불가|아니(?!면)|(?<=[이가]\s)아니면|아닌|금지(?!급|원|불|출|정|역|점|연|갑)"
+    r"|말고|제외|빼고|대신|보다는|자제|삼가|금하|금합|지양"
+    r"|미(?=납|사용|제출|신청|등록|지급|수령|가입|승인|포함|접종)|비(?=활성|공개|대면|정규)|(?<![가-힣])무(?=급|단|상)|무료"
 )
 NEGATIONS_EN = (
-    r"\b(?:not|no|never|none|without|except|excluding|cannot|can't|cant|don't|dont|doesn't|doesnt|didn't|won't|wont"
-    r"|isn't|isnt|aren't|wasn't|haven't|hasn't|shouldn't|couldn't|wouldn't|non|unable|neither|nor|nothing|stop|avoid"
-    r"|unless|fail|fails|failed|instead of|rather than)\b"
+    r"\b(?:not|no|never|none|without|except|excluding|cannot|cant|dont|doesnt|didnt|wont|isnt|arent|wasnt|werent|havent"
+    r"|hasnt|hadnt|couldnt|wouldnt|shouldnt|non|unable|neither|nor|nothing|stop|avoid|unless|fail|fails|failed"
+    r"|instead of|rather than|\w+n['’]t)\b"
 )
 
 QUESTION_WORDS: tuple[tuple[str, str], ...] = (

@@ -16,6 +16,7 @@ HANGUL = re.compile(r"[가-힣]")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_.][A-Za-z0-9]+)*")
 _MIXED = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[A-Za-z0-9][A-Za-z0-9_.-]+")
 _NEGATION = re.compile(f"{contrasts.NEGATIONS_KO}|{contrasts.NEGATIONS_EN}", re.IGNORECASE)
+_NEGATING = re.compile(r"(?:않|없|못|아니|아닌|말고|마$|마세|마십|대신|not$|never$|no$|\w+n['’]?t$)")
 _QUESTION = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in contrasts.QUESTION_WORDS)
 _FRAME = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in contrasts.FRAMES)
 _DIRECTION = re.compile(contrasts.DIRECTION, re.IGNORECASE)
@@ -51,8 +52,10 @@ _ORDINARY_LATIN = frozenset(
 class Facets:
     numbers: tuple[tuple[float, str], ...]
     codes: frozenset[str]  # product names, acronyms, identifiers
+    latin: frozenset[str]  # all words in Latin letters: "pan" names what "PAN" does
     negations: int
-    hard: tuple[frozenset[int], ...]  # per contrast: the sides named
+    audience: tuple[frozenset[int], ...]  # per contrast: the sides named
+    hard: tuple[frozenset[int], ...]
     soft: tuple[frozenset[int], ...]
     asks: frozenset[str]  # question words
     language: str
@@ -68,13 +71,20 @@ def facets(text: str) -> Facets:
     return Facets(
         numbers=numbers.numbers(folded),
         codes=_codes(text, spoken),
+        latin=frozenset(_CODE.findall(folded)),
         negations=len(_NEGATION.findall(folded)),
+        audience=_sides(folded, _AUDIENCE),
         hard=_sides(folded, _HARD),
         soft=_sides(folded, _SOFT),
         asks=frozenset(name for name, pattern in _QUESTION if pattern.search(folded)),
         language=spoken,
         order=stems(text) if _DIRECTION.search(folded) else (),
     )
+
+
+def negates(word: str) -> bool:
+    """Whether a content word does nothing but negate."""
+    return _NEGATING.match(word) is not None
 
 
 @lru_cache(maxsize=50_000)
@@ -90,24 +100,80 @@ def veto(one: Facets, other: Facets) -> str:
         return "language"
     if not numbers.agree(one.numbers, other.numbers):
         return "numbers"
-    if one.codes != other.codes:
+    if _unnamed(one, other) or _unnamed(other, one):
         return "codes"
     if one.negations % 2 != other.negations % 2:
         return "negation"
-    if one.hard != other.hard:
-        return "audience, time or measure"
     if soft_conflict(one, other):
         return "polarity"
-    if _who_asks(one) and _who_asks(other) and not one.asks & other.asks:
+    if one.audience != other.audience or one.hard != other.hard:
+        return "audience, time or measure"
+    if _ask_apart(one, other):
         return "question word"
-    if one.order != other.order and sorted(one.order) == sorted(other.order):
+    if _turned_round(one, other):
         return "direction"
     return ""
 
 
+def contradicts(one: Facets, other: Facets) -> bool:
+    """Both say something about one thing, and not the same."""
+    return (
+        one.language != other.language
+        or (_unshared(one.numbers, other.numbers) and _unshared(other.numbers, one.numbers))
+        or bool(_unnamed(one, other) and _unnamed(other, one))
+        or _disjoint(one.audience, other.audience)
+        or _disjoint(one.hard, other.hard)
+        or soft_conflict(one, other)
+        or _turned_round(one, other)
+    )
+
+
+def final(one: Facets, other: Facets) -> bool:
+    """Two questions whatever else they share: they contradict each other, ask for or about someone else, or one tells a
+    number where the other asks for one."""
+    return (
+        contradicts(one, other)
+        or one.audience != other.audience
+        or _ask_apart(one, other)
+        or (not numbers.agree(one.numbers, other.numbers) and bool((one.asks | other.asks) & _NUMBER_ASKED))
+    )
+
+
 def soft_conflict(one: Facets, other: Facets) -> bool:
     """Some contrast has both questions on a side, and not on the same."""
-    return any(a and b and not a & b for a, b in zip(one.soft, other.soft, strict=True))
+    return _disjoint(one.soft, other.soft) or _turned(one, other) or _turned(other, one)
+
+
+def _turned(one: Facets, other: Facets) -> bool:
+    """A word of the one stands in the other with a prefix that turns it: opened, unopened."""
+    return any(f"{prefix}{word}" in other.latin for word in one.latin if len(word) > 3 for prefix in _TURNING)
+
+
+def _disjoint(one: Sequence[frozenset[int]], other: Sequence[frozenset[int]]) -> bool:
+    return any(a and b and not a & b for a, b in zip(one, other, strict=True))
+
+
+def _unshared(mine: Sequence[tuple[float, str]], theirs: Sequence[tuple[float, str]]) -> bool:
+    """Some quantity is only mine; a unit that only one names is no difference."""
+    left = list(theirs)
+    for value, unit in mine:
+        match = next((x for x in left if x[0] == value and (x[1] == unit or not unit or not x[1])), None)
+        if match is None:
+            return True
+        left.remove(match)
+    return False
+
+
+def _unnamed(mine: Facets, theirs: Facets) -> frozenset[str]:
+    return mine.codes - theirs.codes - theirs.latin
+
+
+def _turned_round(one: Facets, other: Facets) -> bool:
+    return one.order != other.order and sorted(one.order) == sorted(other.order)
+
+
+def _ask_apart(one: Facets, other: Facets) -> bool:
+    return bool(_who_asks(one) and _who_asks(other) and not one.asks & other.asks)
 
 
 def _who_asks(one: Facets) -> frozenset[str]:
@@ -148,6 +214,8 @@ class _Contrast:
         return frozenset(i for i, side in enumerate(self.sides) if side.search(text))
 
 
+_NUMBER_ASKED = frozenset(("how_many", "how_much", "how_long", "how_often", "when"))
+_TURNING = ("un", "non", "dis")
 _NO_SIDE: frozenset[int] = frozenset()
 _PLAIN = re.compile(r"[^\[\](){}?*+.|\\^$~]*")
 
@@ -168,6 +236,7 @@ def _beginning(word: str) -> str:
     return found[0][:-1] if optional else found[0]
 
 
+_AUDIENCE = _compiled(contrasts.AUDIENCE)
 _HARD = _compiled(contrasts.HARD)
 _SOFT = _compiled(contrasts.SOFT)
 

@@ -1,7 +1,8 @@
 """What the calibrated rule looks at: a row of numbers for a question and the kept one that might answer it. Pure.
 
 Neighbours with the same answer speak together: ``key`` tells which. A neighbour that a veto refuses is no candidate
-and no rival either: it is plainly another question.
+and no rival either: it is plainly another question. Where only one of two questions says something ("today", "not",
+a number) and they differ in much else, that is no veto but a number of the row: a scope learns what it means there.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.cache.facets import facets, frame, veto
+from gateway.cache.facets import facets, final, frame, negates, veto
 from gateway.cache.lexical import overlap, surface
 from gateway.chat import CacheKey, Neighbor
 
 CANDIDATES = 8
+SLIGHT = 0.02  # cosine that a neighbour gives away to others where only one of the two says something
 SAME_WORDS_SIMILARITY = 0.95  # cosine under which even the same content words are not taken for the same question
 NAMES = (
     "one",
@@ -32,7 +34,10 @@ NAMES = (
     "margin_x_supporters",
     "cosine_x_margin",
     "asks",  # agreement of the question words
+    "one_sided",  # only one of the two says a number, a name, a time, a process
+    "negated",  # one negates, the other does not
 )
+EARNED = ("one_sided", "negated")  # what a scope trusts only as far as its own labels bear it out
 Row = NDArray[np.float64]  # (len(NAMES),), each about -3 to 3
 
 
@@ -51,11 +56,17 @@ def look(asked: str, neighbors: Sequence[Neighbor]) -> Look:
     near = neighbors[:CANDIDATES]
     wanted = facets(asked)
     vetoes = [veto(wanted, facets(neighbor.question.text)) for neighbor in near]
-    able = [neighbor for neighbor, reason in zip(near, vetoes, strict=True) if not reason]
+    able = [
+        (n.similarity - SLIGHT * bool(reason), not reason, n)
+        for n, reason in zip(near, vetoes, strict=True)
+        if not reason or _slight(asked, n.question.text)
+    ]
     if not able:
         return Look(None, vetoes[0] if vetoes else "")
-    best = able[0]
-    return Look(best, vetoes[0], _row(asked, able, near), _same_words(asked, best))
+    able.sort(key=lambda one: -one[0])
+    best, clean = able[0][2], able[0][1]
+    row = _row(asked, [n for _, _, n in able], near)
+    return Look(best, vetoes[0], row, clean and _same_words(asked, best))
 
 
 def row_of(asked: str, neighbors: Sequence[Neighbor], key: CacheKey) -> Row:
@@ -65,6 +76,15 @@ def row_of(asked: str, neighbors: Sequence[Neighbor], key: CacheKey) -> Row:
     wanted = facets(asked)
     others = [n for n in near if n.question.key != key and not veto(wanted, facets(n.question.text))]
     return _row(asked, [*mine, *others], near)
+
+
+def _slight(asked: str, kept: str) -> bool:
+    """What a veto is about is said by one of the two only, and is not all that tells them apart."""
+    if final(facets(asked), facets(kept)):
+        return False
+    mine, theirs = surface(asked).words, surface(kept).words
+    only_mine, only_theirs = (sum(not negates(word) for word in words) for words in (mine - theirs, theirs - mine))
+    return min(only_mine, only_theirs) > 0 and max(only_mine, only_theirs) > 1
 
 
 def _row(asked: str, able: Sequence[Neighbor], near: Sequence[Neighbor]) -> Row:
@@ -80,7 +100,9 @@ def _row(asked: str, able: Sequence[Neighbor], near: Sequence[Neighbor]) -> Row:
     cosine = _clip((best.similarity - 0.95) / 0.02, -5, 3)
     margin = _clip((best.similarity - rival) / 0.03, -0.67, 2)
     supporters = min(float(np.log2(len(same))), 2.0)
-    one, other = facets(asked).asks, facets(best.question.text).asks
+    wanted, kept_facets = facets(asked), facets(best.question.text)
+    reason = veto(wanted, kept_facets)
+    one, other = wanted.asks, kept_facets.asks
     return np.array(
         [
             1.0,
@@ -96,6 +118,8 @@ def _row(asked: str, able: Sequence[Neighbor], near: Sequence[Neighbor]) -> Row:
             margin * supporters / 2,
             cosine * margin / 4,
             (len(one & other) / len(one | other) if one | other else 1.0) - 0.7,
+            float(reason not in ("", "negation")),
+            float(wanted.negations % 2 != kept_facets.negations % 2),
         ]
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.cache.belief import BINS, LABEL_NOISE, Bar, Belief, Matrix, Vector
+from gateway.cache.belief import BINS, LABEL_NOISE, MOST_DOUBTFUL, Bar, Belief, Matrix, Vector
 from gateway.cache.features import Row
 from gateway.cache.labels import Labels
 
@@ -41,6 +41,10 @@ class Learned:
         self._unread += 1
         if self._unread >= (5 if len(self._labels) <= FEW else 15):
             self._fit(answer_noise)
+
+    def trusts_words(self, score: float) -> bool:
+        """Whether the same words in the same frame are enough: until the scope has learned that they are not."""
+        return len(self._labels) < FEW or float(self.bar.doubt(score)) <= MOST_DOUBTFUL
 
     def dump(self) -> bytes:
         return self.bar.seen.astype("<f4").tobytes() + self._labels.dump()

@@ -31,6 +31,7 @@ _UNITS = (  # pattern, unit, factor: what means the same gets the same unit
     (r"달러|dollars?|usd|\$", "dollar", 1),
     (r"유로|euros?|eur", "euro", 1),
     (r"파운드|pounds?|gbp", "pound", 1),
+    (r"회(?![사의원식비계차복수])|번(?![호째])", "times", 1),
     (r"시|o'clock|am|pm|a\.m\.|p\.m\.", "clock", 1),
 )
 _COUNTERS = r"개월|개|명|시간|시|번째|번|살|잔|권|대|장|병|달|마리|가지|곳|군데|차례|사람|분|해|쪽|배|끼|통|층|줄|건"

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.cache.calibrated import AdaptiveRule, BadCalibration, Calibration, rule_for, shipped
 from gateway.cache.decision import StrictRule
-from gateway.cache.features import NAMES
+from gateway.cache.features import NAMES, look
 from gateway.chat import CachedQuestion, Neighbor
 from tests.cache.makers import key
 
@@ -149,6 +149,34 @@ def test_no_crowd_and_no_experience_outvotes_a_veto(asked: str) -> None:
     taught = rule()
     teach(taught, 1.0)
     assert taught.decide(asked, CROWD).neighbor is None
+
+
+def test_what_one_question_says_alone_and_all_that_tells_them_apart_is_no_hit_however_much_was_learned() -> None:
+    taught = rule()
+    teach(taught, 1.0)
+    kept = "포장을 뜯으면 환불이 되나요?"
+    for asked in ("포장을 뜯지 않으면 환불이 되나요?", "주말에 포장을 뜯으면 환불이 되나요?"):
+        found = look(asked, near((kept, "refund", 0.995)))
+        assert (found.best, bool(found.refused)) == (None, True)
+        assert taught.decide(asked, near((kept, "refund", 0.995))).neighbor is None
+
+
+def test_what_one_question_says_alone_is_a_number_where_much_else_differs() -> None:
+    found = look(
+        "오늘 반품하면 돈은 어떻게 받나요?", near(("환불 대금을 돌려받는 절차가 어떻게 되나요?", "refund", 0.96))
+    )
+    assert found.row is not None
+    assert found.row[NAMES.index("one_sided")] == 1.0
+    assert not found.same_words
+
+
+def test_the_same_words_are_not_enough_once_a_scope_has_learned_better() -> None:
+    taught = rule()
+    asked, kept = "연차 며칠이나 쓸 수 있나요", near(("연차는 며칠이나 쓸 수 있나요?", "leave", 0.98))
+    assert taught.decide(asked, kept).neighbor is not None
+    for _ in range(100):
+        taught.learn(asked, kept, {kept[0].question.key: False})
+    assert taught.decide(asked, kept).neighbor is None
 
 
 def test_memory_is_bounded_and_the_longest_unused_scope_starts_again() -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from gateway.cache.calibrated import AdaptiveRule, Calibration
-from gateway.cache.calibrating import SPREAD, calibrate, rows_of
-from gateway.cache.features import NAMES
+from gateway.cache.calibrating import DISTRUST, SPREAD, calibrate, rows_of
+from gateway.cache.features import EARNED, NAMES
 from gateway.embedding.hashing import HashingEmbedder
 from gateway.ports import Vector
 
@@ -40,7 +40,7 @@ async def test_sources_that_differ_leave_more_doubt_than_sources_that_agree() ->
     swapped = [{**row, "g": f"{number}"} for number, row in enumerate(questions(2))]  # near questions, never the same
     alike = calibrate("e", {"a": one, "b": await rows_of(questions(3), embed)})
     apart = calibrate("e", {"a": one, "b": await rows_of(swapped, embed)})
-    least = SPREAD * len(NAMES)
+    least = SPREAD * len(NAMES) + DISTRUST[1] ** 2 * len(EARNED)
     assert np.trace(apart.covariance) - least > 2 * (np.trace(alike.covariance) - least)
     assert np.linalg.eigvalsh(apart.covariance).min() > 0
 

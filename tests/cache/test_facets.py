@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from gateway.cache.facets import facets, veto
+from gateway.cache.facets import contradicts, facets, veto
 from gateway.cache.numbers import numbers
 
 
@@ -46,3 +46,40 @@ def test_numbers(text: str, found: list[tuple[float, str]]) -> None:
 def test_rewording_is_no_difference(one: str, other: str) -> None:
     assert veto(facets(one), facets(other)) == ""
     assert veto(facets(other), facets(one)) == ""
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("지원금지급 일정은 언제인가요?", "지원금 지급 일정이 언제예요?"),  # no 금지
+        ("안내 데스크는 어디인가요?", "안내데스크가 어디예요?"),
+        ("정산은 언제까지 마감인가요?", "정산 마감은 언제까지예요?"),  # no "-지 마"
+        ("카드인가요 아니면 현금인가요?", "카드인가요, 현금인가요?"),
+        ("근무상황부는 어디에 있나요?", "근무 상황부가 어디 있나요?"),
+        ("Verify my PAN card", "verify my pan card"),
+        ("I didn’t get my refund", "I didn't get my refund"),
+        ("올해 휴가 일정은?", "이번 해 휴가 일정은?"),
+    ],
+)
+def test_what_only_looks_like_a_difference_is_none(one: str, other: str) -> None:
+    assert veto(facets(one), facets(other)) == ""
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("출산휴가는 언제부터 쓸 수 있나요?", "출산휴가는 언제까지 쓸 수 있나요?"),
+        ("휴직 중에 급여가 나오나요?", "휴직 후 급여가 나오나요?"),
+        ("출장비는 선지급되나요?", "출장비는 후지급되나요?"),
+        ("변동금리로 바꿀 수 있나요?", "고정금리로 바꿀 수 있나요?"),
+        ("교환 배송비는 누가 내나요?", "반품 배송비는 누가 내나요?"),
+        ("보험 계약자를 바꾸고 싶어요", "보험 수익자를 바꾸고 싶어요"),
+        ("육아휴직 기간은 얼마나 되나요?", "육아휴직 급여는 얼마나 되나요?"),
+        ("재택근무는 주 2회까지 가능한가요?", "재택근무는 월 2회까지 가능한가요?"),
+        ("대출 금리가 올랐나요?", "대출 금리가 내렸나요?"),
+        ("Can I return an opened item?", "Can I return an unopened item?"),
+    ],
+)
+def test_two_sides_of_one_thing_contradict_each_other(one: str, other: str) -> None:
+    assert contradicts(facets(one), facets(other))
+    assert contradicts(facets(other), facets(one))

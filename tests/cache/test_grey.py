@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.cache.facets import facets
-from gateway.cache.grey import contradicts, grey
+from gateway.cache.facets import contradicts, facets
+from gateway.cache.grey import grey
 from gateway.chat import CachedQuestion, Neighbor
 from tests.cache.makers import key
 
