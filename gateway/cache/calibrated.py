@@ -24,7 +24,7 @@ import orjson
 from gateway.cache.belief import Matrix, Vector
 from gateway.cache.bounds import clopper_pearson_upper, wilson_lower
 from gateway.cache.decision import Decision, Rule, StrictRule, plain
-from gateway.cache.features import CANDIDATES, NAMES, look, row_of
+from gateway.cache.features import CANDIDATES, EARNED, NAMES, look, row_of
 from gateway.cache.learned import Learned
 from gateway.chat import CacheKey, Neighbor, Scope
 from gateway.clock import WallClock
@@ -34,6 +34,7 @@ ANSWER_NOISE = 0.0025  # share of answers that contradict an earlier one althoug
 MOST_NOISE = 0.05  # that is believed, whatever was seen
 FEWEST_REPEATS = 30
 RECENT_REPEATS = 1_000.0
+_EARNED = [NAMES.index(name) for name in EARNED]
 AUDITED = 0.03  # share of hits that are answered afresh instead, and compared
 
 
@@ -142,7 +143,9 @@ class AdaptiveRule:
 
     def chance(self, asked: str, neighbors: Sequence[Neighbor], key: CacheKey) -> float | None:
         scope = self._of(key.scope)
-        return 1 - float(scope.bar.doubt(scope.belief.cautious(row_of(asked, neighbors, key))))
+        row = row_of(asked, neighbors, key)
+        row[_EARNED] = 0.0  # a judge looks at that himself
+        return 1 - float(scope.bar.doubt(scope.belief.cautious(row)))
 
     def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> CacheKey | None:
         """A miss was answered: ``same`` tells for kept answers whether the fresh one states the same facts."""
