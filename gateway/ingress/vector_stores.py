@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from gateway.retrieval.uploads.holdings import (
     Attached,
     Store,
     StoredFile,
+    file_of,
     no_store,
 )
 from gateway.retrieval.uploads.library import Library
@@ -343,10 +343,7 @@ def _file_shown(attached: Attached, size: int) -> dict[str, Any]:
 
 def _result(passage: Passage, held: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """A hit; its score is 1 for the first by words and by meaning alike, 0 for what neither finds."""
-    file_id, _, filename = passage.document.partition("/")
-    if file_id not in held:  # read from a folder, not uploaded
-        digest = hashlib.sha256(f"{passage.collection}/{passage.document}".encode()).hexdigest()
-        file_id, filename = f"file-{digest[:24]}", passage.document
+    file_id, filename = file_of(passage)
     said = {"type": "text", "text": f"{passage.section}\n{passage.text}" if passage.section else passage.text}
     return {
         "file_id": file_id,

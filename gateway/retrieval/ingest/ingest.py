@@ -9,7 +9,6 @@ Interrupted at any moment it can simply be run again: what was stored is recogni
 from __future__ import annotations
 
 import asyncio
-import re
 import unicodedata
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,8 +21,8 @@ from gateway.retrieval.ingest import parse
 from gateway.retrieval.ingest.cut import RECIPE, Cut, cut
 from gateway.retrieval.ingest.unreadable import MAX_BYTES, UnreadableFile, too_large
 from gateway.retrieval.record import Record
+from gateway.retrieval.uploads.holdings import UPLOADED
 
-UPLOADED = re.compile(r"(file-[0-9a-f]{24})/")  # begins ids of documents that came over /v1/files, not from a folder
 EMBED_BATCH = 16  # passages a call: what an interrupted run may lose
 
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.chat import Passage
 from gateway.errors import NotFound
 
 SHARED = ""  # tenant of stores that the configuration made: whoever meets their groups may search them
 IN_PROGRESS, COMPLETED, FAILED, CANCELLED = "in_progress", "completed", "failed", "cancelled"
+UPLOADED = re.compile(r"(file-[0-9a-f]{24})/")  # begins ids of documents that came over /v1/files, not from a folder
+
+
+def file_of(passage: Passage) -> tuple[str, str]:
+    """Id and name of the file that a passage is of. What was read from a folder has an id of the same form."""
+    if match := UPLOADED.match(passage.document):
+        return match[1], passage.document[match.end() :]
+    digest = hashlib.sha256(f"{passage.collection}/{passage.document}".encode()).hexdigest()
+    return f"file-{digest[:24]}", passage.document
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,11 @@ import structlog
 from gateway.errors import GatewayError
 from gateway.ports import Embedder
 from gateway.retrieval.ingest.apart import cut_apart
-from gateway.retrieval.ingest.ingest import UPLOADED, embed_missing, put_bytes
+from gateway.retrieval.ingest.ingest import embed_missing, put_bytes
 from gateway.retrieval.ingest.parse import known
 from gateway.retrieval.ingest.unreadable import UnreadableFile
 from gateway.retrieval.record import Record
-from gateway.retrieval.uploads.holdings import COMPLETED, FAILED, Job, Store, StoredFile
+from gateway.retrieval.uploads.holdings import COMPLETED, FAILED, UPLOADED, Job, Store, StoredFile
 from gateway.retrieval.uploads.library import Library
 
 log = structlog.get_logger()
