@@ -18,18 +18,15 @@ from gateway.chat import (
     ChatRequest,
     Closed,
     Delta,
-    Json,
     Opened,
     RequestContext,
     has_content,
 )
 from gateway.errors import GatewayError, UpstreamBroken
-from gateway.ingress import openai
 from gateway.ingress.caller import Caller, Reply
 from gateway.ingress.reply import STREAM_HEADERS, answer_headers, server_timing
-from gateway.ingress.sse import KEEP_ALIVE, ChatStream, error_frame, served_by_comment
+from gateway.ingress.sse import KEEP_ALIVE, Writer, served_by_comment
 from gateway.metrics import Metrics
-from gateway.retrieval.grounding import context
 
 log = structlog.get_logger()
 
@@ -56,6 +53,7 @@ class Answering:
         request: ChatRequest,
         ctx: RequestContext,
         began: float,
+        writer: Writer,
     ) -> None:
         self._showing = showing
         self._metrics = metrics
@@ -63,10 +61,18 @@ class Answering:
         self._request = request
         self._ctx = ctx
         self._began = began
+        self._writer = writer
         self._opened: Opened | None = None
         self._first_token_seen = False
         self._joined_late = False
         self._told = {"x-request-id": ctx.id, **ctx.told}
+
+    async def answer(self, joined: Joined) -> Reply | None:
+        """None: it went out as a stream."""
+        if not self._request.stream:
+            return await self.whole(joined)
+        await self.stream(joined)
+        return None
 
     async def whole(self, joined: Joined) -> Reply:
         answer_id = ""
@@ -87,7 +93,7 @@ class Answering:
 
     def _completed(self, event: Closed, answer_id: str) -> Reply:
         opened = self._served()
-        body = openai.completion(event.answer, answer_id, self._context(opened))
+        body = self._writer.whole(event.answer, opened, answer_id)
         headers = self._headers(opened)
         if self._showing.timing:
             headers["server-timing"] = server_timing(self._stages(event), self._elapsed())
@@ -96,8 +102,7 @@ class Answering:
         return Reply(200, orjson.dumps(body), headers)
 
     async def stream(self, joined: Joined) -> None:
-        frames = ChatStream(include_usage=self._request.include_usage, timing=self._showing.timing)
-        begun = False
+        writer, begun = self._writer, False
         try:
             async with self._listening(joined) as batches:
                 async for batch in batches:
@@ -105,17 +110,17 @@ class Answering:
                     for event in batch:
                         if isinstance(event, Delta):
                             self._content(event)
-                            out += frames.delta(event)
+                            out += writer.delta(event)
                         elif isinstance(event, Closed):
-                            out += frames.closed(event.answer, self._stages(event), self._elapsed())
+                            out += writer.closed(event.answer, self._stages(event), self._elapsed())
                         else:
                             opened = self._open(event, joined)
-                            frames.opened(opened, self._context(opened))
                             if begun:
                                 out += served_by_comment(opened)
                             else:
                                 await self._begin_stream(opened)
                                 begun = True
+                            out += writer.opened(opened)
                     if not begun:
                         await self._begin_early()
                         begun = True
@@ -139,7 +144,7 @@ class Answering:
                 raise
             log.exception("unexpected error", request_id=self._ctx.id)
             failure = GatewayError("the gateway failed; its log has the request id", code="internal_error")
-        await self._caller.write(error_frame(failure))
+        await self._caller.write(writer.failed(failure))
         await self._caller.end()
 
     @asynccontextmanager
@@ -188,9 +193,6 @@ class Answering:
     def _stages(self, event: Opened | Closed) -> Mapping[str, tuple[float, str]]:
         """This request's own stages, then those of its flight; one that was joined under way began before us."""
         return self._ctx.timings.stages if self._joined_late else {**self._ctx.timings.stages, **event.stages}
-
-    def _context(self, opened: Opened) -> Json | None:
-        return context(opened.citations, self._request.question) if opened.citations else None
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began

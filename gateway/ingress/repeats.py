@@ -19,16 +19,14 @@ from gateway.cache.exact import Found
 from gateway.cache.replay import replay
 from gateway.chat import AnswerEvent, CacheHit, CacheOutcome, ChatRequest, Closed, Delta, Opened, ServedBy
 from gateway.clock import Timings
-from gateway.ingress import openai
 from gateway.ingress.answering import Showing
 from gateway.ingress.auth import KeyHolder, KeyRing
 from gateway.ingress.caller import Caller, Reply, header_lines
 from gateway.ingress.reply import STREAM_HEADERS, answer_headers, server_timing
-from gateway.ingress.sse import DONE, ChatStream, timing_comment
+from gateway.ingress.sse import DONE, ChatWriter, timing_comment
 from gateway.ingress.wishes import HEADERS
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
-from gateway.retrieval.grounding import context
 from gateway.values import dataclass
 
 MAX_REPEATS = 4096  # requests remembered
@@ -152,18 +150,16 @@ def _written(found: Found, length: int, request: ChatRequest, showing: Showing) 
     replay(CacheHit(entry, CacheOutcome.EXACT), events.append, pieces=request.stream)
     opened, *deltas = [event for event in events if not isinstance(event, Closed)]
     assert isinstance(opened, Opened)
-    cited = context(opened.citations, request.question) if opened.citations else None
+    writer = ChatWriter(request, timing=False)
     headers = answer_headers(opened, details=showing.hit_details)
     headers.pop("age", None)
     if request.stream:
-        frames = ChatStream(include_usage=request.include_usage, timing=False)
-        frames.opened(opened, cited)
         chunks = [delta for delta in deltas if isinstance(delta, Delta)]
-        body = b"".join([*map(frames.delta, chunks), frames.closed(entry.answer, {}, 0.0)])
+        body = b"".join([writer.opened(opened), *map(writer.delta, chunks), writer.closed(entry.answer, {}, 0.0)])
         identity = chunks[0].chunk if chunks else {}
         headers |= STREAM_HEADERS
     else:
-        identity = openai.completion(entry.answer, "", cited)
+        identity = writer.whole(entry.answer, opened, "")
         body = orjson.dumps(identity)
         headers["content-type"] = "application/json"
     id, created = str(identity.get("id")).encode(), b'"created":%d' % identity.get("created", 0)

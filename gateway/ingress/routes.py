@@ -22,6 +22,7 @@ from gateway.ingress.caller import MODEL, OPERATION, REQUEST_ID, Caller, Reply, 
 from gateway.ingress.data_sources import named_documents, searched_stores
 from gateway.ingress.relay import Relay
 from gateway.ingress.repeats import Repeats
+from gateway.ingress.sse import ChatWriter
 from gateway.ingress.wishes import NONE, Wishes, wishes_of
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
@@ -107,15 +108,14 @@ class Endpoints:
             )
             return await self._relay.pass_on(caller, sent, ctx, began)
         request = openai.chat_request(body, model)
-        answering = Answering(self._surface.showing, self._metrics, caller, request, ctx, began)
+        showing = self._surface.showing
+        writer = ChatWriter(request, timing=showing.timing)
+        answering = Answering(showing, self._metrics, caller, request, ctx, began, writer)
         async with self._pipeline.answer(ctx, request) as joined:
             plain = wishes is NONE and documents is None and not self._pipeline.accounts.holds(holder.key_id)
             if joined.found is not None and plain:
                 self.repeats.remember(joined.found, request, holder, path_model, raw)
-            if request.stream:
-                await answering.stream(joined)
-                return None
-            return await answering.whole(joined)
+            return await answering.answer(joined)
 
     async def deployment_relay(self, http_request: web.Request) -> web.StreamResponse:
         """Azure's ``/openai/deployments/{deployment}/{operation}``: the path names the model."""

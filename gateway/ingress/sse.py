@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import orjson
 
-from gateway.chat import Answer, Delta, Json, Opened
+from gateway.chat import Answer, ChatRequest, Delta, Json, Opened
 from gateway.errors import GatewayError
 from gateway.ingress import openai
+from gateway.retrieval.grounding import context
 
 
-class ChatStream:
-    """Frames of one streamed chat answer. Provider chunks go out byte for byte as they came in."""
+class Writer(Protocol):
+    """One answer as one API writes it: as a whole, or the frames of a stream."""
 
-    def __init__(self, *, include_usage: bool, timing: bool) -> None:
-        self._include_usage = include_usage
+    def whole(self, answer: Answer, opened: Opened, answer_id: str) -> Json: ...
+
+    def opened(self, event: Opened) -> bytes: ...
+
+    def delta(self, event: Delta) -> bytes: ...
+
+    def closed(self, answer: Answer, stages: Mapping[str, tuple[float, str]], total_s: float) -> bytes: ...
+
+    def failed(self, error: GatewayError) -> bytes:
+        """An error after the first byte; nothing follows it."""
+
+
+class ChatWriter:
+    """Writes one answer as a chat completion. Provider chunks go out byte for byte as they came in."""
+
+    def __init__(self, request: ChatRequest, *, timing: bool) -> None:
+        self._question = request.question
+        self._include_usage = request.include_usage
         self._timing = timing
         self._id = ""
         self._model = ""
         self._context: Json | None = None
 
-    def opened(self, event: Opened, context: Json | None) -> None:
-        self._model, self._context = event.model, context
+    def whole(self, answer: Answer, opened: Opened, answer_id: str) -> Json:
+        return openai.completion(answer, answer_id, self._cited(opened))
+
+    def opened(self, event: Opened) -> bytes:
+        self._model, self._context = event.model, self._cited(event)
+        return b""
 
     def delta(self, event: Delta) -> bytes:
         frame = _frame(event.raw)
@@ -41,6 +63,12 @@ class ChatStream:
         if self._timing:
             frames += timing_comment(stages, total_s)
         return frames + DONE
+
+    def failed(self, error: GatewayError) -> bytes:
+        return error_frame(error)
+
+    def _cited(self, opened: Opened) -> Json | None:
+        return context(opened.citations, self._question) if opened.citations else None
 
 
 def timing_comment(stages: Mapping[str, tuple[float, str]], total_s: float) -> bytes:
