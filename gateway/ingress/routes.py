@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
 import orjson
 from aiohttp import web
 
-from gateway.chat import Json, NamedDocuments, RequestContext, Tenant
+from gateway.chat import ChatRequest, Json, NamedDocuments, RequestContext, Tenant
 from gateway.clock import Deadline, Timings
 from gateway.errors import InvalidRequest, NotFound, UnknownModel
 from gateway.ingress import openai
@@ -22,6 +22,8 @@ from gateway.ingress.caller import MODEL, OPERATION, REQUEST_ID, Caller, Reply, 
 from gateway.ingress.data_sources import named_documents, searched_stores
 from gateway.ingress.relay import Relay
 from gateway.ingress.repeats import Repeats
+from gateway.ingress.responses_reply import ResponseWriter
+from gateway.ingress.responses_request import chat_body, previous_is_ours
 from gateway.ingress.sse import ChatWriter
 from gateway.ingress.wishes import NONE, Wishes, wishes_of
 from gateway.metrics import Metrics
@@ -68,11 +70,13 @@ class Endpoints:
             web.get("/openai/v1/models", self.models),
             web.get("/openai/v1/models/{model:.+}", self.model),
             web.post("/openai/deployments/{deployment}/chat/completions", self.web_chat),
+            web.post("/openai/deployments/{deployment}/responses", self.responses),
             web.post("/openai/deployments/{deployment}/{operation:.+}", self.deployment_relay),
             web.get("/openai/models", self.models),
             web.get("/openai/models/{model:.+}", self.model),
         ]
         for prefix in ("/v1/", "/openai/v1/", "/openai/"):
+            table.append(web.post(prefix + "responses", self.responses))
             table += [web.route(method, prefix + "{path:.+}", self.other) for method in RELAYED_METHODS]
         return table
 
@@ -117,6 +121,56 @@ class Endpoints:
                 self.repeats.remember(joined.found, request, holder, path_model, raw)
             return await answering.answer(joined)
 
+    async def responses(self, http_request: web.Request) -> web.StreamResponse:
+        """OpenAI's Responses API: through the pipeline if anything there can better it, else as bytes."""
+        began = time.monotonic()
+        caller = WebCaller(http_request, self._surface.body_s)
+        holder = self._enter(http_request, "responses")
+        raw = await caller.body()
+        body = openai.parse_object(raw)
+        path_model = http_request.match_info.get("deployment")
+        if not (path_model or body.get("model")):  # a prompt kept at the provider may name one
+            return await self._forward(http_request, holder, "responses", "", raw, body)
+        caller.model = model = openai.model_of(body, path_model)
+        had_wishes = "ocho" in body
+        wishes = wishes_of(caller.headers, body)
+        if had_wishes or path_model is not None:
+            body["model"] = model
+            raw = orjson.dumps(body)
+        asked = {**body}
+        documents = self._own_documents(body, model, holder.tenant)
+        promise_s = self._pipeline.promise_s(model)
+        ctx = self._context(caller.id, caller.headers, holder, {}, wishes, promise_s, documents)
+        request = self._as_chat(body, model, ctx)
+        if request is None:
+            return await self._forward(http_request, holder, "responses", model, raw, body)
+        ctx = replace(ctx, told=self._pipeline.accounts.enter(holder.key_id))
+        writer = ResponseWriter(asked, request, timing=self._surface.showing.timing)
+        answering = Answering(self._surface.showing, self._metrics, caller, request, ctx, began, writer)
+        async with self._pipeline.answer(ctx, request) as joined:
+            return caller.response(await answering.answer(joined))
+
+    def _own_documents(self, body: dict[str, Any], model: str, tenant: Tenant) -> NamedDocuments | None:
+        """Taken out of the body of a response; those that only the provider has stay there. Raises InvalidRequest."""
+        shelves = self._pipeline.shelves
+        if shelves is None:
+            return None
+        ours = any(shelves.knows(name, tenant) for name in searched_stores(body))
+        return named_documents(body) if ours or self._pipeline.grounds(model) else None
+
+    def _as_chat(self, body: Json, model: str, ctx: RequestContext) -> ChatRequest | None:
+        """A response's request as the pipeline answers it. None where the provider is to be asked: where nothing here
+        betters it, or nothing but the cache and it wants what only the provider has. Raises InvalidRequest."""
+        needed = ctx.documents is not None or ctx.promise is not None or self._pipeline.grounds(model)
+        if not needed and (body.get("store") is True or not self._pipeline.improves(ctx, model)):
+            return None
+        try:
+            return openai.chat_request(chat_body(body), model)
+        except InvalidRequest:
+            if needed or previous_is_ours(body):
+                raise
+            return None
+
     async def deployment_relay(self, http_request: web.Request) -> web.StreamResponse:
         """Azure's ``/openai/deployments/{deployment}/{operation}``: the path names the model."""
         path = _raw_path(http_request).split("/", 4)[4]
@@ -126,8 +180,8 @@ class Endpoints:
         """Every other path below /v1 goes to the provider untouched."""
         path = _raw_path(http_request)
         prefix = next(p for p in ("/v1/", "/openai/v1/", "/openai/") if path.startswith(p))
-        if path.endswith("/chat/completions/"):  # else it would go past documents and cache without a word
-            raise NotFound("leave out the slash at the end: /v1/chat/completions")
+        if path.endswith(("/chat/completions/", "/responses/")):  # else it would go past documents and cache unnoticed
+            raise NotFound(f"leave out the slash at the end: {path[:-1]}")
         return await self._pass_on(http_request, path.removeprefix(prefix), None)
 
     async def models(self, http_request: web.Request) -> web.StreamResponse:
@@ -173,8 +227,6 @@ class Endpoints:
         known = isinstance(named, str) and (named in self._surface.models or self._surface.any_model)
         if isinstance(named, str) and named and not known:
             raise UnknownModel(f"no model named {named!r} is configured; see GET /v1/models", param="model")
-        if path == "responses":
-            self._check_responses(str(named or ""), body or {}, holder.tenant)
         sent = Outgoing(
             method=http_request.method,
             path=path,
@@ -190,23 +242,6 @@ class Endpoints:
         ctx = self._context(http_request[REQUEST_ID], headers, holder, told, wishes_of(headers, {}))
         caller = WebCaller(http_request, self._surface.body_s)
         return caller.response(await self._relay.pass_on(caller, sent, ctx, time.monotonic()))
-
-    def _check_responses(self, model: str, body: Json, tenant: Tenant) -> None:
-        """The provider makes these answers, and knows nothing of our documents. Raises InvalidRequest."""
-        if model and self._pipeline.grounds(model):
-            raise InvalidRequest(
-                f"model {model!r} answers from documents, which /v1/responses would leave out; "
-                "ask it at /v1/chat/completions",
-                param="model",
-            )
-        shelves = self._pipeline.shelves
-        ours = [name for name in searched_stores(body) if shelves is not None and shelves.knows(name, tenant)]
-        if ours:
-            raise InvalidRequest(
-                f"{ours[0]} is kept here, where the provider, who makes these answers, cannot search it; "
-                "use file_search at /v1/chat/completions",
-                param="tools",
-            )
 
     def _enter(self, http_request: web.Request, operation: str) -> KeyHolder:
         http_request[OPERATION] = operation

@@ -133,21 +133,6 @@ async def test_other_operations_of_a_document_model_go_to_the_model_that_answers
     assert provider.calls[0].model == "gpt-4"
 
 
-async def test_a_question_over_the_responses_api_is_not_answered_without_the_documents(
-    it: House, provider: Provider
-) -> None:
-    reply = await it.post("/v1/responses", {"model": "handbook", "input": QUESTION})
-    assert (reply.status, reply.error["param"]) == (400, "model")
-    assert "/v1/chat/completions" in reply.error["message"]
-    assert provider.calls == []
-    assert (await it.post("/v1/responses", {"model": "gpt-4", "input": QUESTION})).status != 400
-    tools = [{"type": "file_search", "vector_store_ids": ["hr"]}]
-    reply = await it.post("/v1/responses", {"model": "gpt-4", "input": QUESTION, "tools": tools})
-    assert (reply.status, reply.error["param"]) == (400, "tools")
-    tools[0]["vector_store_ids"] = ["vs_of_the_provider"]
-    assert (await it.post("/v1/responses", {"model": "gpt-4", "input": QUESTION, "tools": tools})).status != 400
-
-
 async def test_a_reranker_puts_what_was_found_in_order(provider: Provider, tmp_path: Path, folder: Path) -> None:
     rerank = {"url": f"{provider.base_url}/rerank", "model": "bge-reranker", "api_key": "key-of-it"}
     documents = {"collections": ["hr"], "hard_s": 5, "rerank": rerank}

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from bench.handbook import FOLDER, Question, Verdict, judge, load
 from bench.provider import Faults, Provider, ProviderConfig, running_provider
 from gateway.retrieval.grounding import SEED
@@ -57,6 +59,13 @@ async def test_a_draft_that_passes_the_gate_is_the_answer_and_is_kept(tmp_path: 
         await it.kept()
         again = await it.chat(QUESTION.text, "handbook")
         assert (again.headers["x-ocho-cache"], again.text) == ("exact", text)
+
+
+async def test_a_draft_answers_over_the_responses_api_too(tmp_path: Path) -> None:
+    async with handbook(tmp_path, **drafting()) as (it, _), it.openai() as client:
+        raw = await client.responses.with_raw_response.create(model="handbook", input=QUESTION.text)
+        assert raw.headers["x-ocho-served-by"] == "draft"
+        assert judge(QUESTION, raw.parse().output_text) is Verdict.RIGHT
 
 
 async def test_a_draft_streams_to_the_sdk_as_any_answer(tmp_path: Path) -> None:
@@ -258,6 +267,10 @@ async def test_a_slow_stream_is_kept_alive_with_comments(tmp_path: Path) -> None
         assert b": ocho-served-by quote" in reply.body
         assert reply.events[-1] == b"[DONE]"
         assert reply.chunks[1]["ocho"] == {"served_by": "quote", "labelled": True}
+        response = await it.post("/v1/responses", {"model": "handbook", "input": QUESTION.text, "stream": True})
+        assert response.headers["x-ocho-served-by"] == "pending"
+        final = orjson.loads(response.body.rsplit(b"data: ", 1)[1])["response"]
+        assert (final["status"], final["ocho"]) == ("completed", {"served_by": "quote", "labelled": True})
 
 
 async def test_a_dead_provider_leaves_a_quotation_and_without_one_its_error(tmp_path: Path) -> None:

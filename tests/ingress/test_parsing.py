@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from gateway.cache.keys import Sharing, cache_keys
 from gateway.chat import ChatRequest, Tenant
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, UpstreamBroken
 from gateway.ingress.openai import MAX_DEPTH, parse_chat, parse_object
+from gateway.ingress.responses_reply import ResponseWriter
+from gateway.ingress.responses_request import chat_body
 from gateway.ingress.wishes import wishes_of
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -39,6 +41,24 @@ BODY = st.fixed_dictionaries(
         "ocho": st.dictionaries(st.sampled_from(["cache", "deadline_ms", "tags", "cache_namespace"]), JSON) | JSON,
     },
 )
+SAID = st.fixed_dictionaries({"type": st.sampled_from(["input_text", "refusal"]) | JSON, "text": TEXT | JSON})
+FORMAT = st.fixed_dictionaries({"type": st.just("json_schema") | JSON})
+ITEM = JSON | st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "developer", "assistant"]) | JSON},
+    optional={
+        "type": st.sampled_from(["message", "file_search_call", "reasoning"]) | JSON,
+        "content": TEXT | JSON | st.lists(JSON | SAID),
+    },
+)
+RESPONSE = st.fixed_dictionaries(
+    {"model": TEXT, "input": TEXT | st.lists(ITEM, max_size=3) | JSON},
+    optional={
+        "instructions": TEXT | JSON, "stream": st.booleans() | JSON, "store": JSON, "include": st.lists(JSON) | JSON,
+        "text": st.fixed_dictionaries({"format": FORMAT | JSON}) | JSON,
+        "reasoning": st.fixed_dictionaries({"effort": JSON}) | JSON, "metadata": JSON, "tools": JSON, "seed": JSON,
+        "temperature": JSON, "max_output_tokens": JSON, "truncation": JSON,
+    },
+)  # fmt: skip
 SHARING = Sharing("m", "tenant", "k", frozenset(), (), "", "", "")
 
 
@@ -49,6 +69,22 @@ def parsed(body: dict[str, Any]) -> ChatRequest | None:
     except InvalidRequest as error:
         orjson.dumps(error.body())
         return None
+
+
+@settings(max_examples=300, deadline=None)
+@given(RESPONSE)
+def test_any_response_is_either_asked_for_as_a_chat_or_clearly_refused(body: dict[str, Any]) -> None:
+    body = parse_object(orjson.dumps(body))
+    try:
+        request = parse_chat(chat_body(body))
+    except InvalidRequest as error:
+        orjson.dumps(error.body())
+        return
+    assert cache_keys(b"secret", Tenant("t"), request, SHARING)
+    assert request.messages
+    failed = ResponseWriter(body, request, timing=False).failed(UpstreamBroken("no"))  # before there was an answer
+    assert failed.startswith(b"event: error\ndata: ")
+    assert failed.count(b"\n\n") == 1
 
 
 @settings(max_examples=300, deadline=None)
