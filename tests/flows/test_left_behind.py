@@ -21,7 +21,7 @@ BIG, FAST = "gpt4o-2024", "mini-2025"
 
 async def test_nothing_is_left_of_requests_that_are_over(tmp_path: Path) -> None:
     """The soak's traffic: hits, misses, relayed calls, callers that leave, mistakes, a provider that fails at times."""
-    before = alive()  # of other tests that failed
+    before = alive()  # constants of modules that other tests use
     config = ProviderConfig(models={"big": BIG, "fast": FAST}, seed=3, time_scale=0.2, failures=True, faults=Faults())
     async with running_provider(config) as upstream:
         models = (
@@ -38,7 +38,7 @@ async def test_nothing_is_left_of_requests_that_are_over(tmp_path: Path) -> None
             counts = await load(f"http://127.0.0.1:{it.port}", questions, for_s=6.0, per_s=25.0, seed=3)
             assert {"leaves", "miss", "hit", "relayed", "wrong"} <= set(counts)
             async with asyncio.timeout(30):  # late answers are finished in the background
-                while it.count("ocho_in_flight_requests") or alive() > before:  # noqa: ASYNC110
+                while it.count("ocho_in_flight_requests") or alive() - before:  # noqa: ASYNC110
                     await asyncio.sleep(0.2)
 
 
