@@ -52,15 +52,12 @@ class Twins:
 
     @contextmanager
     def entered(self, question: str, key: CacheKey, vector: Vector, place: str, flight: Flight) -> Iterator[Flying]:
-        """The question is under way inside the block, and a moment longer where an answer came of it."""
+        """The question is under way inside the block, and a moment longer."""
         self._tickets += 1
         flying = Flying(question, key, vector, place, flight, self._tickets)
         self._scopes.setdefault(key.scope, []).append(flying)
         try:
             yield flying
-        except BaseException:
-            self.withdraw(flying)
-            raise
         finally:
             flying.flight, flying.ended_at = None, self._clock()
             self._ended.append(flying)
