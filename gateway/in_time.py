@@ -28,15 +28,17 @@ from gateway.chat import (
 )
 from gateway.clock import Deadline, Timings, WallClock
 from gateway.errors import UpstreamError
-from gateway.facts import signature
 from gateway.metrics import Metrics
+from gateway.retrieval.question import search_text
 from gateway.retrieval.quote import quote
 from gateway.routing import race as racing
 from gateway.routing.deployments import Pace
 from gateway.routing.details import Section, expanding
+from gateway.routing.doubting import Doubts
 from gateway.routing.draft import PATIENT, Drafted, Drafter
 from gateway.routing.gate import Draft, judge, why_unsupported, why_vetoed
 from gateway.routing.hedge import Claim, Lost, hedged
+from gateway.routing.nearness import Lines, Nearness
 from gateway.routing.plain import is_plain
 from gateway.routing.race import Again, Rung, Runners, race, timing
 from gateway.routing.router import Router
@@ -82,7 +84,7 @@ class Asked:
     ctx: RequestContext
     request: ChatRequest  # as the caller sent it
     grounded: ChatRequest  # as it goes upstream
-    over_best: Callable[[int], ChatRequest]  # the same over only so many passages, the likeliest
+    over_best: Callable[[int, Evidence], ChatRequest]  # the same over only so many passages, the likeliest by score
     evidence: Evidence
     opened: Opened
     due: Deadline  # the promise
@@ -122,6 +124,7 @@ class InTime:
     drafter: Drafter
     metrics: Metrics
     background: Background
+    lines: Lines | None = None  # of the passages, by meaning; None without an embedder
     wall_clock: WallClock = time.time
 
     async def answer(self, asked: Asked, promise: Promise, send: Send) -> None:
@@ -130,18 +133,19 @@ class InTime:
         rungs = {"draft": self._quick, "stale": self._stale, "quote": self._quote}
         counted, errand, details = _Counted(asked, self.metrics, send), Errand(), draft is not None and draft.details
         telling: list[Telling] = []  # the draft's, where details follow it
+        doubts = self._doubts(asked)
         sized_too = promise.sized and is_plain(asked.request)
         runners = Runners(
             big=partial(self._big_in_time, asked, draft, sized_too, errand),
-            draft=partial(self._draft, asked, draft) if draft is not None else None,
+            draft=partial(self._draft, asked, draft, doubts) if draft is not None else None,
             tell_draft=partial(self._begin_draft, asked, counted, telling)
             if details
             else partial(self._tell_draft, asked),
             ladder=[Rung(name, partial(rungs[name], asked)) for name in promise.on_expiry if name != "wait"],
             background=partial(self._later, asked, promise.late, errand),
             details=partial(self._details, asked, telling) if details else None,
-            again=self._again(asked, draft, sized_too) if draft is not None else None,
-            keep=partial(_keep, asked, partial(_doubt, asked)),
+            again=self._again(asked, draft, sized_too, doubts) if draft is not None else None,
+            keep=partial(_keep, asked, partial(_doubt, asked, doubts)),
         )
         allowance = draft.allowance if draft is not None else Allowance(0)
         promise.late.earn(self._usual_cost(asked))
@@ -168,9 +172,9 @@ class InTime:
             price.of(prompt, TOKENS_PER_SENTENCE),
         )
 
-    def _usual_cost(self, asked: Asked) -> float:
-        price = self.router.ledger.price(asked.grounded.requested_model)
-        return price.of(prompt_tokens(asked.grounded.body), USUAL_ANSWER_TOKENS)
+    def _usual_cost(self, asked: Asked, request: ChatRequest | None = None) -> float:
+        grounded = request or asked.grounded
+        return self.router.ledger.price(grounded.requested_model).of(prompt_tokens(grounded.body), USUAL_ANSWER_TOKENS)
 
     def _later(self, asked: Asked, late: Allowance, errand: Errand, work: Coroutine[Any, Any, None]) -> bool:
         """Let an answer that is too late for its caller be finished for the next one, within its allowance: the prompt
@@ -184,21 +188,20 @@ class InTime:
         errand.reason = "background"
         return True
 
-    def _again(self, asked: Asked, draft: DraftPlan, in_size: bool) -> Again:
-        """One more answer, drawn anew, where the model begins with a refusal or states what no passage does. It costs
-        no time where it does not: the beginning is there while the draft is waited for."""
-        question, evidence = asked.request.question, asked.evidence
-
-        def doubts(text: str) -> bool:
-            whole_words = text[: text.rfind(" ") + 1]  # half a number is another number
-            return signature(text).refuses or bool(why_unsupported(whole_words, question, evidence))
+    def _again(self, asked: Asked, draft: DraftPlan, in_size: bool, doubts: Doubts) -> Again:
+        """One more answer, over the passage of the line that is nearest to the question. It costs no time where the
+        first is fine."""
 
         def start() -> Callable[[Send], Awaitable[object]] | None:
-            if not draft.allowance.take(self._usual_cost(asked)):
+            near = doubts.nearness
+            few, shown = (FEW_PASSAGES, asked.evidence) if near is None else (1, near.nearest_first)
+            over = asked.over_best(few, shown)
+            if not draft.allowance.take(self._usual_cost(asked, over)):
                 return None
-            return partial(self._big, asked, in_size, Errand("settle"), number=1)
+            over = replace(over, body=another_sample(asked.request.body, over.body, 1))
+            return partial(self._big, replace(asked, grounded=over), in_size, Errand("settle"))
 
-        return Again(doubts, has_sentence, start)
+        return Again(doubts.weakness, has_sentence, start, doubts.answered, lambda: doubts.wary)
 
     async def _big_in_time(
         self, asked: Asked, draft: DraftPlan | None, in_size: bool, errand: Errand, send: Send
@@ -228,11 +231,9 @@ class InTime:
         last_s = asked.due.remaining_s() - SLOWER * _needed_s(pace)
         await hedged(ask, ask, max(last_s, patience_s), may_start)
 
-    async def _big(self, asked: Asked, in_size: bool, errand: Errand, send: Send, *, number: int = 0) -> None:
+    async def _big(self, asked: Asked, in_size: bool, errand: Errand, send: Send) -> None:
         """The configured model's answer, asked for in the size that fits the time that is left now."""
         grounded = asked.grounded
-        if number:
-            grounded = replace(grounded, body=another_sample(asked.request.body, grounded.body, number))
         if in_size:
             pace = self.router.pace(grounded.requested_model)
             left_s = asked.due.remaining_s() - racing.RESERVE_S
@@ -240,13 +241,23 @@ class InTime:
             grounded = replace(grounded, body=sized(grounded.body, size))
         await asked.big(grounded, send, errand)
 
-    async def _draft(self, asked: Asked, draft: DraftPlan) -> Drafted:
+    async def _draft(self, asked: Asked, draft: DraftPlan, doubts: Doubts) -> Drafted:
         with asked.ctx.timings.measure("draft"):
             looks = looks_at(asked.grounded, asked.over_best, asked.evidence)
             drafted = await self.drafter.draft(draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx)
         if asked.contradicts(drafted.answer.text):
             return replace(drafted, verdict=replace(drafted.verdict, accepted=False, usable=False, sure=False))
+        if not drafted.verdict.accepted:
+            await doubts.drafted(drafted.answer.text)
         return drafted
+
+    def _doubts(self, asked: Asked) -> Doubts:
+        text = search_text(asked.request)
+
+        async def near() -> Nearness | None:
+            return await self.lines.near(text, asked.evidence) if self.lines is not None else None
+
+        return Doubts(asked.request.question, asked.evidence, near)
 
     def _tell_draft(self, asked: Asked, drafted: Drafted, send: Send) -> None:
         ttl_s = None if drafted.verdict.sure else PROVISIONAL_TTL_S
@@ -368,9 +379,11 @@ def _needed_s(pace: Pace) -> float:
     return racing.RESERVE_S + pace.first_token_s + FEWEST_TOKENS / pace.tokens_per_s
 
 
-def looks_at(whole: ChatRequest, over_best: Callable[[int], ChatRequest], evidence: Evidence) -> list[ChatRequest]:
+def looks_at(
+    whole: ChatRequest, over_best: Callable[[int, Evidence], ChatRequest], evidence: Evidence
+) -> list[ChatRequest]:
     """The question over all passages, and over the likeliest few where there are more."""
-    return [whole, over_best(FEW_PASSAGES)] if len(evidence.passages) > FEW_PASSAGES else [whole]
+    return [whole, over_best(FEW_PASSAGES, evidence)] if len(evidence.passages) > FEW_PASSAGES else [whole]
 
 
 def _opened(asked: Asked, served_by: ServedBy, drafted: Drafted) -> Opened:
@@ -380,15 +393,16 @@ def _opened(asked: Asked, served_by: ServedBy, drafted: Drafted) -> Opened:
     )  # fmt: skip
 
 
-def _doubt(asked: Asked, answer: Answer) -> float | None:
+def _doubt(asked: Asked, doubts: Doubts, answer: Answer) -> float | None:
     """How long at most the big model's answer is kept; None: as long as any. A wrong answer that is kept is repeated:
-    one whose first paragraph no passage supports, or that is more likely wrong than right, is not kept at all."""
+    one whose first paragraph no passage supports, that rests on a line beside the question, or that is more likely
+    wrong than right, is not kept at all."""
     evidence, question = asked.evidence, asked.request.question
     if not evidence.passages:
         return None
     lead = answer.text.strip().split("\n\n", 1)[0]
     verdict = judge(Draft(lead, answer.finish_reason), question, evidence)
-    if verdict.veto in UNSUPPORTED or not (verdict.veto or verdict.usable):
+    if verdict.veto in UNSUPPORTED or not (verdict.veto or verdict.usable) or doubts.beside(lead):
         return 0.0
     veto = why_vetoed(Draft(answer.text, answer.finish_reason), question, evidence)
     return PROVISIONAL_TTL_S if veto in UNSUPPORTED else None

@@ -27,6 +27,7 @@ from gateway.metrics import Metrics
 from gateway.plan import Asking, Job
 from gateway.ports import DocumentRecord, Finding, ReviewQueue
 from gateway.retrieval.grounding import ground
+from gateway.retrieval.question import search_text
 from gateway.routing.plain import is_plain
 from gateway.routing.router import Router
 from gateway.routing.spend import USUAL_ANSWER_TOKENS, Errand, prompt_tokens, tokens_of
@@ -81,7 +82,10 @@ class Maker:
             return
         stale = partial(self.exact.stale, job.keys, ctx.wishes, self.record, evidence)
         contradicts = partial(contradicted, matter.earlier) if matter is not None else lambda draft: False
-        over_best = partial(self.grounded, job, evidence, anchor)
+
+        def over_best(best: int, shown: Evidence) -> ChatRequest:
+            return self.grounded(job, shown, anchor, best)
+
         asked = Asked(
             ctx, request, grounded, over_best, evidence, opened, ctx.promise, stale, keep, big, matter is not None,
             contradicts,
@@ -110,8 +114,10 @@ class Maker:
         may_ask = partial(settling.allowance.take, cost)
         due = job.ctx.promise if earlier is None and job.plan.promise is not None else None
         sure = doubted is not None and doubted.sure
+        lines = self.in_time.lines
+        near = partial(lines.near, search_text(job.request), evidence) if lines is not None else None
         return Matter(
-            job.request.question, evidence, earlier, contested, refuted, sure, witnesses, due=due, may_ask=may_ask
+            job.request.question, evidence, earlier, contested, refuted, sure, witnesses, due, may_ask, near
         )  # fmt: skip
 
     async def _big(
@@ -130,11 +136,18 @@ class Maker:
                 other = replace(job, request=with_question(job.request, matter.earlier.question))
                 again = self.grounded(other, asking.shown)
             else:
-                again = replace(grounded, body=another_sample(job.request.body, grounded.body, number))
+                over = grounded if number <= matter.witnesses else self._over_nearest(asking, matter, grounded)
+                again = replace(over, body=another_sample(job.request.body, over.body, number))
             own = replace(job.ctx, timings=Timings(job.ctx.timings.clock))
             return await self.router.stream(again, own, opened, out, Errand("settle"))
 
         await self.settler.settle(ask, matter, send)
+
+    def _over_nearest(self, asking: Asking, matter: Matter, grounded: ChatRequest) -> ChatRequest:
+        """Over the passage of the nearest line alone: over all of them, what was read amiss is read amiss again."""
+        if matter.nearness is None:
+            return grounded
+        return self.grounded(asking.job, matter.nearness.nearest_first, best=1)
 
     def _keep(self, asking: Asking, matter: Matter | None, answer: Answer, ttl_s: float | None) -> None:
         """Offer a finished answer to the cache: as a new one, as the earlier one's next life, or in its place."""

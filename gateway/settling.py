@@ -36,6 +36,7 @@ from gateway.facts import Comparison, Verdict, compare, signature, unsupported
 from gateway.metrics import Metrics
 from gateway.retrieval.grounding import SEED
 from gateway.routing.gate import answers_another, misplaced
+from gateway.routing.nearness import Nearness
 from gateway.routing.spend import Allowance
 from gateway.stages import ended
 
@@ -67,6 +68,8 @@ class Matter:
     witnesses: int = 0  # samples beside the first one
     due: Deadline | None = None  # the promised time, if any: then the first sentence is the lead
     may_ask: Callable[[], bool] = lambda: True  # sets aside the cost of one more sample, if there is room
+    near: Callable[[], Awaitable[Nearness | None]] | None = None  # looks which lines are near to the question
+    nearness: Nearness | None = None  # what it saw
     result: str = ""  # fine, second, third, earlier, doubtful or unfinished
     flip: Comparison | None = None  # how the fresh answer contradicts the earlier one
     fresh: str = ""  # the answer that the earlier one was compared with
@@ -80,6 +83,14 @@ class Matter:
     @property
     def kept_earlier(self) -> bool:
         return self.result == "earlier"
+
+    async def look(self) -> None:
+        if self.near is not None:
+            self.nearness, self.near = await self.near(), None
+
+    def asking(self, question: str) -> Matter:
+        """The same over the same documents, for another question."""
+        return self if question == self.question else replace(self, question=question, near=None, nearness=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,7 @@ class Settler:
             for number in range(1, 1 + matter.witnesses):
                 if matter.may_ask():
                     samples.append(_Sample(ask, number, matter.due))
+            await matter.look()  # the samples are under way
             await self._settle(ask, samples, matter, send)
         finally:
             await asyncio.gather(*(sample.stop() for sample in samples))
@@ -173,7 +185,8 @@ def weakness(answer: str, matter: Matter) -> int:
     against it."""
     if doubts_of(answer, matter):
         return 2
-    return int(answers_another(answer, matter.question, matter.evidence))
+    beside = matter.nearness is not None and matter.nearness.beside(answer)
+    return int(beside or answers_another(answer, matter.question, matter.evidence))
 
 
 def _stands(earlier: CacheEntry, matter: Matter) -> bool:
@@ -213,7 +226,7 @@ async def _after_all(best: _Sample, earlier: CacheEntry, matter: Matter) -> bool
     says so now, while nothing speaks against the answer to what a judge is sure to be the same question."""
     fresh, before = signature(await best.lead()), signature(earlier.answer.text)
     if fresh.refuses and not before.refuses:
-        own = replace(matter, question=earlier.question)
+        own = matter.asking(earlier.question)
         return matter.contested and matter.sure and weakness(earlier.answer.text, own) < 2
     if fresh.refuses and not matter.contested:
         return True
@@ -233,7 +246,7 @@ async def _overruled(ask: Ask, lead: str, matter: Matter) -> bool:
     which answer is right: each keeps its own."""
     if matter.earlier is None or signature(lead).refuses:
         return False
-    own = replace(matter, question=matter.earlier.question)
+    own = matter.asking(matter.earlier.question)
     if weakness(lead, matter) < weakness(matter.earlier.answer.text, own):
         return True
     if not matter.may_ask():

@@ -25,6 +25,8 @@ from gateway.chat import (
 from gateway.clock import Deadline, Timings
 from gateway.in_time import PROVISIONAL_TTL_S, Asked, Background, _doubt
 from gateway.retrieval.quote import MAX_CHARACTERS, quote
+from gateway.routing.doubting import Doubts
+from gateway.routing.nearness import Nearness
 from gateway.routing.plain import is_plain
 from gateway.routing.spend import Errand
 
@@ -46,7 +48,7 @@ def asked(evidence: Evidence) -> Asked:
         ctx,
         request(),
         request(),
-        lambda best: request(),
+        lambda best, shown: request(),
         evidence,
         opened,
         Deadline.after(5),
@@ -54,6 +56,14 @@ def asked(evidence: Evidence) -> Asked:
         lambda answer, ttl_s: None,
         no_model,
     )
+
+
+def doubted(evidence: Evidence) -> tuple[Asked, Doubts]:
+    async def unknown() -> Nearness | None:
+        return None
+
+    it = asked(evidence)
+    return it, Doubts(it.request.question, evidence, unknown)
 
 
 async def no_model(grounded: ChatRequest, send: Send, errand: Errand) -> None:
@@ -96,11 +106,11 @@ def test_a_picture_is_not_plain() -> None:
     ],
 )
 def test_what_no_passage_says_is_not_kept_for_long(text: str, ttl_s: float | None) -> None:
-    assert _doubt(asked(Evidence((LEAVE,))), said(text)) == ttl_s
+    assert _doubt(*doubted(Evidence((LEAVE,))), said(text)) == ttl_s
 
 
 def test_without_documents_nothing_is_held_against_an_answer() -> None:
-    assert _doubt(asked(Evidence()), said("18일 [doc4].")) is None
+    assert _doubt(*doubted(Evidence()), said("18일 [doc4].")) is None
 
 
 async def test_the_background_is_bounded_and_ends_with_the_gateway() -> None:

@@ -116,11 +116,13 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """A second answer of the big model, where the first begins with what the documents speak against."""
+    """A second answer of the big model, where the documents speak against the first, or are likely to."""
 
-    doubts: Callable[[str], bool]  # of an answer's beginning
+    weakness: Callable[[str, bool], int]  # of an answer's beginning, and whether that is settled; 0: it is fine
     settled: Callable[[str], bool]  # enough of an answer is there to know
     start: Callable[[], Callable[[Send], Awaitable[object]] | None]  # how to ask; None: there is no money for it
+    look: Callable[[str], Awaitable[None]]  # at the documents, before a settled answer is judged
+    wary: Callable[[], bool] = lambda: False  # the draft went wrong: ask at once, judge no answer before it is settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,9 @@ class _Race:
     draft_task: asyncio.Task[None] | None = None
     big: _Held | None = None
     big_task: asyncio.Task[None] | None = None
-    others: list[asyncio.Task[None]] = field(default_factory=list)  # the one of two answers that is not given
+    second: _Held | None = None  # what the big model says when it is asked again
+    second_task: asyncio.Task[None] | None = None
+    asked_again: bool = False
     guessed: bool = False
     climbed: bool = False  # the ladder was tried and had nothing
     began: float = 0.0
@@ -183,16 +187,16 @@ class _Race:
         while True:
             self.news.clear()
             self._look_at_the_clock(clock())
+            if self.big is not None and self.runners.again is not None and self.runners.again.wary():
+                self._ask_again()
             time = self._time(clock())
-            match MOVES[time, self.draft_state, self.big.state if self.big else Big.IDLE]:
+            move = MOVES[time, self.draft_state, self.big.state if self.big else Big.IDLE]
+            match await self._reconsidered() if move is Move.BIG else move:
                 case Move.WAIT:
                     await self._news_or(self._next_instant(clock()))
                 case Move.START:
                     self._start_big()
                 case Move.BIG:
-                    if self.guessed:
-                        self.allowance.give_back(self.timing.guess)  # it is not in vain
-                    await self._reconsider()
                     return await self._commit_big()
                 case Move.DRAFT:
                     assert self.drafted is not None
@@ -212,7 +216,7 @@ class _Race:
 
     async def stop(self) -> None:
         """Cancel what still runs and wait for its end."""
-        running = [task for task in (self.draft_task, self.big_task, *self.others) if task is not None]
+        running = [task for task in (self.draft_task, self.big_task, self.second_task) if task is not None]
         for task in running:
             task.cancel()
         if running:
@@ -253,7 +257,8 @@ class _Race:
             self.draft_state = Draft.LATE
 
     def _start_big(self) -> None:
-        self.big = _Held(self.news)
+        again = self.runners.again
+        self.big = _Held(self.news, again.settled if again is not None else None)
         self.big_task = asyncio.create_task(self.big.run(self.runners.big))
 
     async def _draft(self, ask: Callable[[], Awaitable[Drafted]]) -> None:
@@ -268,27 +273,55 @@ class _Race:
                 self.draft_state = Draft.FAILED
             self.news.set()
 
-    async def _reconsider(self) -> None:
-        """The big model has begun with a refusal, or with what no passage states: it is asked once more while there is
-        time, and what it said first stands unless the second answer is free of that."""
-        again, first, first_task = self.runners.again, self.big, self.big_task
-        if again is None or first is None or first_task is None or not again.doubts(first.text):
+    def _ask_again(self) -> None:
+        again = self.runners.again
+        if again is None or self.asked_again:
             return
-        if (ask := again.start()) is None:
-            return
-        second = _Held(self.news, again.settled)
-        second_task = asyncio.create_task(second.run(ask))
-        self.others.append(second_task)
-        last_call = self.promise.at - RESERVE_S
-        while not second.settled and (left_s := last_call - self.promise.clock()) > 0:
+        self.asked_again = True
+        if (ask := again.start()) is not None:
+            self.second = _Held(self.news, again.settled)
+            self.second_task = asyncio.create_task(self.second.run(ask))
+
+    async def _reconsidered(self) -> Move:
+        """The big model's answer is not fine, or will hardly be: it is asked once more while there is time, and the
+        better answer is given, or a draft that has passed by then."""
+        again, first, last_call = self.runners.again, self.big, self.promise.at - RESERVE_S
+        if self.guessed:
+            self.allowance.give_back(self.timing.guess)  # it is not in vain
+        if again is None or first is None:
+            return Move.BIG
+        if first.settled and self.promise.clock() < last_call:
+            await again.look(first.text)
+        weak = again.weakness(first.text, first.settled)
+        if self.draft_state is not Draft.PASSED and (weak or (again.wary() and not first.settled)):
+            self._ask_again()
+        while self._undecided(again, first) and (left_s := last_call - self.promise.clock()) > 0:
             self.news.clear()
             await self._news_or(left_s)
-        if second.settled and second.error is None and not again.doubts(second.text):
-            first_task.cancel()
-            self.others = [first_task]
-            self.big, self.big_task = second, second_task
-        else:
-            second_task.cancel()
+        if self.draft_state is Draft.PASSED and again.weakness(first.text, first.settled):
+            return Move.DRAFT
+        if self.second is not None and self.second_task is not None:
+            if self._better(again, first, self.second):
+                self.big, self.second = self.second, first
+                self.big_task, self.second_task = self.second_task, self.big_task
+            assert self.second_task is not None
+            self.second_task.cancel()
+        return Move.BIG
+
+    def _undecided(self, again: Again, first: _Held) -> bool:
+        if self.second is None or self.draft_state is Draft.PASSED:
+            return False
+        weak = again.weakness(first.text, first.settled) or first.error is not None
+        return not self.second.settled if weak else not first.settled
+
+    def _better(self, again: Again, first: _Held, second: _Held) -> bool:
+        """The second is no weaker than a first that is weak; fine, where it has only begun."""
+        if second.error is not None or not second.text:
+            return False
+        if first.error is not None:
+            return True
+        weak, most = again.weakness(second.text, second.settled), again.weakness(first.text, first.settled)
+        return most > 0 and weak <= (most if second.settled else 0)
 
     async def _commit_big(self) -> Result:
         assert self.big is not None

@@ -32,6 +32,7 @@ from gateway.retrieval.grounding import PROMPT_VERSION
 from gateway.routing.draft import Drafter
 from gateway.routing.gate import Calibrations, read_calibrations
 from gateway.routing.judge import Bar, ModelJudge
+from gateway.routing.nearness import Lines
 from gateway.routing.rewriting import Rewriter
 from gateway.routing.router import Router
 from gateway.routing.spend import Allowance
@@ -118,7 +119,13 @@ async def opened_pipeline(
     exact = ExactCache(store, wall_clock=wall_clock)
     maker = Maker(
         router=router,
-        in_time=InTime(router, Drafter(router, metrics, calibrations_of(settings)), metrics, background),
+        in_time=InTime(
+            router,
+            Drafter(router, metrics, calibrations_of(settings)),
+            metrics,
+            background,
+            Lines(embedder) if embedder is not None else None,
+        ),
         settler=Settler(metrics),
         exact=exact,
         writer=writer,

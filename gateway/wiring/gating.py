@@ -144,10 +144,10 @@ async def _sample(
     request = ChatRequest(plan.model, (Message("user", question.text, True, raw),), False, False, {"messages": [raw]})
     ctx = RequestContext("calibration", Tenant("calibration"), deadline, CacheWishes(), Timings())
 
-    def over(best: int | None = None) -> ChatRequest:
-        return replace(request, body=ground(request, evidence, system=plan.system, best=best))
+    def over(best: int | None, shown: Evidence) -> ChatRequest:
+        return replace(request, body=ground(request, shown, system=plan.system, best=best))
 
-    looks = looks_at(over(), over, evidence)
+    looks = looks_at(over(None, evidence), over, evidence)
     drafted = await pipeline.maker.in_time.drafter.draft(draft.model, draft.max_tokens, looks, evidence, ctx)
     said, veto = drafted.judged, drafted.verdict.veto
     values = () if veto else gate.measures(said, question.text, evidence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -64,6 +64,8 @@ class Course:
     balance: float = 10.0
     leaves_s: float | None = None
     again: str = "off"  # off, better, bad, broken, dear: what the second answer is like, where the first begins badly
+    wary: bool = False  # the draft went wrong in a way that makes wary
+    first: str = ""  # how the first answer begins, if not as ``again`` says
     details: str = "off"  # off, ok, silent, unsupported (third sentence), broken, refused
 
 
@@ -144,7 +146,9 @@ async def _play(course: Course) -> Seen:
             raise UpstreamBroken("draft broke")
         return drafted(course.draft)
 
-    async def ask_big(send: Send, name: str = "bad" if course.again != "off" else "big") -> None:
+    first = course.first or ("bad" if course.again != "off" else "big")
+
+    async def ask_big(send: Send, name: str = first) -> None:
         await asyncio.sleep(course.first_token_s)
         if course.big == "refused" or (course.again == "broken" and name == "big"):
             raise UpstreamBroken("big refused")
@@ -202,6 +206,8 @@ async def _play(course: Course) -> Seen:
         name = "bad" if course.again == "bad" else "big"
         return None if course.again == "dear" else lambda send: call("again", ask_big(send, name))
 
+    async def no_look(text: str) -> None: ...
+
     def rung_of(name: str) -> Rung:
         return Rung(name, lambda usable, send: rung(name, usable, send))
 
@@ -213,7 +219,13 @@ async def _play(course: Course) -> Seen:
         background=take,
         keep=lambda event: seen.kept.append(event.answer.text) if isinstance(event, Closed) else None,
         details=details if course.details != "off" else None,
-        again=Again(lambda text: text.startswith("bad"), lambda text: text.count(" ") >= 2, start_again)
+        again=Again(
+            lambda text, whole: text.startswith("bad"),
+            lambda text: text.count(" ") >= 2,
+            start_again,
+            no_look,
+            lambda: course.wary and "draft" in seen.started and "draft" not in seen.running,
+        )
         if course.again != "off"
         else None,
     )
@@ -249,6 +261,7 @@ courses = st.builds(
     balance=st.sampled_from([0.0, 10.0]),
     leaves_s=st.none() | seconds,
     again=st.sampled_from(["off", "off", "better", "bad", "broken", "dear"]),
+    wary=st.booleans(),
     details=st.sampled_from(["off", "off", "ok", "silent", "unsupported", "broken", "refused"]),
 )
 every_course = settings(max_examples=150, deadline=None)
@@ -387,6 +400,20 @@ def test_an_answer_that_begins_badly_is_asked_for_once_more(again: str, text: st
     assert seen.started == ["draft", "big", *(["again"] if again != "dear" else [])]
     assert seen.text == "".join(f"{text}{n} " for n in range(5))
     assert seen.at[0] == pytest.approx(at)
+
+
+def test_after_a_draft_that_makes_wary_an_answer_is_asked_for_twice_at_once_and_judged_by_its_first_sentence() -> None:
+    wary = Course(draft="failed", draft_s=1.0, arm_s=0.0, first_token_s=2.0, again="better", wary=True)
+    seen = play(wary)
+    assert (seen.started, seen.text[:4]) == (["draft", "big", "again"], "big0")
+    assert seen.at[0] == pytest.approx(3.1)  # the second began at 1.0; its first token at 3.0 does not tell yet
+    fine = play(replace(wary, first="big"))
+    assert (fine.text[:4], fine.at[0]) == ("big0", pytest.approx(2.1))  # the first is fine, and given once that is seen
+
+
+def test_a_draft_that_passes_goes_before_a_big_answer_that_is_not_fine() -> None:
+    seen = play(Course(draft="passed", draft_s=1.4, arm_s=0.0, first_token_s=0.5, again="better"))
+    assert (seen.started, seen.text, seen.at[0]) == (["draft", "big", "again"], "draft", pytest.approx(1.4))
 
 
 def test_a_second_answer_that_is_late_leaves_the_first_to_be_given() -> None:

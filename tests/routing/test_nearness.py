@@ -1,0 +1,157 @@
+"""Which lines are near to a question, and what rests on another one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from gateway.chat import Evidence, Passage
+from gateway.embedding.cached import CachedEmbedder
+from gateway.embedding.hashing import HashingEmbedder
+from gateway.embedding.local import LocalEmbedder
+from gateway.errors import UpstreamError
+from gateway.ports import Vectors
+from gateway.routing.doubting import BESIDE, FINE, REFUSES, UNSUPPORTED, Doubts
+from gateway.routing.nearness import BATCH, MOST_LINES, PATIENCE_S, Lines, Nearness
+from tests.virtual_time import run
+
+CAR = Passage(
+    "hb", "car.md", "1", 0, "법인차량 규정", "법인차량 규정 > 예약",
+    "- 법인차량은 이용 하루 전 16시까지 예약해야 한다.\n"
+    "- 법인차량 예약을 취소하려면 이용 2시간 전까지 총무팀에 알려야 한다.\n"
+    "- 법인차량은 한 번에 최대 3일까지 빌릴 수 있다.", 0.9,
+)  # fmt: skip
+ROOM = Passage(
+    "hb", "room.md", "1", 0, "회의실 규정", "회의실 규정 > 예약",
+    "- 회의실은 온스페이스에서 예약한다.\n"
+    "- 회의실 예약을 취소하려면 시작 30분 전까지 온스페이스에서 취소해야 한다.\n"
+    "- 대회의실은 한 번에 최대 4시간까지 예약할 수 있다.", 0.5,
+)  # fmt: skip
+FOUND = Evidence((CAR, ROOM))
+ASKED = "법인차량 예약은 언제까지 취소해야 하나요?"
+RIGHT = "법인차량 예약을 취소하려면 이용 2시간 전까지 총무팀에 알려야 합니다 [doc1]."
+WRONG = "회의실 예약을 취소하려면 시작 30분 전까지 온스페이스에서 취소해야 합니다 [doc2]."
+REFUSAL = "문서에서 해당 내용을 찾을 수 없습니다."
+
+
+class Counting(HashingEmbedder):
+    """Takes its time, and counts what it embeds."""
+
+    def __init__(self, seconds: float = 0.0, fails: bool = False) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.fails = fails
+        self.lines: list[str] = []
+
+    async def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
+        if self.fails:
+            raise UpstreamError("no embedder today")
+        if not query:
+            await asyncio.sleep(self.seconds * len(texts))
+            self.lines += texts
+        return await super().embed(texts, query=query)
+
+
+@pytest.mark.parametrize("embedder", ["local", "hashing"])
+async def test_an_answer_about_the_neighbour_rests_beside_the_question(embedder: str) -> None:
+    lines = Lines(CachedEmbedder(LocalEmbedder(1)) if embedder == "local" else HashingEmbedder())
+    near = await lines.near(ASKED, FOUND)
+    while near is None:  # the first call loads the model
+        near = await lines.near(ASKED, FOUND)
+    assert not near.beside(RIGHT)
+    assert near.beside(WRONG)
+    assert not near.beside("")
+
+
+async def test_the_passage_of_the_nearest_line_comes_first() -> None:
+    near = await Lines(HashingEmbedder()).near(ASKED, Evidence((replace(CAR, score=0.1), ROOM)))
+    assert near is not None
+    first = max(near.nearest_first.passages, key=lambda passage: passage.score)
+    assert first.document == "car.md"
+    assert [p.document for p in near.nearest_first.passages] == ["car.md", "room.md"]  # the numbers stay
+
+
+async def test_a_line_is_embedded_once_and_only_so_many_of_them_are() -> None:
+    embedder = Counting()
+    lines = Lines(embedder)
+    many = Passage(
+        "hb", "many.md", "1", 0, "t", "s", "\n".join(f"법인차량 예약 취소 {n}번째 줄" for n in range(40)), 0.1
+    )
+    for _ in range(2):
+        assert await lines.near(ASKED, Evidence((CAR, ROOM, many))) is not None
+    assert len(embedder.lines) == len(set(embedder.lines)) == MOST_LINES
+
+
+async def test_only_so_many_lines_are_kept() -> None:
+    embedder = Counting()
+    lines = Lines(embedder, most=3)
+    for _ in range(2):
+        assert await lines.near(ASKED, FOUND) is not None
+    assert len(embedder.lines) > 6
+
+
+def test_a_slow_embedder_holds_nothing_up_and_its_work_is_not_lost() -> None:
+    async def play() -> tuple[Nearness | None, float, Nearness | None]:
+        embedder, clock = Counting(seconds=PATIENCE_S / (BATCH + 1)), asyncio.get_running_loop().time
+        lines = Lines(embedder)
+        first, waited_s = await lines.near(ASKED, FOUND), clock()
+        return first, waited_s, await lines.near(ASKED, FOUND)
+
+    first, waited_s, second = run(play())
+    assert first is None
+    assert waited_s == pytest.approx(PATIENCE_S)
+    assert second is not None
+
+
+async def test_where_nothing_can_be_told_nothing_is_said() -> None:
+    assert await Lines(Counting(fails=True)).near(ASKED, FOUND) is None
+    short = Passage("hb", "a.md", "1", 0, "t", "s", "한 줄이다.", 1.0)
+    assert await Lines(HashingEmbedder()).near(ASKED, Evidence((short,))) is None
+    assert await Lines(HashingEmbedder()).near(ASKED, Evidence()) is None
+
+
+def doubts(embedder: HashingEmbedder | None = None) -> Doubts:
+    lines = Lines(embedder or HashingEmbedder())
+    return Doubts(ASKED, FOUND, lambda: lines.near(ASKED, FOUND))
+
+
+async def test_how_weak_an_answer_is() -> None:
+    it = doubts()
+    assert it.weakness(WRONG, True) == FINE  # nobody has looked
+    await it.answered(WRONG)
+    assert it.weakness(WRONG, True) == BESIDE
+    assert it.weakness(WRONG[:20], False) == FINE  # its first sentence may still become another
+    assert it.weakness(RIGHT, True) == FINE
+    assert it.weakness(RIGHT.replace("2시간", "5시간"), True) == UNSUPPORTED
+    assert it.weakness("법인차량 예약을 취소하려면 이용 5", False) == FINE  # half a number
+    assert it.weakness(REFUSAL, True) == REFUSES
+
+
+async def test_two_models_that_find_nothing_are_believed() -> None:
+    it = doubts()
+    await it.drafted(REFUSAL)
+    assert it.weakness(REFUSAL, True) == FINE
+    assert not it.wary
+
+
+async def test_a_draft_beside_the_question_makes_wary_of_the_next_answer() -> None:
+    it = doubts()
+    await it.drafted(WRONG)
+    assert it.wary
+    other = doubts()
+    await other.drafted(RIGHT)
+    assert not other.wary
+
+
+async def test_an_answer_that_is_well_borne_out_costs_no_look() -> None:
+    embedder, asked = Counting(), "법인차량은 이용 언제까지 예약해야 하나요?"
+    lines = Lines(embedder)
+    it = Doubts(asked, FOUND, lambda: lines.near(asked, FOUND))
+    await it.answered("법인차량은 이용 하루 전 16시까지 예약해야 합니다 [doc1].")
+    await it.answered(REFUSAL)
+    assert not embedder.lines
+    await it.answered(WRONG)
+    assert embedder.lines
