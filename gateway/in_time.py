@@ -46,7 +46,7 @@ from gateway.routing.sizing import TOKENS_PER_SENTENCE, size_for, sized
 from gateway.routing.spend import USUAL_ANSWER_TOKENS, Allowance, Errand, prompt_tokens
 from gateway.routing.told import Telling, tell
 from gateway.settling import another_sample, has_sentence
-from gateway.stages import ended
+from gateway.stages import beside, ended
 
 PROVISIONAL_TTL_S = 600.0  # of drafts that passed, but not with ease, and of answers with numbers from nowhere
 FEWEST_TOKENS = 40  # a cited sentence: with less time than this takes, the big model starts in vain
@@ -129,11 +129,15 @@ class InTime:
 
     async def answer(self, asked: Asked, promise: Promise, send: Send) -> None:
         """Send one whole answer, by the promise where that is possible. Raises UpstreamError."""
+        async with beside() as start:
+            looking = start(self._near(asked) if self._may_draft(asked) else _nothing())
+            await self._answer(asked, promise, Doubts(asked.request.question, asked.evidence, looking), send)
+
+    async def _answer(self, asked: Asked, promise: Promise, doubts: Doubts, send: Send) -> None:
         draft = promise.draft if self._may_draft(asked) else None
         rungs = {"draft": self._quick, "stale": self._stale, "quote": self._quote}
         counted, errand, details = _Counted(asked, self.metrics, send), Errand(), draft is not None and draft.details
         telling: list[Telling] = []  # the draft's, where details follow it
-        doubts = self._doubts(asked)
         sized_too = promise.sized and is_plain(asked.request)
         runners = Runners(
             big=partial(self._big_in_time, asked, draft, sized_too, errand),
@@ -244,20 +248,19 @@ class InTime:
     async def _draft(self, asked: Asked, draft: DraftPlan, doubts: Doubts) -> Drafted:
         with asked.ctx.timings.measure("draft"):
             looks = looks_at(asked.grounded, asked.over_best, asked.evidence)
-            drafted = await self.drafter.draft(draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx)
+            drafted = await self.drafter.draft(
+                draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx, doubts.readings.append
+            )
         if asked.contradicts(drafted.answer.text):
             return replace(drafted, verdict=replace(drafted.verdict, accepted=False, usable=False, sure=False))
         if not drafted.verdict.accepted:
             await doubts.drafted(drafted.answer.text)
         return drafted
 
-    def _doubts(self, asked: Asked) -> Doubts:
-        text = search_text(asked.request)
-
-        async def near() -> Nearness | None:
-            return await self.lines.near(text, asked.evidence) if self.lines is not None else None
-
-        return Doubts(asked.request.question, asked.evidence, near)
+    async def _near(self, asked: Asked) -> Nearness | None:
+        if self.lines is None or not asked.evidence.passages:
+            return None
+        return await self.lines.near(search_text(asked.request), asked.evidence)
 
     def _tell_draft(self, asked: Asked, drafted: Drafted, send: Send) -> None:
         ttl_s = None if drafted.verdict.sure else PROVISIONAL_TTL_S
@@ -372,6 +375,10 @@ class _Counted:
             self.done = True
             due = self.asked.due
             self.metrics.deadline_ended(due.at - due.clock(), self.degraded_to)
+
+
+async def _nothing() -> None:
+    return None
 
 
 def _needed_s(pace: Pace) -> float:

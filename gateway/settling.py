@@ -38,7 +38,7 @@ from gateway.retrieval.grounding import SEED
 from gateway.routing.gate import answers_another, misplaced
 from gateway.routing.nearness import Nearness
 from gateway.routing.spend import Allowance
-from gateway.stages import ended
+from gateway.stages import beside, ended
 
 TEMPERATURE = 0.5  # of samples beyond the first: at 0 they would repeat it, faults and all
 MOST_SAMPLES = 3
@@ -113,12 +113,14 @@ class Settler:
             for number in range(1, 1 + matter.witnesses):
                 if matter.may_ask():
                     samples.append(_Sample(ask, number, matter.due))
-            await matter.look()  # the samples are under way
-            await self._settle(ask, samples, matter, send)
+            async with beside() as start:
+                await self._settle(ask, samples, matter, start(matter.look()), send)
         finally:
             await asyncio.gather(*(sample.stop() for sample in samples))
 
-    async def _settle(self, ask: Ask, samples: list[_Sample], matter: Matter, send: Send) -> None:
+    async def _settle(
+        self, ask: Ask, samples: list[_Sample], matter: Matter, looking: asyncio.Task[None], send: Send
+    ) -> None:
         first = samples[0]
         lead = await first.lead_in_time()
         if lead is None and not doubts_of(first.text, matter):
@@ -127,6 +129,7 @@ class Settler:
             await first.give(send)
             return
         lead = lead if lead is not None else await first.lead()
+        await looking
         earlier = matter.earlier
         if earlier is not None and (matter.contested or _stands(earlier, matter)):
             comparison = compare(signature(lead), signature(earlier.answer.text))

@@ -26,7 +26,6 @@ from gateway.clock import Deadline, Timings
 from gateway.in_time import PROVISIONAL_TTL_S, Asked, Background, _doubt
 from gateway.retrieval.quote import MAX_CHARACTERS, quote
 from gateway.routing.doubting import Doubts
-from gateway.routing.nearness import Nearness
 from gateway.routing.plain import is_plain
 from gateway.routing.spend import Errand
 
@@ -59,11 +58,8 @@ def asked(evidence: Evidence) -> Asked:
 
 
 def doubted(evidence: Evidence) -> tuple[Asked, Doubts]:
-    async def unknown() -> Nearness | None:
-        return None
-
     it = asked(evidence)
-    return it, Doubts(it.request.question, evidence, unknown)
+    return it, Doubts(it.request.question, evidence, asyncio.Future())
 
 
 async def no_model(grounded: ChatRequest, send: Send, errand: Errand) -> None:
@@ -105,11 +101,11 @@ def test_a_picture_is_not_plain() -> None:
         ("연차휴가는 1년에 16일입니다 [doc1].\n\n신청은 7일 전까지 합니다 [doc1].", PROVISIONAL_TTL_S),
     ],
 )
-def test_what_no_passage_says_is_not_kept_for_long(text: str, ttl_s: float | None) -> None:
+async def test_what_no_passage_says_is_not_kept_for_long(text: str, ttl_s: float | None) -> None:
     assert _doubt(*doubted(Evidence((LEAVE,))), said(text)) == ttl_s
 
 
-def test_without_documents_nothing_is_held_against_an_answer() -> None:
+async def test_without_documents_nothing_is_held_against_an_answer() -> None:
     assert _doubt(*doubted(Evidence()), said("18일 [doc4].")) is None
 
 

@@ -6,8 +6,8 @@ is nearest to the question it mostly does not.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from gateway.chat import Evidence
 from gateway.facts import signature
@@ -15,6 +15,7 @@ from gateway.routing.gate import Draft, judge, why_unsupported
 from gateway.routing.nearness import Nearness
 
 FINE, REFUSES, BESIDE, UNSUPPORTED = range(4)  # how weak an answer is
+PATIENCE_S = 0.15  # with a look at the lines that is not over when it is needed
 
 
 @dataclass(slots=True)
@@ -23,31 +24,35 @@ class Doubts:
 
     question: str
     evidence: Evidence
-    near: Callable[[], Awaitable[Nearness | None]]
-    nearness: Nearness | None = None
-    looked: bool = False
+    looking: asyncio.Future[Nearness | None]  # at the lines
     draft_refused: bool = False
-    wary: bool = False  # the draft rested on a line beside the question: the big model may well do the same
+    readings: list[str] = field(default_factory=list)  # of drafts over what the big model is shown as well
+
+    @property
+    def nearness(self) -> Nearness | None:
+        """None: not known, or not yet."""
+        over = self.looking.done() and not self.looking.cancelled() and self.looking.exception() is None
+        return self.looking.result() if over else None
+
+    @property
+    def wary(self) -> bool:
+        """A draft rests on a line beside the question: the big model may well do the same."""
+        return any(self.beside(text) for text in self.readings)
 
     async def drafted(self, text: str) -> None:
-        """A draft that did not pass the gate has said ``text``."""
+        """The draft did not pass the gate."""
         self.draft_refused = signature(text).refuses
         if not self.draft_refused:
-            await self.look()
-            self.wary = self.nearness is not None and self.nearness.beside(text)
+            await self._look()
 
     async def answered(self, text: str) -> None:
-        """The big model has said a whole sentence, and nobody has looked at the lines so far."""
-        if (
-            not self.looked
-            and not signature(text).refuses
-            and not judge(Draft(text, "stop"), self.question, self.evidence).accepted
-        ):
-            await self.look()
+        """The big model has said a whole sentence."""
+        if signature(text).refuses or judge(Draft(text, "stop"), self.question, self.evidence).accepted:
+            return
+        await self._look()
 
-    async def look(self) -> None:
-        if not self.looked:
-            self.looked, self.nearness = True, await self.near()
+    async def _look(self) -> None:
+        await asyncio.wait({self.looking}, timeout=PATIENCE_S)
 
     def weakness(self, text: str, whole: bool) -> int:
         """Of a text that has begun; ``whole``: with its first sentence. Two models that both say that nothing is there
@@ -60,4 +65,5 @@ class Doubts:
         return BESIDE if whole and self.beside(text) else FINE
 
     def beside(self, text: str) -> bool:
-        return self.nearness is not None and self.nearness.beside(text)
+        nearness = self.nearness
+        return nearness is not None and not signature(text).refuses and nearness.beside(text)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -85,18 +86,19 @@ class Drafter:
         return self._form.setdefault(model, Form())
 
     async def draft(self, model: str, max_tokens: int, looks: Sequence[ChatRequest], evidence: Evidence,
-                    ctx: RequestContext) -> Drafted:  # fmt: skip
+                    ctx: RequestContext, first: Callable[[str], None] = lambda text: None) -> Drafted:  # fmt: skip
         """A short answer by ``model`` and the gate's verdict on it. Raises GatewayError where no look gives one.
 
         ``looks``: the question over the same evidence in several cuts, asked side by side. The first answer to pass is
-        taken, else the one most likely right. All are judged over the whole ``evidence``.
+        taken, else the one most likely right. All are judged over the whole ``evidence``. ``first`` hears what the
+        first look says.
         """
         form, clock = self.form(model), ctx.deadline.clock
         began = clock()
         try:
-            drafted = await _best(
-                [asyncio.create_task(self._look(model, max_tokens, look, evidence, ctx)) for look in looks]
-            )
+            tasks = [asyncio.create_task(self._look(model, max_tokens, look, evidence, ctx)) for look in looks]
+            tasks[0].add_done_callback(partial(_heard, first))
+            drafted = await _best(tasks)
         except asyncio.CancelledError:
             form.gave_up(clock() - began)
             raise
@@ -166,6 +168,11 @@ async def _best(looks: Sequence[asyncio.Task[Drafted]]) -> Drafted:
         assert failure is not None
         raise failure
     return best
+
+
+def _heard(hear: Callable[[str], None], look: asyncio.Task[Drafted]) -> None:
+    if not look.cancelled() and look.exception() is None:
+        hear(look.result().answer.text)
 
 
 def _likelihood(drafted: Drafted) -> tuple[bool, float]:

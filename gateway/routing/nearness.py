@@ -25,7 +25,8 @@ MOST_LINES = 12  # that share most words with the question: on two cores a line 
 FEWEST_LINES = 4  # fewer have no middle
 MOST_CHARS = 300  # of a line with its heading
 BATCH = 4  # lines a turn: what was done is kept where time is up
-PATIENCE_S = 0.3
+PATIENCE_S = 1.0  # about the time until there is something to judge
+MOST_WAITING = 4  # questions; more than that, and their lines would come too late
 HALF_WAY = 0.5  # from the middle line to the nearest one
 
 
@@ -77,6 +78,7 @@ class Lines:
         self._most = most
         self._kept: OrderedDict[str, Vector] = OrderedDict()
         self._busy = asyncio.Lock()
+        self._waiting = 0
 
     async def near(self, question: str, evidence: Evidence) -> Nearness | None:
         """None where the embedder fails or is late: nothing is known then."""
@@ -95,9 +97,18 @@ class Lines:
         return None
 
     async def _vectors(self, texts: Sequence[str]) -> list[Vector]:
-        """One at a time: who waits too long goes without."""
+        """One question's at a time. Raises TimeoutError where too many wait."""
         if all(text in self._kept for text in texts):
             return [self._recalled(text) for text in texts]
+        if self._waiting >= MOST_WAITING:
+            raise TimeoutError
+        self._waiting += 1
+        try:
+            return await self._made(texts)
+        finally:
+            self._waiting -= 1
+
+    async def _made(self, texts: Sequence[str]) -> list[Vector]:
         async with self._busy:
             missing = [text for text in dict.fromkeys(texts) if text not in self._kept]
             for start in range(0, len(missing), BATCH):

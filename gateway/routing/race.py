@@ -187,7 +187,7 @@ class _Race:
         while True:
             self.news.clear()
             self._look_at_the_clock(clock())
-            if self.big is not None and self.runners.again is not None and self.runners.again.wary():
+            if self.big is not None and self._draft_went_wrong():
                 self._ask_again()
             time = self._time(clock())
             move = MOVES[time, self.draft_state, self.big.state if self.big else Big.IDLE]
@@ -273,6 +273,10 @@ class _Race:
                 self.draft_state = Draft.FAILED
             self.news.set()
 
+    def _draft_went_wrong(self) -> bool:
+        again = self.runners.again
+        return again is not None and self.draft_state not in (Draft.RUNNING, Draft.PASSED) and again.wary()
+
     def _ask_again(self) -> None:
         again = self.runners.again
         if again is None or self.asked_again:
@@ -292,8 +296,8 @@ class _Race:
             return Move.BIG
         if first.settled and self.promise.clock() < last_call:
             await again.look(first.text)
-        weak = again.weakness(first.text, first.settled)
-        if self.draft_state is not Draft.PASSED and (weak or (again.wary() and not first.settled)):
+        weak = self.draft_state is not Draft.PASSED and again.weakness(first.text, first.settled)
+        if weak or (self._draft_went_wrong() and not first.settled):
             self._ask_again()
         while self._undecided(again, first) and (left_s := last_call - self.promise.clock()) > 0:
             self.news.clear()
@@ -414,6 +418,8 @@ class _Held:
                 if self._enough is not None and not self.settled and self._enough(self.text):
                     self.settled = True
                     self._news.set()
+            elif isinstance(event, Closed):
+                self.settled = True
         state = Big.DONE if isinstance(event, Closed) else Big.TALKING
         if state is not self.state:
             self.state = state

@@ -14,8 +14,9 @@ from gateway.embedding.hashing import HashingEmbedder
 from gateway.embedding.local import LocalEmbedder
 from gateway.errors import UpstreamError
 from gateway.ports import Vectors
-from gateway.routing.doubting import BESIDE, FINE, REFUSES, UNSUPPORTED, Doubts
-from gateway.routing.nearness import BATCH, MOST_LINES, PATIENCE_S, Lines, Nearness
+from gateway.routing.doubting import BESIDE, FINE, PATIENCE_S, REFUSES, UNSUPPORTED, Doubts
+from gateway.routing.nearness import BATCH, MOST_LINES, MOST_WAITING, Lines, Nearness
+from gateway.routing.nearness import PATIENCE_S as LONGEST_S
 from tests.virtual_time import run
 
 CAR = Passage(
@@ -95,14 +96,14 @@ async def test_only_so_many_lines_are_kept() -> None:
 
 def test_a_slow_embedder_holds_nothing_up_and_its_work_is_not_lost() -> None:
     async def play() -> tuple[Nearness | None, float, Nearness | None]:
-        embedder, clock = Counting(seconds=PATIENCE_S / (BATCH + 1)), asyncio.get_running_loop().time
+        embedder, clock = Counting(seconds=LONGEST_S / (BATCH + 1)), asyncio.get_running_loop().time
         lines = Lines(embedder)
         first, waited_s = await lines.near(ASKED, FOUND), clock()
         return first, waited_s, await lines.near(ASKED, FOUND)
 
     first, waited_s, second = run(play())
     assert first is None
-    assert waited_s == pytest.approx(PATIENCE_S)
+    assert waited_s == pytest.approx(LONGEST_S)
     assert second is not None
 
 
@@ -115,12 +116,12 @@ async def test_where_nothing_can_be_told_nothing_is_said() -> None:
 
 def doubts(embedder: HashingEmbedder | None = None) -> Doubts:
     lines = Lines(embedder or HashingEmbedder())
-    return Doubts(ASKED, FOUND, lambda: lines.near(ASKED, FOUND))
+    return Doubts(ASKED, FOUND, asyncio.ensure_future(lines.near(ASKED, FOUND)))
 
 
 async def test_how_weak_an_answer_is() -> None:
     it = doubts()
-    assert it.weakness(WRONG, True) == FINE  # nobody has looked
+    assert it.weakness(WRONG, True) == FINE  # nobody has looked yet
     await it.answered(WRONG)
     assert it.weakness(WRONG, True) == BESIDE
     assert it.weakness(WRONG[:20], False) == FINE  # its first sentence may still become another
@@ -134,24 +135,44 @@ async def test_two_models_that_find_nothing_are_believed() -> None:
     it = doubts()
     await it.drafted(REFUSAL)
     assert it.weakness(REFUSAL, True) == FINE
-    assert not it.wary
 
 
-async def test_a_draft_beside_the_question_makes_wary_of_the_next_answer() -> None:
+@pytest.mark.parametrize(("reading", "wary"), [(WRONG, True), (RIGHT, False), (REFUSAL, False)])
+async def test_a_draft_beside_the_question_makes_wary_of_the_next_answer(reading: str, wary: bool) -> None:
     it = doubts()
-    await it.drafted(WRONG)
-    assert it.wary
-    other = doubts()
-    await other.drafted(RIGHT)
-    assert not other.wary
+    it.readings.append(reading)
+    await it.drafted(RIGHT.replace("2시간", "5시간"))
+    assert it.wary is wary
 
 
-async def test_an_answer_that_is_well_borne_out_costs_no_look() -> None:
-    embedder, asked = Counting(), "법인차량은 이용 언제까지 예약해야 하나요?"
-    lines = Lines(embedder)
-    it = Doubts(asked, FOUND, lambda: lines.near(asked, FOUND))
-    await it.answered("법인차량은 이용 하루 전 16시까지 예약해야 합니다 [doc1].")
-    await it.answered(REFUSAL)
-    assert not embedder.lines
-    await it.answered(WRONG)
-    assert embedder.lines
+def test_a_look_that_is_not_over_is_waited_for_but_not_for_long() -> None:
+    async def play() -> tuple[float, bool]:
+        lines, clock = Lines(Counting(seconds=0.1)), asyncio.get_running_loop().time
+        it = Doubts(ASKED, FOUND, asyncio.ensure_future(lines.near(ASKED, FOUND)))
+        await it.answered(WRONG)
+        waited_s, known = clock(), it.beside(WRONG)
+        it.looking.cancel()
+        return waited_s, known
+
+    waited_s, known = run(play())
+    assert waited_s == pytest.approx(PATIENCE_S)
+    assert not known
+
+
+async def test_an_answer_that_is_well_borne_out_waits_for_nothing() -> None:
+    asked = "법인차량은 이용 언제까지 예약해야 하나요?"
+    it = Doubts(asked, FOUND, asyncio.Future())
+    async with asyncio.timeout(PATIENCE_S / 2):
+        await it.answered("법인차량은 이용 하루 전 16시까지 예약해야 합니다 [doc1].")
+        await it.answered(REFUSAL)
+
+
+def test_a_queue_for_the_embedder_is_not_joined_when_it_is_long() -> None:
+    async def play() -> list[Nearness | None]:
+        lines = Lines(Counting(seconds=0.01))
+        asks = [Evidence((replace(CAR, section=f"{n}"), ROOM)) for n in range(MOST_WAITING + 2)]
+        return list(await asyncio.gather(*(lines.near(ASKED, found) for found in asks)))
+
+    found = run(play())
+    assert all(found[:MOST_WAITING])
+    assert found[MOST_WAITING:] == [None, None]

@@ -408,12 +408,14 @@ def test_after_a_draft_that_makes_wary_an_answer_is_asked_for_twice_at_once_and_
     assert (seen.started, seen.text[:4]) == (["draft", "big", "again"], "big0")
     assert seen.at[0] == pytest.approx(3.1)  # the second began at 1.0; its first token at 3.0 does not tell yet
     fine = play(replace(wary, first="big"))
-    assert (fine.text[:4], fine.at[0]) == ("big0", pytest.approx(2.1))  # the first is fine, and given once that is seen
+    assert fine.text.startswith("big0")
+    assert fine.at[0] == pytest.approx(2.1)  # the first is fine, and given once that is seen
 
 
 def test_a_draft_that_passes_goes_before_a_big_answer_that_is_not_fine() -> None:
     seen = play(Course(draft="passed", draft_s=1.4, arm_s=0.0, first_token_s=0.5, again="better"))
-    assert (seen.started, seen.text, seen.at[0]) == (["draft", "big", "again"], "draft", pytest.approx(1.4))
+    assert (seen.started, seen.text) == (["draft", "big", "again"], "draft")
+    assert seen.at[0] == pytest.approx(1.4)
 
 
 def test_a_second_answer_that_is_late_leaves_the_first_to_be_given() -> None:
