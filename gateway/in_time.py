@@ -130,8 +130,8 @@ class InTime:
     async def answer(self, asked: Asked, promise: Promise, send: Send) -> None:
         """Send one whole answer, by the promise where that is possible. Raises UpstreamError."""
         async with beside() as start:
-            looking = start(self._near(asked) if self._may_draft(asked) else _nothing())
-            await self._answer(asked, promise, Doubts(asked.request.question, asked.evidence, looking), send)
+            doubts = Doubts(asked.request.question, asked.evidence, lambda: start(self._near(asked)))
+            await self._answer(asked, promise, doubts, send)
 
     async def _answer(self, asked: Asked, promise: Promise, doubts: Doubts, send: Send) -> None:
         draft = promise.draft if self._may_draft(asked) else None
@@ -249,7 +249,7 @@ class InTime:
         with asked.ctx.timings.measure("draft"):
             looks = looks_at(asked.grounded, asked.over_best, asked.evidence)
             drafted = await self.drafter.draft(
-                draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx, doubts.readings.append
+                draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx, partial(_doubted, doubts)
             )
         if asked.contradicts(drafted.answer.text):
             return replace(drafted, verdict=replace(drafted.verdict, accepted=False, usable=False, sure=False))
@@ -377,8 +377,9 @@ class _Counted:
             self.metrics.deadline_ended(due.at - due.clock(), self.degraded_to)
 
 
-async def _nothing() -> None:
-    return None
+def _doubted(doubts: Doubts, look: int, drafted: Drafted) -> None:
+    if not drafted.verdict.accepted:
+        doubts.read(drafted.answer.text, whole=look == 0)
 
 
 def _needed_s(pace: Pace) -> float:

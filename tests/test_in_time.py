@@ -59,7 +59,7 @@ def asked(evidence: Evidence) -> Asked:
 
 def doubted(evidence: Evidence) -> tuple[Asked, Doubts]:
     it = asked(evidence)
-    return it, Doubts(it.request.question, evidence, asyncio.Future())
+    return it, Doubts(it.request.question, evidence, asyncio.Future)
 
 
 async def no_model(grounded: ChatRequest, send: Send, errand: Errand) -> None:
@@ -101,11 +101,11 @@ def test_a_picture_is_not_plain() -> None:
         ("연차휴가는 1년에 16일입니다 [doc1].\n\n신청은 7일 전까지 합니다 [doc1].", PROVISIONAL_TTL_S),
     ],
 )
-async def test_what_no_passage_says_is_not_kept_for_long(text: str, ttl_s: float | None) -> None:
+def test_what_no_passage_says_is_not_kept_for_long(text: str, ttl_s: float | None) -> None:
     assert _doubt(*doubted(Evidence((LEAVE,))), said(text)) == ttl_s
 
 
-async def test_without_documents_nothing_is_held_against_an_answer() -> None:
+def test_without_documents_nothing_is_held_against_an_answer() -> None:
     assert _doubt(*doubted(Evidence()), said("18일 [doc4].")) is None
 
 

@@ -7,6 +7,7 @@ is nearest to the question it mostly does not.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.chat import Evidence
@@ -24,35 +25,49 @@ class Doubts:
 
     question: str
     evidence: Evidence
-    looking: asyncio.Future[Nearness | None]  # at the lines
+    look: Callable[[], asyncio.Future[Nearness | None]]  # at the lines; begun once, where there is something to doubt
+    looking: asyncio.Future[Nearness | None] | None = None
     draft_refused: bool = False
     readings: list[str] = field(default_factory=list)  # of drafts over what the big model is shown as well
 
     @property
     def nearness(self) -> Nearness | None:
         """None: not known, or not yet."""
-        over = self.looking.done() and not self.looking.cancelled() and self.looking.exception() is None
-        return self.looking.result() if over else None
+        looking = self.looking
+        if looking is None or not looking.done() or looking.cancelled() or looking.exception() is not None:
+            return None
+        return looking.result()
 
     @property
     def wary(self) -> bool:
         """A draft rests on a line beside the question: the big model may well do the same."""
         return any(self.beside(text) for text in self.readings)
 
+    def read(self, text: str, *, whole: bool) -> None:
+        """One draft did not pass the gate. ``whole``: it was over all passages."""
+        if not signature(text).refuses:
+            self._begin()
+            self.readings += [text] if whole else []
+
     async def drafted(self, text: str) -> None:
-        """The draft did not pass the gate."""
+        """None of the drafts passed; the best of them."""
         self.draft_refused = signature(text).refuses
         if not self.draft_refused:
-            await self._look()
+            await self._looked()
 
     async def answered(self, text: str) -> None:
         """The big model has said a whole sentence."""
         if signature(text).refuses or judge(Draft(text, "stop"), self.question, self.evidence).accepted:
             return
-        await self._look()
+        await self._looked()
 
-    async def _look(self) -> None:
-        await asyncio.wait({self.looking}, timeout=PATIENCE_S)
+    async def _looked(self) -> None:
+        await asyncio.wait({self._begin()}, timeout=PATIENCE_S)
+
+    def _begin(self) -> asyncio.Future[Nearness | None]:
+        if self.looking is None:
+            self.looking = self.look()
+        return self.looking
 
     def weakness(self, text: str, whole: bool) -> int:
         """Of a text that has begun; ``whole``: with its first sentence. Two models that both say that nothing is there

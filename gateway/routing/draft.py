@@ -85,19 +85,22 @@ class Drafter:
     def form(self, model: str) -> Form:
         return self._form.setdefault(model, Form())
 
-    async def draft(self, model: str, max_tokens: int, looks: Sequence[ChatRequest], evidence: Evidence,
-                    ctx: RequestContext, first: Callable[[str], None] = lambda text: None) -> Drafted:  # fmt: skip
+    async def draft(
+        self, model: str, max_tokens: int, looks: Sequence[ChatRequest], evidence: Evidence, ctx: RequestContext,
+        hear: Callable[[int, Drafted], None] = lambda look, drafted: None,
+    ) -> Drafted:  # fmt: skip
         """A short answer by ``model`` and the gate's verdict on it. Raises GatewayError where no look gives one.
 
         ``looks``: the question over the same evidence in several cuts, asked side by side. The first answer to pass is
-        taken, else the one most likely right. All are judged over the whole ``evidence``. ``first`` hears what the
-        first look says.
+        taken, else the one most likely right. All are judged over the whole ``evidence``. ``hear``: the number of
+        each look that is over, and what came of it.
         """
         form, clock = self.form(model), ctx.deadline.clock
         began = clock()
         try:
             tasks = [asyncio.create_task(self._look(model, max_tokens, look, evidence, ctx)) for look in looks]
-            tasks[0].add_done_callback(partial(_heard, first))
+            for number, task in enumerate(tasks):
+                task.add_done_callback(partial(_heard, hear, number))
             drafted = await _best(tasks)
         except asyncio.CancelledError:
             form.gave_up(clock() - began)
@@ -170,9 +173,9 @@ async def _best(looks: Sequence[asyncio.Task[Drafted]]) -> Drafted:
     return best
 
 
-def _heard(hear: Callable[[str], None], look: asyncio.Task[Drafted]) -> None:
+def _heard(hear: Callable[[int, Drafted], None], number: int, look: asyncio.Task[Drafted]) -> None:
     if not look.cancelled() and look.exception() is None:
-        hear(look.result().answer.text)
+        hear(number, look.result())
 
 
 def _likelihood(drafted: Drafted) -> tuple[bool, float]:

@@ -116,7 +116,7 @@ async def test_where_nothing_can_be_told_nothing_is_said() -> None:
 
 def doubts(embedder: HashingEmbedder | None = None) -> Doubts:
     lines = Lines(embedder or HashingEmbedder())
-    return Doubts(ASKED, FOUND, asyncio.ensure_future(lines.near(ASKED, FOUND)))
+    return Doubts(ASKED, FOUND, lambda: asyncio.ensure_future(lines.near(ASKED, FOUND)))
 
 
 async def test_how_weak_an_answer_is() -> None:
@@ -140,18 +140,27 @@ async def test_two_models_that_find_nothing_are_believed() -> None:
 @pytest.mark.parametrize(("reading", "wary"), [(WRONG, True), (RIGHT, False), (REFUSAL, False)])
 async def test_a_draft_beside_the_question_makes_wary_of_the_next_answer(reading: str, wary: bool) -> None:
     it = doubts()
-    it.readings.append(reading)
+    it.read(reading, whole=True)
     await it.drafted(RIGHT.replace("2시간", "5시간"))
     assert it.wary is wary
+
+
+async def test_a_draft_over_fewer_passages_makes_wary_of_nothing() -> None:
+    it = doubts()
+    it.read(WRONG, whole=False)
+    await it.drafted(WRONG)
+    assert it.nearness is not None
+    assert not it.wary
 
 
 def test_a_look_that_is_not_over_is_waited_for_but_not_for_long() -> None:
     async def play() -> tuple[float, bool]:
         lines, clock = Lines(Counting(seconds=0.1)), asyncio.get_running_loop().time
-        it = Doubts(ASKED, FOUND, asyncio.ensure_future(lines.near(ASKED, FOUND)))
+        looking = asyncio.ensure_future(lines.near(ASKED, FOUND))
+        it = Doubts(ASKED, FOUND, lambda: looking)
         await it.answered(WRONG)
         waited_s, known = clock(), it.beside(WRONG)
-        it.looking.cancel()
+        looking.cancel()
         return waited_s, known
 
     waited_s, known = run(play())
@@ -161,10 +170,11 @@ def test_a_look_that_is_not_over_is_waited_for_but_not_for_long() -> None:
 
 async def test_an_answer_that_is_well_borne_out_waits_for_nothing() -> None:
     asked = "법인차량은 이용 언제까지 예약해야 하나요?"
-    it = Doubts(asked, FOUND, asyncio.Future())
-    async with asyncio.timeout(PATIENCE_S / 2):
-        await it.answered("법인차량은 이용 하루 전 16시까지 예약해야 합니다 [doc1].")
-        await it.answered(REFUSAL)
+    it = Doubts(asked, FOUND, asyncio.Future)
+    await it.answered("법인차량은 이용 하루 전 16시까지 예약해야 합니다 [doc1].")
+    await it.answered(REFUSAL)
+    it.read(REFUSAL, whole=True)
+    assert it.looking is None
 
 
 def test_a_queue_for_the_embedder_is_not_joined_when_it_is_long() -> None:
