@@ -72,8 +72,9 @@ def admissible(
         return Verdict(True, min(ttl_s, NOW_TTL_S), False, "about now")
     if PERSONAL.search(request.question) and not limits.personal_ok:
         return Verdict(True, ttl_s, False, "personal")
-    if evidence.partial:
-        return Verdict(True, min(ttl_s, PARTIAL_TTL_S), False, "partial evidence")
+    if evidence.partial:  # that nothing was found may be due to what was late
+        keep = why_only_exact(answer) != NOT_FOUND_REASON
+        return Verdict(keep, min(ttl_s, PARTIAL_TTL_S), False, "partial evidence")
     if reason := why_only_exact(answer):
         return Verdict(True, ttl_s, False, reason)
     return Verdict(True, ttl_s, True)

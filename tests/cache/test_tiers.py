@@ -198,6 +198,14 @@ def test_admission(
     assert (verdict.keep, verdict.semantic, verdict.reason) == (keep, semantic, reason)
 
 
+@pytest.mark.parametrize(
+    ("text", "keep"), [("연차휴가는 1년에 16일입니다.", True), ("문서에서 찾을 수 없습니다.", False)]
+)
+def test_where_a_source_was_late_a_refusal_is_not_kept(text: str, keep: bool) -> None:
+    verdict = admissible(ask(), answer(text), replace(FOUND, partial=True), WISHES)
+    assert (verdict.keep, verdict.semantic, verdict.reason) == (keep, False, "partial evidence")
+
+
 class Away:
     async def get(self, key: object) -> None:
         raise StoreUnavailable("away")
