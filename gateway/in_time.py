@@ -260,7 +260,7 @@ class InTime:
     async def _near(self, asked: Asked) -> Nearness | None:
         if self.lines is None or not asked.evidence.passages:
             return None
-        return await self.lines.near(search_text(asked.request), asked.evidence)
+        return await self.lines.near(asked.evidence.meant or search_text(asked.request), asked.evidence)
 
     def _tell_draft(self, asked: Asked, drafted: Drafted, send: Send) -> None:
         ttl_s = None if drafted.verdict.sure else PROVISIONAL_TTL_S

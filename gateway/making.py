@@ -115,7 +115,7 @@ class Maker:
         due = job.ctx.promise if earlier is None and job.plan.promise is not None else None
         sure = doubted is not None and doubted.sure
         lines = self.in_time.lines
-        near = partial(lines.near, search_text(job.request), evidence) if lines is not None else None
+        near = partial(lines.near, evidence.meant or search_text(job.request), evidence) if lines is not None else None
         return Matter(
             job.request.question, evidence, earlier, contested, refuted, sure, witnesses, due, may_ask, near
         )  # fmt: skip

@@ -54,6 +54,7 @@ class Found:
     ranked: Sequence[Passage] = ()  # best first
     epoch: str = ""
     partial: bool = False  # a source was late or failed
+    text: str = ""  # that was searched for
 
 
 class Gatherer:
@@ -123,7 +124,7 @@ class Gatherer:
         ranked: Sequence[Passage] = _rank(text, [rankings[name] for name in names if name in rankings])
         if self._rerank is not None and ranked:
             ranked = await self._reranked(self._rerank, text, ranked, hard)
-        return Found(ranked, epoch, missing)
+        return Found(ranked, epoch, missing, text)
 
     def chosen(self, found: Found, meant: Found | None = None) -> Evidence:
         """The best passages of a search and, if there was one, of the search for what the question means."""
@@ -131,7 +132,10 @@ class Gatherer:
             return Evidence(_select(found.ranked, self._top_k, self._token_budget), found.epoch, found.partial)
         partial = found.partial and meant.partial  # what one of them missed the other has looked for
         return Evidence(
-            _select(joined(found.ranked, meant.ranked), self._top_k, self._token_budget), found.epoch, partial
+            _select(joined(found.ranked, meant.ranked), self._top_k, self._token_budget),
+            found.epoch,
+            partial,
+            meant.text,
         )
 
     async def close(self) -> None:

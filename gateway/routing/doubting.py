@@ -16,7 +16,7 @@ from gateway.routing.gate import Draft, judge, why_unsupported
 from gateway.routing.nearness import Nearness
 
 FINE, REFUSES, BESIDE, UNSUPPORTED = range(4)  # how weak an answer is
-PATIENCE_S = 0.15  # with a look at the lines that is not over when it is needed
+PATIENCE_S = 0.25  # with a look at the lines that is not over when it is needed
 
 
 @dataclass(slots=True)
