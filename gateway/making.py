@@ -22,7 +22,7 @@ from gateway.chat import (
     ServedBy,
 )
 from gateway.clock import Timings
-from gateway.in_time import Asked, InTime
+from gateway.in_time import FEW_PASSAGES, Asked, InTime
 from gateway.metrics import Metrics
 from gateway.plan import Asking, Job
 from gateway.ports import DocumentRecord, Finding, ReviewQueue
@@ -136,17 +136,18 @@ class Maker:
                 other = replace(job, request=with_question(job.request, matter.earlier.question))
                 again = self.grounded(other, asking.shown)
             else:
-                over = grounded if number <= matter.witnesses else self._over_nearest(asking, matter, grounded)
+                over = grounded if number <= matter.witnesses else self._over_nearest(asking, matter)
                 again = replace(over, body=another_sample(job.request.body, over.body, number))
             own = replace(job.ctx, timings=Timings(job.ctx.timings.clock))
             return await self.router.stream(again, own, opened, out, Errand("settle"))
 
         await self.settler.settle(ask, matter, send)
 
-    def _over_nearest(self, asking: Asking, matter: Matter, grounded: ChatRequest) -> ChatRequest:
-        """Over the passage of the nearest line alone: over all of them, what was read amiss is read amiss again."""
+    def _over_nearest(self, asking: Asking, matter: Matter) -> ChatRequest:
+        """Over the passage of the nearest line alone, or over the likeliest few where that is not known: over all of
+        them, what was read amiss is read amiss again."""
         if matter.nearness is None:
-            return grounded
+            return self.grounded(asking.job, asking.shown, best=FEW_PASSAGES)
         return self.grounded(asking.job, matter.nearness.nearest_first, best=1)
 
     def _keep(self, asking: Asking, matter: Matter | None, answer: Answer, ttl_s: float | None) -> None:

@@ -14,6 +14,7 @@ import orjson
 
 from bench.handbook import FOLDER, Question, Verdict, judge, load
 from bench.provider import Faults, Provider, ProviderConfig, running_provider
+from bench.provider.records import Call
 from gateway.retrieval.grounding import SEED
 from tests.flows.house import House, fill, house, model, settings
 
@@ -150,6 +151,20 @@ async def test_a_refusal_of_what_was_found_is_asked_about_once_more(tmp_path: Pa
         reply = await it.chat(QUESTION.text, "handbook")
         assert judge(QUESTION, reply.text) is Verdict.REFUSED  # the second one is no better: the first stands
         assert [call.body["seed"] for call in timid.calls] == [SEED, SEED + 1]
+        assert [passages(call) for call in timid.calls] == [6, 2]
+
+
+async def test_what_is_settled_is_doubted_over_fewer_passages_too(tmp_path: Path) -> None:
+    faults = Faults(phrasings=False, refusal_rate=1.0)
+    async with handbook(tmp_path, big=FAST, faults=faults, settle={"mode": "on"}) as (it, provider):
+        reply = await it.chat(QUESTION.text, "handbook")
+        assert judge(QUESTION, reply.text) is Verdict.REFUSED
+        assert [passages(call) for call in provider.calls] == [6, 2]
+
+
+def passages(call: Call) -> int:
+    """That a prompt shows."""
+    return len(re.findall(r"^\[doc\d+\]", "\n".join(m["content"] for m in call.body["messages"]), re.MULTILINE))
 
 
 async def test_a_big_model_that_is_silent_is_asked_elsewhere_while_that_can_still_be_in_time(tmp_path: Path) -> None:
