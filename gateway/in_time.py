@@ -34,9 +34,9 @@ from gateway.retrieval.quote import quote
 from gateway.routing import race as racing
 from gateway.routing.deployments import Pace
 from gateway.routing.details import Section, expanding
-from gateway.routing.doubting import Doubts
+from gateway.routing.doubting import PROVISIONAL_TTL_S, Doubts
 from gateway.routing.draft import PATIENT, Drafted, Drafter
-from gateway.routing.gate import Draft, judge, why_unsupported, why_vetoed
+from gateway.routing.gate import why_unsupported
 from gateway.routing.hedge import Claim, Lost, hedged
 from gateway.routing.nearness import Lines, Nearness
 from gateway.routing.plain import is_plain
@@ -48,12 +48,10 @@ from gateway.routing.told import Telling, tell
 from gateway.settling import another_sample, has_sentence
 from gateway.stages import beside, ended
 
-PROVISIONAL_TTL_S = 600.0  # of drafts that passed, but not with ease, and of answers with numbers from nowhere
 FEWEST_TOKENS = 40  # a cited sentence: with less time than this takes, the big model starts in vain
 SLOWER = 1.5  # times that: what a second call is given where the first is silent
 FEW_PASSAGES = 2  # that the second look at a question is over
 DETAIL_SENTENCES = 5
-UNSUPPORTED = frozenset({"number", "code", "citation"})  # vetoes
 LATE_ANSWERS = 32  # at most this many go on in the background
 
 
@@ -149,7 +147,7 @@ class InTime:
             background=partial(self._later, asked, promise.late, errand),
             details=partial(self._details, asked, telling) if details else None,
             again=self._again(asked, draft, sized_too, doubts) if draft is not None else None,
-            keep=partial(_keep, asked, partial(_doubt, asked, doubts)),
+            keep=partial(_keep, asked, doubts.kept_for_s),
         )
         allowance = draft.allowance if draft is not None else Allowance(0)
         promise.late.earn(self._usual_cost(asked))
@@ -399,21 +397,6 @@ def _opened(asked: Asked, served_by: ServedBy, drafted: Drafted) -> Opened:
         asked.opened, served_by=served_by, model=drafted.answer.model or asked.opened.model,
         deployment=drafted.deployment, attempts=1, stages=dict(asked.ctx.timings.stages),
     )  # fmt: skip
-
-
-def _doubt(asked: Asked, doubts: Doubts, answer: Answer) -> float | None:
-    """How long at most the big model's answer is kept; None: as long as any. A wrong answer that is kept is repeated:
-    one whose first paragraph no passage supports, that rests on a line beside the question, or that is more likely
-    wrong than right, is not kept at all."""
-    evidence, question = asked.evidence, asked.request.question
-    if not evidence.passages:
-        return None
-    lead = answer.text.strip().split("\n\n", 1)[0]
-    verdict = judge(Draft(lead, answer.finish_reason), question, evidence)
-    if verdict.veto in UNSUPPORTED or not (verdict.veto or verdict.usable) or doubts.beside(lead):
-        return 0.0
-    veto = why_vetoed(Draft(answer.text, answer.finish_reason), question, evidence)
-    return PROVISIONAL_TTL_S if veto in UNSUPPORTED else None
 
 
 def _keep(asked: Asked, ttl_s: Callable[[Answer], float | None], event: AnswerEvent) -> None:

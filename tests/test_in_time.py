@@ -9,25 +9,15 @@ import pytest
 
 from gateway.chat import (
     Answer,
-    CacheEntry,
-    CacheOutcome,
-    CacheWishes,
     ChatRequest,
     Evidence,
     Message,
-    Opened,
     Passage,
-    RequestContext,
-    Send,
-    ServedBy,
-    Tenant,
 )
-from gateway.clock import Deadline, Timings
-from gateway.in_time import PROVISIONAL_TTL_S, Asked, Background, _doubt
+from gateway.in_time import Background
 from gateway.retrieval.quote import MAX_CHARACTERS, quote
-from gateway.routing.doubting import Doubts
+from gateway.routing.doubting import PROVISIONAL_TTL_S, Doubts
 from gateway.routing.plain import is_plain
-from gateway.routing.spend import Errand
 
 LEAVE = Passage("hr", "leave.md", "1", 0, "휴가", "연차", "정규직 직원의 연차휴가는 1년에 16일이다.", 1.0)
 
@@ -37,33 +27,8 @@ def request(text: str = "연차 며칠?", plain: bool = True, **body: Any) -> Ch
     return ChatRequest("handbook", (Message("user", text, plain, raw),), False, False, {"messages": [raw], **body})
 
 
-def asked(evidence: Evidence) -> Asked:
-    async def no_stale() -> CacheEntry | None:
-        return None
-
-    ctx = RequestContext("r", Tenant("t"), Deadline.after(60), CacheWishes(), Timings())
-    opened = Opened(ServedBy.MODEL, CacheOutcome.MISS, "m")
-    return Asked(
-        ctx,
-        request(),
-        request(),
-        lambda best, shown: request(),
-        evidence,
-        opened,
-        Deadline.after(5),
-        no_stale,
-        lambda answer, ttl_s: None,
-        no_model,
-    )
-
-
-def doubted(evidence: Evidence) -> tuple[Asked, Doubts]:
-    it = asked(evidence)
-    return it, Doubts(it.request.question, evidence, asyncio.Future)
-
-
-async def no_model(grounded: ChatRequest, send: Send, errand: Errand) -> None:
-    raise AssertionError("nothing here asks the model")
+def doubts(evidence: Evidence) -> Doubts:
+    return Doubts(request().question, evidence, asyncio.Future)
 
 
 def said(text: str) -> Answer:
@@ -102,11 +67,11 @@ def test_a_picture_is_not_plain() -> None:
     ],
 )
 def test_what_no_passage_says_is_not_kept_for_long(text: str, ttl_s: float | None) -> None:
-    assert _doubt(*doubted(Evidence((LEAVE,))), said(text)) == ttl_s
+    assert doubts(Evidence((LEAVE,))).kept_for_s(said(text)) == ttl_s
 
 
 def test_without_documents_nothing_is_held_against_an_answer() -> None:
-    assert _doubt(*doubted(Evidence()), said("18일 [doc4].")) is None
+    assert doubts(Evidence()).kept_for_s(said("18일 [doc4].")) is None
 
 
 async def test_the_background_is_bounded_and_ends_with_the_gateway() -> None:

@@ -10,12 +10,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.chat import Evidence
+from gateway.chat import Answer, Evidence
 from gateway.facts import signature
-from gateway.routing.gate import Draft, judge, why_unsupported
+from gateway.routing.gate import Draft, judge, why_unsupported, why_vetoed
 from gateway.routing.nearness import Nearness
 
 FINE, REFUSES, BESIDE, UNSUPPORTED = range(4)  # how weak an answer is
+UNBORNE = frozenset({"number", "code", "citation"})  # vetoes
+PROVISIONAL_TTL_S = 600.0  # of drafts that passed, but not with ease, and of answers with numbers from nowhere
 PATIENCE_S = 0.25  # with a look at the lines that is not over when it is needed
 
 
@@ -82,3 +84,16 @@ class Doubts:
     def beside(self, text: str) -> bool:
         nearness = self.nearness
         return nearness is not None and not signature(text).refuses and nearness.beside(text)
+
+    def kept_for_s(self, answer: Answer) -> float | None:
+        """Seconds that the big model's answer is kept at most; None: as long as any. A wrong answer that is kept is
+        repeated: one whose first paragraph no passage supports, that rests on a line beside the question, or that is
+        more likely wrong than right, is not kept at all."""
+        if not self.evidence.passages:
+            return None
+        lead = answer.text.strip().split("\n\n", 1)[0]
+        verdict = judge(Draft(lead, answer.finish_reason), self.question, self.evidence)
+        if verdict.veto in UNBORNE or not (verdict.veto or verdict.usable) or self.beside(lead):
+            return 0.0
+        veto = why_vetoed(Draft(answer.text, answer.finish_reason), self.question, self.evidence)
+        return PROVISIONAL_TTL_S if veto in UNBORNE else None

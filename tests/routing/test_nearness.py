@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.chat import Evidence, Passage
+from gateway.chat import Answer, Evidence, Passage
 from gateway.embedding.cached import CachedEmbedder
 from gateway.embedding.hashing import HashingEmbedder
 from gateway.embedding.local import LocalEmbedder
@@ -186,3 +186,13 @@ def test_a_queue_for_the_embedder_is_not_joined_when_it_is_long() -> None:
     found = run(play())
     assert all(found[:MOST_WAITING])
     assert found[MOST_WAITING:] == [None, None]
+
+
+async def test_an_answer_beside_the_question_is_not_kept() -> None:
+    asked, said = "법인차량 예약 취소는 어디에 알리나요?", "법인차량은 이용 하루 전 16시까지 예약해야 합니다 [doc1]."
+    lines = Lines(HashingEmbedder())
+    it = Doubts(asked, FOUND, lambda: asyncio.ensure_future(lines.near(asked, FOUND)))
+    given = Answer(({"index": 0, "message": {"content": said}, "finish_reason": "stop"},), "m")
+    before = it.kept_for_s(given)
+    await it.answered(said)
+    assert (before, it.kept_for_s(given)) == (None, 0.0)
