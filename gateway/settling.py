@@ -274,6 +274,8 @@ async def _in_doubt(samples: Sequence[_Sample], matter: Matter) -> bool:
     votes, borne_out = _votes(leads), [not doubts_of(lead, matter) for lead in leads]
     if any(borne_out):
         return matter.witnesses > 0 and not any(n for n, fine in zip(votes, borne_out, strict=True) if fine)
+    if len(samples) <= 1 + matter.witnesses:  # all over the same passages: that they agree says little
+        return True
     return max(votes) == 0 or not all(doubts_of(lead, matter) == REFUSES for lead in leads)
 
 

@@ -114,6 +114,8 @@ async def test_what_no_passage_states_is_asked_for_again(
         ([RIGHT, AGAIN], RIGHT, 2),
         ([OTHER, RIGHT, AGAIN], RIGHT, 3),  # 6 days stand in the passages as well: only a third one tells
         ([RIGHT, OTHER, AGAIN], RIGHT, 3),
+        ([REFUSAL, REFUSAL, RIGHT], RIGHT, 3),  # both have seen the same passages: the third sees the nearest alone
+        ([REFUSAL, REFUSAL, REFUSAL], REFUSAL, 3),
     ],
 )
 async def test_a_witness_that_says_something_else_calls_for_a_third(
