@@ -87,13 +87,14 @@ class Doubts:
 
     def kept_for_s(self, answer: Answer) -> float | None:
         """Seconds that the big model's answer is kept at most; None: as long as any. A wrong answer that is kept is
-        repeated: one whose first paragraph no passage supports, that rests on a line beside the question, or that is
-        more likely wrong than right, is not kept at all."""
+        repeated: one whose first paragraph no passage supports, or that is more likely wrong than right, is not kept
+        at all. One that rests on a line beside the question may be right, and is kept for a while: the same question
+        asked at once gets the same answer."""
         if not self.evidence.passages:
             return None
         lead = answer.text.strip().split("\n\n", 1)[0]
         verdict = judge(Draft(lead, answer.finish_reason), self.question, self.evidence)
-        if verdict.veto in UNBORNE or not (verdict.veto or verdict.usable) or self.beside(lead):
+        if verdict.veto in UNBORNE or not (verdict.veto or verdict.usable):
             return 0.0
         veto = why_vetoed(Draft(answer.text, answer.finish_reason), self.question, self.evidence)
-        return PROVISIONAL_TTL_S if veto in UNBORNE else None
+        return PROVISIONAL_TTL_S if veto in UNBORNE or self.beside(lead) else None

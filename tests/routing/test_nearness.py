@@ -14,7 +14,7 @@ from gateway.embedding.hashing import HashingEmbedder
 from gateway.embedding.local import LocalEmbedder
 from gateway.errors import UpstreamError
 from gateway.ports import Vectors
-from gateway.routing.doubting import BESIDE, FINE, PATIENCE_S, REFUSES, UNSUPPORTED, Doubts
+from gateway.routing.doubting import BESIDE, FINE, PATIENCE_S, PROVISIONAL_TTL_S, REFUSES, UNSUPPORTED, Doubts
 from gateway.routing.nearness import BATCH, MOST_LINES, MOST_WAITING, Lines, Nearness
 from gateway.routing.nearness import PATIENCE_S as LONGEST_S
 from tests.virtual_time import run
@@ -188,11 +188,11 @@ def test_a_queue_for_the_embedder_is_not_joined_when_it_is_long() -> None:
     assert found[MOST_WAITING:] == [None, None]
 
 
-async def test_an_answer_beside_the_question_is_not_kept() -> None:
+async def test_an_answer_beside_the_question_is_kept_for_a_while_only() -> None:
     asked, said = "법인차량 예약 취소는 어디에 알리나요?", "법인차량은 이용 하루 전 16시까지 예약해야 합니다 [doc1]."
     lines = Lines(HashingEmbedder())
     it = Doubts(asked, FOUND, lambda: asyncio.ensure_future(lines.near(asked, FOUND)))
     given = Answer(({"index": 0, "message": {"content": said}, "finish_reason": "stop"},), "m")
     before = it.kept_for_s(given)
     await it.answered(said)
-    assert (before, it.kept_for_s(given)) == (None, 0.0)
+    assert (before, it.kept_for_s(given)) == (None, PROVISIONAL_TTL_S)
