@@ -47,6 +47,7 @@ class Big(StrEnum):
     TALKING = "talking"  # its first content token is here
     DONE = "done"
     FAILED = "failed"
+    REFUSED = "refused"  # the provider says that the request is wrong: so it would be at any time
 
 
 class Time(StrEnum):
@@ -66,22 +67,22 @@ class Move(StrEnum):
 
 _W, _S, _B, _D, _L, _F = Move.WAIT, Move.START, Move.BIG, Move.DRAFT, Move.LADDER, Move.FAIL
 _ROWS: dict[tuple[Time, Draft], tuple[Move, ...]] = {
-    # time       draft            big: idle  running  talking  done  failed
-    (Time.LEFT, Draft.RUNNING): (_W, _W, _W, _B, _W),
-    (Time.LEFT, Draft.LATE): (_S, _W, _B, _B, _W),
-    (Time.LEFT, Draft.PASSED): (_D, _D, _D, _B, _D),
-    (Time.LEFT, Draft.USABLE): (_S, _W, _B, _B, _L),
-    (Time.LEFT, Draft.FAILED): (_S, _W, _B, _B, _L),
-    (Time.UP, Draft.RUNNING): (_L, _L, _B, _B, _L),
-    (Time.UP, Draft.LATE): (_L, _L, _B, _B, _L),
-    (Time.UP, Draft.PASSED): (_D, _D, _D, _B, _D),
-    (Time.UP, Draft.USABLE): (_L, _L, _B, _B, _L),
-    (Time.UP, Draft.FAILED): (_L, _L, _B, _B, _L),
-    (Time.OVER, Draft.RUNNING): (_S, _W, _B, _B, _W),
-    (Time.OVER, Draft.LATE): (_S, _W, _B, _B, _W),
-    (Time.OVER, Draft.PASSED): (_D, _D, _D, _B, _D),
-    (Time.OVER, Draft.USABLE): (_S, _W, _B, _B, _F),
-    (Time.OVER, Draft.FAILED): (_S, _W, _B, _B, _F),
+    # time       draft            big: idle  running  talking  done  failed  refused
+    (Time.LEFT, Draft.RUNNING): (_W, _W, _W, _B, _W, _W),
+    (Time.LEFT, Draft.LATE): (_S, _W, _B, _B, _W, _F),
+    (Time.LEFT, Draft.PASSED): (_D, _D, _D, _B, _D, _D),
+    (Time.LEFT, Draft.USABLE): (_S, _W, _B, _B, _L, _L),
+    (Time.LEFT, Draft.FAILED): (_S, _W, _B, _B, _L, _F),
+    (Time.UP, Draft.RUNNING): (_L, _L, _B, _B, _L, _F),
+    (Time.UP, Draft.LATE): (_L, _L, _B, _B, _L, _F),
+    (Time.UP, Draft.PASSED): (_D, _D, _D, _B, _D, _D),
+    (Time.UP, Draft.USABLE): (_L, _L, _B, _B, _L, _L),
+    (Time.UP, Draft.FAILED): (_L, _L, _B, _B, _L, _F),
+    (Time.OVER, Draft.RUNNING): (_S, _W, _B, _B, _W, _F),
+    (Time.OVER, Draft.LATE): (_S, _W, _B, _B, _W, _F),
+    (Time.OVER, Draft.PASSED): (_D, _D, _D, _B, _D, _D),
+    (Time.OVER, Draft.USABLE): (_S, _W, _B, _B, _F, _F),
+    (Time.OVER, Draft.FAILED): (_S, _W, _B, _B, _F, _F),
 }
 MOVES = {(time, draft, big): row[n] for (time, draft), row in _ROWS.items() for n, big in enumerate(Big)}
 
@@ -398,8 +399,8 @@ class _Held:
         finally:
             self.settled = True
             if self.state is not Big.DONE:
-                self.state = Big.FAILED
                 self.error = self.error or UpstreamBroken("the answer stopped in the middle")
+                self.state = Big.FAILED if getattr(self.error, "retryable", True) else Big.REFUSED
             self._news.set()
 
     def speak(self, out: Send) -> None:

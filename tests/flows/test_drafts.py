@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 from bench.handbook import FOLDER, Question, Verdict, judge, load
 from bench.provider import Faults, Provider, ProviderConfig, running_provider
 from bench.provider.records import Call
 from gateway.retrieval.grounding import SEED
-from tests.flows.house import House, fill, house, model, settings
+from tests.flows.house import House, fill, house, model, refuses, scripted, settings
 
 FAULTLESS = Faults(phrasings=False)
 QUESTION: Question = next(q for q in load() if q.id == "leave-annual-1")
@@ -307,6 +308,24 @@ async def test_a_dead_provider_leaves_a_quotation_and_without_one_its_error(tmp_
         assert (reply.status, reply.headers["x-ocho-served-by"]) == (200, "quote")
         refused = await it.chat(QUESTION.text, "strict", body={"stream": True})
         assert (refused.status, refused.error["code"]) == (502, "upstream_unreachable")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_request_that_the_provider_finds_wrong_is_told_so_and_not_called_late(
+    tmp_path: Path, stream: bool
+) -> None:
+    wrong = refuses(400, "temperature must be at most 2")
+    async with scripted(wrong) as upstream:
+        models = [
+            model("big", upstream.base_url),
+            {"name": "handbook", "answers_with": "big", "documents": {"collections": ["handbook"]}, "deadline": {}},
+        ]
+        documents = [{"name": "handbook"}]
+        await fill(settings(tmp_path, *models, documents=documents), "handbook", FOLDER / "hr")
+        async with house(tmp_path, *models, documents=documents) as it:
+            refused = await it.chat(QUESTION.text, "handbook", body={"stream": stream, "temperature": 9})
+            assert (refused.status, refused.error["message"]) == (400, "temperature must be at most 2")
+            assert len(upstream.asked) == 1
 
 
 async def test_details_follow_a_draft_and_only_the_short_answer_is_kept(tmp_path: Path) -> None:
