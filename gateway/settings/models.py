@@ -40,7 +40,7 @@ class DeploymentSettings(Section):
 class RewriteSettings(Section):
     """A fast model writes out what a follow-up means; what that finds joins what its own words find."""
 
-    model: str = "off"  # off; auto: the draft model; or a model with deployments here
+    model: str = "auto"  # auto: the draft model, if there is one; off; or a model with deployments here
     patience_s: Seconds = 1.0  # for the rewriting and its search; of a promised time a fifth of what is left at most
     max_extra_spend: float = Field(0.1, ge=0, le=1)  # as a share of what all answers would cost
 

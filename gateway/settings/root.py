@@ -80,11 +80,6 @@ def _problems(settings: Settings) -> list[tuple[Place, str]]:
         references += [(("draft", "model"), model.draft.model)] if model.draft is not None else []
         rewriter = model.documents.rewrite.model if model.documents is not None else "off"
         references += [(("documents", "rewrite", "model"), rewriter)] if rewriter not in {"auto", "off"} else []
-        if rewriter == "auto" and model.draft is None:
-            place = ("models", index, "documents", "rewrite", "model")
-            problems.append(
-                (place, f"model {model.name!r} has no draft model that could rewrite: name a model, or off")
-            )
         problems += [
             (("models", index, *where), f"model {model.name!r} refers to {name!r}, which is no model with deployments")
             for where, name in references

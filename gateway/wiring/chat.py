@@ -56,7 +56,11 @@ def promise_of(model: ModelSettings) -> Promise | None:
         seconds=model.promise.seconds,
         on_expiry=model.promise.on_expiry,
         draft=DraftPlan(
-            draft.model, draft.mode, draft.max_tokens, Allowance(draft.max_extra_spend), details=draft.details
+            draft.model,
+            draft.mode,
+            draft.max_tokens,
+            Allowance(draft.max_extra_spend, ready=draft.max_extra_spend > 0),
+            details=draft.details,
         )
         if draft is not None and draft.mode != "off"
         else None,
@@ -231,7 +235,9 @@ def rewriter_of(model: ModelSettings, router: Router) -> Rewriter | None:
     if model.documents is None:
         return None
     rewrite = model.documents.rewrite
-    name = model.draft.model if rewrite.model == "auto" and model.draft is not None else rewrite.model
+    name = rewrite.model
+    if name == "auto":
+        name = model.draft.model if model.draft is not None else "off"
     if name == "off":
         return None
     allowance = Allowance(rewrite.max_extra_spend, ready=rewrite.max_extra_spend > 0)
