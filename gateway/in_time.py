@@ -36,8 +36,9 @@ from gateway.routing.deployments import Pace
 from gateway.routing.details import Section, expanding
 from gateway.routing.doubting import PROVISIONAL_TTL_S, Doubts
 from gateway.routing.draft import PATIENT, Drafted, Drafter
-from gateway.routing.gate import why_unsupported
+from gateway.routing.gate import REFUSES, why_unsupported
 from gateway.routing.hedge import Claim, Lost, hedged
+from gateway.routing.looks import looks_at, once_more
 from gateway.routing.nearness import Lines, Nearness
 from gateway.routing.plain import is_plain
 from gateway.routing.race import Again, Rung, Runners, race, timing
@@ -50,7 +51,6 @@ from gateway.stages import beside, ended
 
 FEWEST_TOKENS = 40  # a cited sentence: with less time than this takes, the big model starts in vain
 SLOWER = 1.5  # times that: what a second call is given where the first is silent
-FEW_PASSAGES = 2  # that the second look at a question is over
 DETAIL_SENTENCES = 5
 LATE_ANSWERS = 32  # at most this many go on in the background
 
@@ -93,6 +93,11 @@ class Asked:
     contradicts: Callable[[str], bool] = lambda draft: False  # the answer that was given before, on the same documents
 
     @property
+    def question(self) -> str:
+        """Of a follow-up what it stands for, where that is known."""
+        return self.evidence.meant or self.request.question
+
+    @property
     def korean(self) -> bool:
         return any("가" <= letter <= "힣" for letter in self.request.question)
 
@@ -128,8 +133,8 @@ class InTime:
     async def answer(self, asked: Asked, promise: Promise, send: Send) -> None:
         """Send one whole answer, by the promise where that is possible. Raises UpstreamError."""
         async with beside() as start:
-            doubts = Doubts(asked.request.question, asked.evidence, lambda: start(self._near(asked)))
-            await self._answer(asked, promise, doubts, send)
+            looking = start(self._near(asked)) if promise.draft is not None and self._may_draft(asked) else None
+            await self._answer(asked, promise, Doubts(asked.question, asked.evidence, looking), send)
 
     async def _answer(self, asked: Asked, promise: Promise, doubts: Doubts, send: Send) -> None:
         draft = promise.draft if self._may_draft(asked) else None
@@ -195,15 +200,13 @@ class InTime:
         first is fine."""
 
         def start() -> Callable[[Send], Awaitable[object]] | None:
-            near = doubts.nearness
-            few, shown = (FEW_PASSAGES, asked.evidence) if near is None else (1, near.nearest_first)
-            over = asked.over_best(few, shown)
+            over = once_more(asked.over_best, asked.evidence, doubts.nearness)
             if not draft.allowance.take(self._usual_cost(asked, over)):
                 return None
             over = replace(over, body=another_sample(asked.request.body, over.body, 1))
             return partial(self._big, replace(asked, grounded=over), in_size, Errand("settle"))
 
-        return Again(doubts.weakness, has_sentence, start, doubts.answered, lambda: doubts.wary)
+        return Again(doubts.weakness, has_sentence, start, doubts.looked)
 
     async def _big_in_time(
         self, asked: Asked, draft: DraftPlan | None, in_size: bool, errand: Errand, send: Send
@@ -245,14 +248,15 @@ class InTime:
 
     async def _draft(self, asked: Asked, draft: DraftPlan, doubts: Doubts) -> Drafted:
         with asked.ctx.timings.measure("draft"):
-            looks = looks_at(asked.grounded, asked.over_best, asked.evidence)
+            looks = looks_at(asked.grounded, asked.over_best, asked.evidence, doubts.looked)
             drafted = await self.drafter.draft(
-                draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx, partial(_doubted, doubts)
+                draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx, doubts.place
             )
         if asked.contradicts(drafted.answer.text):
             return replace(drafted, verdict=replace(drafted.verdict, accepted=False, usable=False, sure=False))
-        if not drafted.verdict.accepted:
-            await doubts.drafted(drafted.answer.text)
+        if drafted.verdict.usable and not drafted.verdict.accepted:
+            doubts.draft = drafted.answer.text
+        doubts.draft_refuses = drafted.verdict.veto == REFUSES
         return drafted
 
     async def _near(self, asked: Asked) -> Nearness | None:
@@ -375,21 +379,9 @@ class _Counted:
             self.metrics.deadline_ended(due.at - due.clock(), self.degraded_to)
 
 
-def _doubted(doubts: Doubts, look: int, drafted: Drafted) -> None:
-    if not drafted.verdict.accepted:
-        doubts.read(drafted.answer.text, whole=look == 0)
-
-
 def _needed_s(pace: Pace) -> float:
     """The least time before the promise at which a call can begin and still be of use."""
     return racing.RESERVE_S + pace.first_token_s + FEWEST_TOKENS / pace.tokens_per_s
-
-
-def looks_at(
-    whole: ChatRequest, over_best: Callable[[int, Evidence], ChatRequest], evidence: Evidence
-) -> list[ChatRequest]:
-    """The question over all passages, and over the likeliest few where there are more."""
-    return [whole, over_best(FEW_PASSAGES, evidence)] if len(evidence.passages) > FEW_PASSAGES else [whole]
 
 
 def _opened(asked: Asked, served_by: ServedBy, drafted: Drafted) -> Opened:

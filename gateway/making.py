@@ -22,12 +22,13 @@ from gateway.chat import (
     ServedBy,
 )
 from gateway.clock import Timings
-from gateway.in_time import FEW_PASSAGES, Asked, InTime
+from gateway.in_time import Asked, InTime
 from gateway.metrics import Metrics
 from gateway.plan import Asking, Job
 from gateway.ports import DocumentRecord, Finding, ReviewQueue
 from gateway.retrieval.grounding import ground
 from gateway.retrieval.question import search_text
+from gateway.routing.looks import FEW_PASSAGES
 from gateway.routing.plain import is_plain
 from gateway.routing.router import Router
 from gateway.routing.spend import USUAL_ANSWER_TOKENS, Errand, prompt_tokens, tokens_of

@@ -87,7 +87,7 @@ def _show(report: dict[str, object]) -> None:
         f"the draft model alone is wrong in {report['draft_alone_wrong']:.1%} of those"
     )
     table = Table("", "given", "wrong", "wrong at most (95 %)", title="Drafts of questions held out")
-    for name in ("with_logprobs", "without_logprobs"):
+    for name in (name for name in report if name.startswith("with")):
         found = report[name]
         assert isinstance(found, dict)
         for bar in ("accept", "usable"):

@@ -25,9 +25,10 @@ SURE_WRONG = 0.01
 FITTED = 0.6  # share of the groups
 FEWEST = 30  # drafts that pass the vetoes, right and wrong ones together, to fit anything on
 
-SIGNS = tuple({"rival": -1.0, "length": -1.0}.get(measure, 1.0) for measure in gate.MEASURES)
+AGAINST = {"rival", "length"}  # what speaks against a draft; the rest speaks for it
 
 Floats = NDArray[np.float64]
+Kind = tuple[bool, bool]  # with log-probabilities, with a place by meaning
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Sample:
 
     group: str  # questions of one group have the same answer: they are fitted on together or not at all
     veto: str
-    values: tuple[float, ...]  # empty where vetoed
+    values: tuple[float, ...]  # as ``gate.measures``; empty where vetoed
     right: bool
     found: bool = False  # its citations are not the model's own
 
@@ -67,13 +68,15 @@ def calibrated(samples: Sequence[Sample], max_wrong: float, seed: int, source: s
         "citations_found": share(s.found for s in samples),
     }
     calibration: dict[str, Any] = {"source": source, "measures": list(gate.MEASURES)}
-    for name, first, bound in (("with_logprobs", 0, max_wrong), ("without_logprobs", 2, max_wrong / 2)):
-        weights, bars = _calibrate(fitted, first, bound)
+    for name, kind in gate.KINDS.items():
+        if kind[1] and sum(map(_placed, fitted)) < FEWEST:
+            continue
+        weights, bars = _calibrate(fitted, kind, max_wrong if kind[0] else max_wrong / 2)
         calibration[name] = {
             "weights": [round(float(w), 4) for w in weights],
             **{bar: round(float(value), 4) for bar, value in bars.items()},
         }
-        report[name] = _judged(held, first, weights, bars)
+        report[name] = _judged(held, kind, weights, bars)
     return Outcome(calibration, report)
 
 
@@ -86,9 +89,10 @@ def reported(samples: Sequence[Sample], calibrations: gate.Calibrations) -> dict
         "vetoed_right": share(s.right for s in samples if s.veto),
         "citations_found": share(s.found for s in samples),
     }
-    for name, first, made in zip(("with_logprobs", "without_logprobs"), (0, 2), calibrations, strict=True):
-        bars = {"accept": made.accept, "usable": made.usable, "sure": made.sure}
-        report[name] = _judged(samples, first, np.array(made.weights), bars)
+    for name, kind in gate.KINDS.items():
+        if (made := calibrations.get(kind)) is not None:
+            bars = {"accept": made.accept, "usable": made.usable, "sure": made.sure}
+            report[name] = _judged(samples, kind, np.array(made.weights), bars)
     return report
 
 
@@ -99,24 +103,28 @@ def split(samples: Sequence[Sample], seed: int) -> tuple[list[Sample], list[Samp
     return [s for s in samples if s.group in chosen], [s for s in samples if s.group not in chosen]
 
 
-def _calibrate(samples: Sequence[Sample], first: int, max_wrong: float) -> tuple[Floats, dict[str, float]]:
-    """Weights on all samples; bars on scores that each sample got from weights fitted without its group."""
-    kept = [s for s in samples if s.values]
-    x, y = _design(kept, first), np.array([s.right for s in kept], float)
+def _calibrate(samples: Sequence[Sample], kind: Kind, max_wrong: float) -> tuple[Floats, dict[str, float]]:
+    """Weights on all samples of the kind; bars on scores that each got from weights fitted without its group."""
+    kept = _of(samples, kind)
+    x, y = _design(kept, kind), np.array([s.right for s in kept], float)
+    signs = np.array([*(-1.0 if name in AGAINST else 1.0 for name in gate.names_of(*kind)), 0.0])
     groups = sorted({s.group for s in kept})
     fold = {group: index % FOLDS for index, group in enumerate(groups)}
     folds = np.array([fold[s.group] for s in kept])
     scores = np.zeros(len(kept))
     for k in range(FOLDS):
-        scores[folds == k] = _probability(x[folds == k], fit(x[folds != k], y[folds != k]))
+        scores[folds == k] = _probability(x[folds == k], fit(x[folds != k], y[folds != k], signs))
     accept = bar(scores, y, max_wrong)
-    return fit(x, y), {"accept": accept, "usable": min(USABLE, accept), "sure": max(accept, bar(scores, y, SURE_WRONG))}
+    return fit(x, y, signs), {
+        "accept": accept,
+        "usable": min(USABLE, accept),
+        "sure": max(accept, bar(scores, y, SURE_WRONG)),
+    }
 
 
-def fit(x: Floats, y: Floats) -> Floats:
+def fit(x: Floats, y: Floats, signs: Floats) -> Floats:
     """Weights that point the way they must: what speaks for a draft in one set of questions and against it in reason
     is chance, and left out."""
-    signs = np.array([*SIGNS[len(SIGNS) - x.shape[1] + 1 :], 0.0])
     used = np.ones(x.shape[1], bool)
     while True:
         weights = np.zeros(x.shape[1])
@@ -168,23 +176,24 @@ def upper_bound(wrong: int, n: int, confidence: float = CONFIDENCE) -> float:
     return high
 
 
-def _judged(samples: Sequence[Sample], first: int, weights: Floats, bars: Mapping[str, float]) -> dict[str, Any]:
+def _judged(samples: Sequence[Sample], kind: Kind, weights: Floats, bars: Mapping[str, float]) -> dict[str, Any]:
     """What the gate does to drafts it has not been fitted on."""
-    kept = [s for s in samples if s.values]
+    kept = _of(samples, kind)
+    drafts = len(kept) + sum(not s.values for s in samples)
     if not kept:
         return {}
-    scores = _probability(_design(kept, first), weights)
+    scores = _probability(_design(kept, kind), weights)
     right, own = np.array([s.right for s in kept], float), np.array([not s.found for s in kept])
     found: dict[str, Any] = {"auc": round(auc(scores, right), 4)}
     for name, value in bars.items():
         taken = {  # as ``gate.judge``
-            "accept": scores >= np.where(own, value, bars["sure"] if first == 0 else np.inf),
+            "accept": scores >= np.where(own, value, bars["sure"] if kind[0] else np.inf),
             "usable": scores >= value,
             "sure": own & (scores >= value),
         }[name]
         wrong, n = int((1 - right[taken]).sum()), int(taken.sum())
         found[name] = {
-            "bar": round(float(value), 4), "share": round(n / len(samples), 4),
+            "bar": round(float(value), 4), "share": round(n / drafts, 4),
             "wrong": round(wrong / n, 4) if n else None,
             "wrong_upper": round(upper_bound(wrong, n), 4),
         }  # fmt: skip
@@ -212,8 +221,17 @@ def _at_most(k: int, n: int, p: float) -> float:
     return math.fsum(math.exp(value) for value in logs)
 
 
-def _design(samples: Sequence[Sample], first: int) -> Floats:
-    return np.array([[*s.values[first:], 1.0] for s in samples])
+def _placed(sample: Sample) -> bool:
+    """Its place by meaning is known."""
+    return len(sample.values) == len(gate.MEASURES)
+
+
+def _of(samples: Sequence[Sample], kind: Kind) -> list[Sample]:
+    return [s for s in samples if s.values and (_placed(s) or not kind[1])]
+
+
+def _design(samples: Sequence[Sample], kind: Kind) -> Floats:
+    return np.array([[*gate.of_kind(s.values, *kind), 1.0] for s in samples])
 
 
 def _probability(x: Floats, weights: Floats) -> Floats:

@@ -7,15 +7,14 @@ is nearest to the question it mostly does not.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gateway.chat import Answer, Evidence
-from gateway.facts import signature
+from gateway.facts import Verdict, compare, signature
 from gateway.routing.gate import Draft, judge, why_unsupported, why_vetoed
 from gateway.routing.nearness import Nearness
 
-FINE, REFUSES, BESIDE, UNSUPPORTED = range(4)  # how weak an answer is
+FINE, OPPOSED, REFUSES, BESIDE, UNSUPPORTED = range(5)  # how weak an answer is
 UNBORNE = frozenset({"number", "code", "citation"})  # vetoes
 PROVISIONAL_TTL_S = 600.0  # of drafts that passed, but not with ease, and of answers with numbers from nowhere
 PATIENCE_S = 0.25  # with a look at the lines that is not over when it is needed
@@ -25,12 +24,11 @@ PATIENCE_S = 0.25  # with a look at the lines that is not over when it is needed
 class Doubts:
     """Of one question's answers, as they come."""
 
-    question: str
+    question: str  # what was asked; of a follow-up what it stands for, where that is known
     evidence: Evidence
-    look: Callable[[], asyncio.Future[Nearness | None]]  # at the lines; begun once, where there is something to doubt
-    looking: asyncio.Future[Nearness | None] | None = None
-    draft_refused: bool = False
-    readings: list[str] = field(default_factory=list)  # of drafts over what the big model is shown as well
+    looking: asyncio.Future[Nearness | None] | None  # at the lines; None: nobody does
+    draft: str = ""  # one that did not pass, but is more likely right than wrong
+    draft_refuses: bool = False  # over all passages, over few and over the nearest
 
     @property
     def nearness(self) -> Nearness | None:
@@ -40,50 +38,36 @@ class Doubts:
             return None
         return looking.result()
 
-    @property
-    def wary(self) -> bool:
-        """A draft rests on a line beside the question: the big model may well do the same."""
-        return any(self.beside(text) for text in self.readings)
+    async def looked(self) -> Nearness | None:
+        """``nearness``, waited for a while."""
+        if self.looking is not None:
+            await asyncio.wait({self.looking}, timeout=PATIENCE_S)
+        return self.nearness
 
-    def read(self, text: str, *, whole: bool) -> None:
-        """One draft did not pass the gate. ``whole``: it was over all passages."""
-        if not signature(text).refuses:
-            self._begin()
-            self.readings += [text] if whole else []
-
-    async def drafted(self, text: str) -> None:
-        """None of the drafts passed; the best of them."""
-        self.draft_refused = signature(text).refuses
-        if not self.draft_refused:
-            await self._looked()
-
-    async def answered(self, text: str) -> None:
-        """The big model has said a whole sentence."""
-        if signature(text).refuses or judge(Draft(text, "stop"), self.question, self.evidence).accepted:
-            return
-        await self._looked()
-
-    async def _looked(self) -> None:
-        await asyncio.wait({self._begin()}, timeout=PATIENCE_S)
-
-    def _begin(self) -> asyncio.Future[Nearness | None]:
-        if self.looking is None:
-            self.looking = self.look()
-        return self.looking
+    async def place(self, text: str) -> float | None:
+        """``Nearness.place`` of an answer."""
+        nearness = await self.looked()
+        return None if nearness is None else nearness.place(text)
 
     def weakness(self, text: str, whole: bool) -> int:
         """Of a text that has begun; ``whole``: with its first sentence. Two models that both say that nothing is there
         are believed."""
         if signature(text).refuses:
-            return FINE if self.draft_refused else REFUSES
+            return FINE if self.draft_refuses else REFUSES
         said = text if whole else text[: text.rfind(" ") + 1]  # half a number is another number
         if why_unsupported(said, self.question, self.evidence):
             return UNSUPPORTED
-        return BESIDE if whole and self.beside(text) else FINE
+        if not whole:
+            return FINE
+        return BESIDE if self.beside(text) else OPPOSED if self.opposed(text) else FINE
 
     def beside(self, text: str) -> bool:
         nearness = self.nearness
         return nearness is not None and not signature(text).refuses and nearness.beside(text)
+
+    def opposed(self, text: str) -> bool:
+        """The draft says something else."""
+        return bool(self.draft) and compare(signature(text), signature(self.draft)).verdict is Verdict.DIFFERENT
 
     def kept_for_s(self, answer: Answer) -> float | None:
         """Seconds that the big model's answer is kept at most; None: as long as any. A wrong answer that is kept is

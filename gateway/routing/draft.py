@@ -1,16 +1,15 @@
 """The fast model's short answer: the same grounded prompt, an instruction to be brief, and log-probabilities.
 
-Asked twice side by side, once over all passages and once over the likeliest few: where they are many, a small model
-takes the wrong one more often, and where they are few, the right one is missing more often.
+Asked side by side over all passages, over the likeliest few and over the nearest one: where they are many, a small
+model takes the wrong one more often, and where they are few, the right one is missing more often.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +21,7 @@ from gateway.errors import GatewayError, UpstreamRejected
 from gateway.metrics import Metrics
 from gateway.routing.citing import with_citations
 from gateway.routing.gate import Calibrations, Draft, Verdict, judge
+from gateway.routing.looks import Look
 from gateway.routing.router import Router
 from gateway.routing.sizing import Size, sized
 from gateway.routing.spend import Errand
@@ -38,6 +38,12 @@ PATIENT = (
 )
 ABOUT_LATE, LATE_FACTOR = 0.9, 1.5  # a guess; any factor above 1 keeps the share of late ones at what it is
 NEWS = 0.05  # weight of one verdict in the acceptance
+
+Place = Callable[[str], Awaitable[float | None]]  # of an answer's line by meaning (``Nearness.place``), if known
+
+
+async def nowhere(text: str) -> None:
+    """The ``Place`` of a gateway that cannot tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +92,18 @@ class Drafter:
         return self._form.setdefault(model, Form())
 
     async def draft(
-        self, model: str, max_tokens: int, looks: Sequence[ChatRequest], evidence: Evidence, ctx: RequestContext,
-        hear: Callable[[int, Drafted], None] = lambda look, drafted: None,
+        self, model: str, max_tokens: int, looks: Sequence[Look], evidence: Evidence, ctx: RequestContext,
+        place: Place = nowhere,
     ) -> Drafted:  # fmt: skip
         """A short answer by ``model`` and the gate's verdict on it. Raises GatewayError where no look gives one.
 
         ``looks``: the question over the same evidence in several cuts, asked side by side. The first answer to pass is
-        taken, else the one most likely right. All are judged over the whole ``evidence``. ``hear``: the number of
-        each look that is over, and what came of it.
+        taken, else the one most likely right. All are judged over the whole ``evidence``.
         """
         form, clock = self.form(model), ctx.deadline.clock
         began = clock()
         try:
-            tasks = [asyncio.create_task(self._look(model, max_tokens, look, evidence, ctx)) for look in looks]
-            for number, task in enumerate(tasks):
-                task.add_done_callback(partial(_heard, hear, number))
+            tasks = [asyncio.create_task(self._look(model, max_tokens, look, evidence, ctx, place)) for look in looks]
             drafted = await _best(tasks)
         except asyncio.CancelledError:
             form.gave_up(clock() - began)
@@ -113,9 +116,12 @@ class Drafter:
         return drafted
 
     async def _look(
-        self, model: str, max_tokens: int, grounded: ChatRequest, evidence: Evidence, ctx: RequestContext
-    ) -> Drafted:
-        form = self.form(model)
+        self, model: str, max_tokens: int, look: Look, evidence: Evidence, ctx: RequestContext, place: Place
+    ) -> Drafted | None:
+        form, grounded = self.form(model), await look()
+        if grounded is None:
+            return None
+        question = evidence.meant or grounded.question
         try:
             answer, deployment = await self._ask(model, max_tokens, grounded, ctx, form.logprobs)
         except UpstreamRejected as error:
@@ -124,9 +130,9 @@ class Drafter:
             form.logprobs = False
             log.info("draft model gives no log-probabilities; its drafts meet a higher bar", model=model)
             answer, deployment = await self._ask(model, max_tokens, grounded, ctx, False)
-        marked = with_citations(answer.text, grounded.question, evidence)
+        marked = with_citations(answer.text, question, evidence)
         draft = Draft(marked or answer.text, answer.finish_reason, logprobs_of(answer), found=marked is not None)
-        verdict = judge(draft, grounded.question, evidence, self._calibrations.get(model))
+        verdict = judge(draft, question, evidence, self._calibrations.get(model), await place(draft.text))
         return Drafted(whole(draft.text, answer.model, answer.usage), verdict, deployment, draft)
 
     async def _ask(
@@ -146,7 +152,7 @@ class Drafter:
         return answer, deployment
 
 
-async def _best(looks: Sequence[asyncio.Task[Drafted]]) -> Drafted:
+async def _best(looks: Sequence[asyncio.Task[Drafted | None]]) -> Drafted:
     """The first to pass, else the likeliest; the rest are cancelled and waited for. Raises the last error where all
     fail."""
     best: Drafted | None = None
@@ -161,7 +167,7 @@ async def _best(looks: Sequence[asyncio.Task[Drafted]]) -> Drafted:
                 except GatewayError as error:
                     failure = error
                     continue
-                if best is None or _likelihood(drafted) > _likelihood(best):
+                if drafted is not None and (best is None or _likelihood(drafted) > _likelihood(best)):
                     best = drafted
     finally:
         for look in looks:
@@ -171,11 +177,6 @@ async def _best(looks: Sequence[asyncio.Task[Drafted]]) -> Drafted:
         assert failure is not None
         raise failure
     return best
-
-
-def _heard(hear: Callable[[int, Drafted], None], number: int, look: asyncio.Task[Drafted]) -> None:
-    if not look.cancelled() and look.exception() is None:
-        hear(number, look.result())
 
 
 def _likelihood(drafted: Drafted) -> tuple[bool, float]:

@@ -3,7 +3,8 @@
 First the vetoes: what no probability can outweigh (a number that is in no passage, a citation that points nowhere, "not
 in the documents"). Then a logistic score over the measures below, against thresholds calibrated so that the share of
 wrong answers among accepted ones stays bounded. ``calibration.json`` holds weights, thresholds and where they are from.
-Servers that give no log-probabilities have weights of their own and a higher bar.
+Servers that give no log-probabilities have weights of their own and a higher bar, and so has a gateway without an
+embedder, which cannot tell whether a draft rests on the line that is nearest to the question.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -25,9 +26,16 @@ END_TOKENS = frozenset({"<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end|>", 
 MAX_CHARACTERS = 900  # a short answer is short; more is a model that ignored the instruction
 MEASURES = (
     "lowest_logprob", "mean_logprob", "support", "local_numbers", "polarity", "relevance", "rival", "top_passage",
-    "length", "direct", "quantity",
+    "length", "direct", "quantity", "near",
 )  # fmt: skip
-WITHOUT_LOGPROBS = MEASURES[2:]
+# What a draft comes with: log-probabilities, and a place by meaning (``Nearness.place``)? Each has weights of its own.
+KINDS = {
+    "with_logprobs": (True, False),
+    "without_logprobs": (False, False),
+    "with_logprobs_near": (True, True),
+    "without_logprobs_near": (False, True),
+}
+REFUSES = "insufficient"  # the veto on a draft that says that nothing is there
 FAR_BESIDE = 0.3  # of the question's words, more in another unit than in the one that was answered from
 NEARLY_ALL = 0.6  # of a sentence's words must be in the unit that contradicts its number
 
@@ -105,19 +113,23 @@ class Calibration:
     sure: float
 
 
-Calibrations = tuple[Calibration, Calibration]  # with log-probabilities, without
+Calibrations = Mapping[tuple[bool, bool], Calibration]  # by kind; those with a place by meaning may be missing
 
 
-def judge(draft: Draft, question: str, evidence: Evidence, calibrations: Calibrations | None = None) -> Verdict:
+def judge(
+    draft: Draft,
+    question: str,
+    evidence: Evidence,
+    calibrations: Calibrations | None = None,
+    near: float | None = None,
+) -> Verdict:
     """The verdict on a finished draft, by the shipped calibration where none is given. No probability is asked of one
-    that a veto has refused."""
+    that a veto has refused. ``near``: the place of its line by meaning, where that is known."""
     if veto := why_vetoed(draft, question, evidence):
         return Verdict(0.0, veto, False, False, False)
-    values = measures(draft, question, evidence)
-    with_logprobs, without = calibrations or shipped()
-    calibration = with_logprobs if draft.logprobs else without
-    if not draft.logprobs:
-        values = values[len(MEASURES) - len(WITHOUT_LOGPROBS) :]
+    calibrations = calibrations or shipped()
+    kind = bool(draft.logprobs), near is not None and (bool(draft.logprobs), True) in calibrations
+    calibration, values = calibrations[kind], of_kind(measures(draft, question, evidence, near), *kind)
     score = _logistic(sum(w * v for w, v in zip(calibration.weights, (*values, 1.0), strict=True)))
     sure = score >= calibration.sure
     if draft.found:  # the bars were set on models that say themselves where they have it from
@@ -137,7 +149,7 @@ def why_vetoed(draft: Draft, question: str, evidence: Evidence) -> str:
     if len(text) > MAX_CHARACTERS:
         return "long"
     if _INSUFFICIENT.search(text):
-        return "insufficient"
+        return REFUSES
     if _other_language(question, text):
         return "language"
     cited = {int(number) for number in CITATION.findall(text)}
@@ -158,8 +170,19 @@ def why_unsupported(sentence: str, question: str, evidence: Evidence) -> str:
     return "code" if any(code.casefold() not in said for code in _CODE.findall(_without_marks(sentence))) else ""
 
 
-def measures(draft: Draft, question: str, evidence: Evidence) -> tuple[float, ...]:
-    """``MEASURES``, each roughly in [-2, 2]. The draft has passed the vetoes."""
+def names_of(logprobs: bool, near: bool) -> tuple[str, ...]:
+    """Of ``MEASURES``, those that a draft of this kind has."""
+    return MEASURES[0 if logprobs else 2 : None if near else -1]
+
+
+def of_kind(values: Sequence[float], logprobs: bool, near: bool) -> tuple[float, ...]:
+    """The same of ``measures``."""
+    return tuple(values[0 if logprobs else 2 : None if near else len(MEASURES) - 1])
+
+
+def measures(draft: Draft, question: str, evidence: Evidence, near: float | None = None) -> tuple[float, ...]:
+    """``MEASURES``, each roughly in [-2, 2]; without the last where ``near`` is not known. The draft has passed the
+    vetoes."""
     text = normal(draft.text)
     asked = features(normal(question))
     support, local, polarity, relevance, direct = 1.0, 1.0, 1.0, 0.0, 0.0
@@ -185,7 +208,7 @@ def measures(draft: Draft, question: str, evidence: Evidence) -> tuple[float, ..
         support, local, polarity, relevance, max(-1.0, min(1.0, rival - relevance)), float(best in cited),
         math.log1p(len(text)) / 5, direct, quantity,
     )  # fmt: skip
-    return (*_logprob_measures(draft.logprobs), *values)
+    return (*_logprob_measures(draft.logprobs), *values, *(() if near is None else (near,)))
 
 
 def misplaced(answer: str, question: str, evidence: Evidence) -> str:
@@ -295,9 +318,11 @@ def read_calibrations(data: bytes) -> Calibrations:
     """Raises ValueError that says what is wrong."""
     try:
         raw = orjson.loads(data)
-        if list(raw["measures"]) != list(MEASURES):
+        if list(raw["measures"]) not in (list(MEASURES), list(MEASURES[:-1])):  # the last one came later
             raise ValueError("it is of another version of the gate; calibrate again")
-        return _calibration(raw["with_logprobs"], MEASURES), _calibration(raw["without_logprobs"], WITHOUT_LOGPROBS)
+        return {
+            kind: _calibration(raw[name], names_of(*kind)) for name, kind in KINDS.items() if name in raw or not kind[1]
+        }
     except (KeyError, TypeError, orjson.JSONDecodeError) as error:
         raise ValueError("it is no calibration of the gate") from error
 

@@ -25,6 +25,7 @@ from gateway.chat import AnswerEvent, Closed, Delta, Send
 from gateway.clock import Deadline
 from gateway.errors import GatewayError, UpstreamBroken
 from gateway.routing.draft import Drafted
+from gateway.routing.gate import REFUSES
 from gateway.routing.spend import Allowance
 
 log = structlog.get_logger()
@@ -122,8 +123,7 @@ class Again:
     weakness: Callable[[str, bool], int]  # of an answer's beginning, and whether that is settled; 0: it is fine
     settled: Callable[[str], bool]  # enough of an answer is there to know
     start: Callable[[], Callable[[Send], Awaitable[object]] | None]  # how to ask; None: there is no money for it
-    look: Callable[[str], Awaitable[None]]  # at the documents, before a settled answer is judged
-    wary: Callable[[], bool] = lambda: False  # the draft went wrong: ask at once, judge no answer before it is settled
+    look: Callable[[], Awaitable[object]]  # at the documents, before an answer is judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,8 +275,9 @@ class _Race:
             self.news.set()
 
     def _draft_went_wrong(self) -> bool:
-        again = self.runners.again
-        return again is not None and self.draft_state not in (Draft.RUNNING, Draft.PASSED) and again.wary()
+        """It says something, but not surely the right thing."""
+        failed = self.draft_state in (Draft.USABLE, Draft.FAILED)
+        return failed and self.drafted is not None and self.drafted.verdict.veto != REFUSES
 
     def _ask_again(self) -> None:
         again = self.runners.again
@@ -295,15 +296,15 @@ class _Race:
             self.allowance.give_back(self.timing.guess)  # it is not in vain
         if again is None or first is None:
             return Move.BIG
-        if first.settled and self.promise.clock() < last_call:
-            await again.look(first.text)
-        weak = self.draft_state is not Draft.PASSED and again.weakness(first.text, first.settled)
-        if weak or (self._draft_went_wrong() and not first.settled):
-            self._ask_again()
-        while self._undecided(again, first) and (left_s := last_call - self.promise.clock()) > 0:
+        while self.draft_state is not Draft.PASSED and (left_s := last_call - self.promise.clock()) > 0:
             self.news.clear()
+            await again.look()
+            if again.weakness(first.text, first.settled) or (self._draft_went_wrong() and not first.settled):
+                self._ask_again()
+            if not self._undecided(again, first):
+                break
             await self._news_or(left_s)
-        if self.draft_state is Draft.PASSED and again.weakness(first.text, first.settled):
+        if self.draft_state is Draft.PASSED and (not first.settled or again.weakness(first.text, first.settled)):
             return Move.DRAFT
         if self.second is not None and self.second_task is not None:
             if self._better(again, first, self.second):
@@ -314,10 +315,9 @@ class _Race:
         return Move.BIG
 
     def _undecided(self, again: Again, first: _Held) -> bool:
-        if self.second is None or self.draft_state is Draft.PASSED:
-            return False
-        weak = again.weakness(first.text, first.settled) or first.error is not None
-        return not self.second.settled if weak else not first.settled
+        """No answer is given before its first sentence is whole, while there is time."""
+        weak = again.weakness(first.text, first.settled) > 0 or first.error is not None
+        return not first.settled or (weak and self.second is not None and not self.second.settled)
 
     def _better(self, again: Again, first: _Held, second: _Held) -> bool:
         """The second is no weaker than a first that is weak; fine, where it has only begun."""

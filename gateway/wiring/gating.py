@@ -14,7 +14,7 @@ from gateway.answers.book import NoBook
 from gateway.chat import CacheWishes, ChatRequest, Evidence, Message, RequestContext, Tenant
 from gateway.clock import Deadline, Timings
 from gateway.errors import GatewayError
-from gateway.in_time import DraftPlan, looks_at
+from gateway.in_time import DraftPlan
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.plan import Plan
@@ -22,6 +22,8 @@ from gateway.retrieval.grounding import ground
 from gateway.routing import gate
 from gateway.routing.calibrating import Sample
 from gateway.routing.deployments import Deployments
+from gateway.routing.looks import looks_at
+from gateway.routing.nearness import Nearness
 from gateway.routing.router import Router
 from gateway.settings import Settings
 from gateway.wiring.accounts import accounts_of
@@ -147,10 +149,19 @@ async def _sample(
     def over(best: int | None, shown: Evidence) -> ChatRequest:
         return replace(request, body=ground(request, shown, system=plan.system, best=best))
 
-    looks = looks_at(over(None, evidence), over, evidence)
-    drafted = await pipeline.maker.in_time.drafter.draft(draft.model, draft.max_tokens, looks, evidence, ctx)
+    in_time = pipeline.maker.in_time
+
+    async def looked() -> Nearness | None:
+        return await in_time.lines.near(question.text, evidence) if in_time.lines is not None else None
+
+    async def place(text: str) -> float | None:
+        nearness = await looked()
+        return None if nearness is None else nearness.place(text)
+
+    looks = looks_at(over(None, evidence), over, evidence, looked)
+    drafted = await in_time.drafter.draft(draft.model, draft.max_tokens, looks, evidence, ctx, place)
     said, veto = drafted.judged, drafted.verdict.veto
-    values = () if veto else gate.measures(said, question.text, evidence)
+    values = () if veto else gate.measures(said, question.text, evidence, await place(said.text))
     return Sample(question.group, veto, values, question.right(said.text), said.found)
 
 

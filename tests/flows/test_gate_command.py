@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from bench.handbook import FOLDER, load
 from bench.provider import ProviderConfig, running_provider
 from gateway.cli.main import app
-from gateway.routing.gate import read_calibrations
+from gateway.routing.gate import KINDS, read_calibrations
 from tests.flows.house import fill, house, model, settings
 
 CLI = CliRunner()
@@ -47,12 +47,12 @@ async def test_a_calibration_is_made_and_served_by(tmp_path: Path) -> None:
         code, output = await asyncio.to_thread(calibrate, "--asks", "4", "--max-wrong", "0.2")
         assert code == 0, output
         assert "the draft model alone is wrong" in output
-        with_logprobs, _ = read_calibrations(written.read_bytes())
-        assert 0 < with_logprobs.usable <= with_logprobs.accept <= with_logprobs.sure <= 1
+        for made in read_calibrations(written.read_bytes()).values():
+            assert 0 < made.usable <= made.accept <= made.sure <= 1
         assert b"\xec" not in written.read_bytes()  # none of the questions
 
         lenient = orjson.loads(written.read_bytes())
-        for name in ("with_logprobs", "without_logprobs"):
+        for name in KINDS.keys() & lenient.keys():
             lenient[name] |= {"accept": 0.0, "usable": 0.0}
         written.write_bytes(orjson.dumps(lenient))
         models[-1] = chatbot | {"draft": draft | {"calibration": str(written)}}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gateway.routing import calibrating
-from gateway.routing.gate import MEASURES, WITHOUT_LOGPROBS, Calibration
+from gateway.routing.gate import KINDS, MEASURES, Calibration, names_of
 
 
 def test_the_bound_is_clopper_and_pearsons() -> None:
@@ -17,9 +17,9 @@ def test_the_bound_is_clopper_and_pearsons() -> None:
 
 def test_a_fit_never_gives_a_weight_the_wrong_sign() -> None:
     rng = np.random.default_rng(1)
-    x = np.hstack([rng.normal(size=(300, len(calibrating.SIGNS))), np.ones((300, 1))])
+    x = np.hstack([rng.normal(size=(300, 4)), np.ones((300, 1))])
     y = (x[:, 0] - x[:, 2] + rng.normal(size=300) > 0).astype(float)  # the third one lies
-    weights = calibrating.fit(x, y)
+    weights = calibrating.fit(x, y, np.array([1.0, 1.0, 1.0, -1.0, 0.0]))
     assert weights[0] > 0.3
     assert weights[2] == 0.0
 
@@ -37,7 +37,7 @@ def test_found_citations_are_reported_at_the_bar_that_the_gate_holds_them_to() -
 
     def shares(score: float, *, found: bool) -> list[float]:
         samples = [calibrating.Sample("g", "", tuple(1.0 for _ in MEASURES), True, found)]
-        report = calibrating.reported(samples, (scored(score, MEASURES), scored(score, WITHOUT_LOGPROBS)))
+        report = calibrating.reported(samples, {kind: scored(score, names_of(*kind)) for kind in KINDS.values()})
         assert report["citations_found"] == found
         assert report["without_logprobs"]["accept"]["share"] == (0 if found else 1)
         return [report["with_logprobs"][bar]["share"] for bar in ("usable", "accept", "sure")]

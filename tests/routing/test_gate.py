@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import unicodedata
+from importlib import resources
 
+import orjson
 import pytest
 
 from gateway.chat import Evidence, Passage
-from gateway.routing.gate import MEASURES, WITHOUT_LOGPROBS, Draft, judge, measures, shipped, why_vetoed
+from gateway.routing.gate import (
+    KINDS,
+    MEASURES,
+    Draft,
+    judge,
+    measures,
+    names_of,
+    read_calibrations,
+    shipped,
+    why_vetoed,
+)
 
 LEAVE = Passage(
     "hr", "annual-leave.md", "1", 0, "연차휴가 규정", "부여 일수",
@@ -85,22 +97,37 @@ def test_a_neighbouring_fact_is_not_the_answer() -> None:
 
 def test_the_turned_word_counts_against() -> None:
     values = dict(
-        zip(MEASURES, measures(draft("정규직 직원의 연차휴가는 16일이 아닙니다 [doc1]."), ASKED, EVIDENCE), strict=True)
+        zip(
+            MEASURES,
+            measures(draft("정규직 직원의 연차휴가는 16일이 아닙니다 [doc1]."), ASKED, EVIDENCE, 1.0),
+            strict=True,
+        )
     )
     assert values["polarity"] == 0.0
 
 
-def test_servers_without_log_probabilities_have_weights_of_their_own() -> None:
-    with_logprobs, without = shipped()
-    assert len(with_logprobs.weights) == len(MEASURES) + 1
-    assert len(without.weights) == len(WITHOUT_LOGPROBS) + 1
-    bare = judge(Draft(RIGHT, "stop"), ASKED, EVIDENCE)
-    assert bare.usable
-    for calibration in (with_logprobs, without):
+def test_each_kind_of_draft_has_weights_of_its_own() -> None:
+    for kind, calibration in shipped().items():
+        assert len(calibration.weights) == len(names_of(*kind)) + 1
         assert calibration.usable <= calibration.accept <= calibration.sure
+    assert set(shipped()) == set(KINDS.values())
+    assert judge(Draft(RIGHT, "stop"), ASKED, EVIDENCE).usable
+
+
+def test_a_line_beside_the_question_counts_against() -> None:
+    near, beside = (judge(draft(RIGHT), ASKED, EVIDENCE, near=place).score for place in (1.0, -0.5))
+    assert beside < near
+
+
+def test_a_calibration_that_knows_of_no_lines_still_serves() -> None:
+    made = orjson.loads(resources.files("gateway.routing").joinpath("calibration.json").read_bytes())
+    old = {name: value for name, value in made.items() if not name.endswith("_near")}
+    old["measures"] = old["measures"][:-1]
+    calibrations = read_calibrations(orjson.dumps(old))
+    assert judge(draft(RIGHT), ASKED, EVIDENCE, calibrations, near=-0.5) == judge(draft(RIGHT), ASKED, EVIDENCE)
 
 
 def test_every_weight_points_the_way_it_must() -> None:
-    for calibration, names in zip(shipped(), (MEASURES, WITHOUT_LOGPROBS), strict=True):
-        for name, weight in zip(names, calibration.weights, strict=False):
+    for kind, calibration in shipped().items():
+        for name, weight in zip(names_of(*kind), calibration.weights, strict=False):
             assert weight <= 0 if name in {"rival", "length"} else weight >= 0, name

@@ -14,7 +14,7 @@ from gateway.embedding.hashing import HashingEmbedder
 from gateway.embedding.local import LocalEmbedder
 from gateway.errors import UpstreamError
 from gateway.ports import Vectors
-from gateway.routing.doubting import BESIDE, FINE, PATIENCE_S, PROVISIONAL_TTL_S, REFUSES, UNSUPPORTED, Doubts
+from gateway.routing.doubting import BESIDE, FINE, OPPOSED, PATIENCE_S, PROVISIONAL_TTL_S, REFUSES, UNSUPPORTED, Doubts
 from gateway.routing.nearness import BATCH, MOST_LINES, MOST_WAITING, Lines, Nearness
 from gateway.routing.nearness import PATIENCE_S as LONGEST_S
 from tests.virtual_time import run
@@ -116,13 +116,13 @@ async def test_where_nothing_can_be_told_nothing_is_said() -> None:
 
 def doubts(embedder: HashingEmbedder | None = None) -> Doubts:
     lines = Lines(embedder or HashingEmbedder())
-    return Doubts(ASKED, FOUND, lambda: asyncio.ensure_future(lines.near(ASKED, FOUND)))
+    return Doubts(ASKED, FOUND, asyncio.ensure_future(lines.near(ASKED, FOUND)))
 
 
 async def test_how_weak_an_answer_is() -> None:
     it = doubts()
     assert it.weakness(WRONG, True) == FINE  # nobody has looked yet
-    await it.answered(WRONG)
+    await it.looked()
     assert it.weakness(WRONG, True) == BESIDE
     assert it.weakness(WRONG[:20], False) == FINE  # its first sentence may still become another
     assert it.weakness(RIGHT, True) == FINE
@@ -131,34 +131,34 @@ async def test_how_weak_an_answer_is() -> None:
     assert it.weakness(REFUSAL, True) == REFUSES
 
 
+def test_a_draft_that_says_something_else_speaks_against_an_answer() -> None:
+    it = Doubts(ASKED, FOUND, None, draft=RIGHT)
+    assert it.weakness(f"확인해 보니 {RIGHT}", True) == FINE
+    assert it.weakness(WRONG, True) == OPPOSED
+    assert it.weakness(WRONG, False) == FINE  # not whole yet
+
+
 async def test_two_models_that_find_nothing_are_believed() -> None:
     it = doubts()
-    await it.drafted(REFUSAL)
+    it.draft_refuses = True
     assert it.weakness(REFUSAL, True) == FINE
 
 
-@pytest.mark.parametrize(("reading", "wary"), [(WRONG, True), (RIGHT, False), (REFUSAL, False)])
-async def test_a_draft_beside_the_question_makes_wary_of_the_next_answer(reading: str, wary: bool) -> None:
+async def test_the_place_of_an_answer_by_meaning() -> None:
     it = doubts()
-    it.read(reading, whole=True)
-    await it.drafted(RIGHT.replace("2시간", "5시간"))
-    assert it.wary is wary
-
-
-async def test_a_draft_over_fewer_passages_makes_wary_of_nothing() -> None:
-    it = doubts()
-    it.read(WRONG, whole=False)
-    await it.drafted(WRONG)
-    assert it.nearness is not None
-    assert not it.wary
+    right, wrong = await it.place(RIGHT), await it.place(WRONG)
+    assert right is not None
+    assert wrong is not None
+    assert 1.0 >= right > wrong >= -1.0
+    assert await Doubts(ASKED, FOUND, None).place(RIGHT) is None  # nobody looks
 
 
 def test_a_look_that_is_not_over_is_waited_for_but_not_for_long() -> None:
     async def play() -> tuple[float, bool]:
         lines, clock = Lines(Counting(seconds=0.1)), asyncio.get_running_loop().time
         looking = asyncio.ensure_future(lines.near(ASKED, FOUND))
-        it = Doubts(ASKED, FOUND, lambda: looking)
-        await it.answered(WRONG)
+        it = Doubts(ASKED, FOUND, looking)
+        await it.looked()
         waited_s, known = clock(), it.beside(WRONG)
         looking.cancel()
         return waited_s, known
@@ -166,15 +166,6 @@ def test_a_look_that_is_not_over_is_waited_for_but_not_for_long() -> None:
     waited_s, known = run(play())
     assert waited_s == pytest.approx(PATIENCE_S)
     assert not known
-
-
-async def test_an_answer_that_is_well_borne_out_waits_for_nothing() -> None:
-    asked = "법인차량은 이용 언제까지 예약해야 하나요?"
-    it = Doubts(asked, FOUND, asyncio.Future)
-    await it.answered("법인차량은 이용 하루 전 16시까지 예약해야 합니다 [doc1].")
-    await it.answered(REFUSAL)
-    it.read(REFUSAL, whole=True)
-    assert it.looking is None
 
 
 def test_a_queue_for_the_embedder_is_not_joined_when_it_is_long() -> None:
@@ -191,8 +182,8 @@ def test_a_queue_for_the_embedder_is_not_joined_when_it_is_long() -> None:
 async def test_an_answer_beside_the_question_is_kept_for_a_while_only() -> None:
     asked, said = "법인차량 예약 취소는 어디에 알리나요?", "법인차량은 이용 하루 전 16시까지 예약해야 합니다 [doc1]."
     lines = Lines(HashingEmbedder())
-    it = Doubts(asked, FOUND, lambda: asyncio.ensure_future(lines.near(asked, FOUND)))
+    it = Doubts(asked, FOUND, asyncio.ensure_future(lines.near(asked, FOUND)))
     given = Answer(({"index": 0, "message": {"content": said}, "finish_reason": "stop"},), "m")
     before = it.kept_for_s(given)
-    await it.answered(said)
+    await it.looked()
     assert (before, it.kept_for_s(given)) == (None, PROVISIONAL_TTL_S)
