@@ -47,6 +47,7 @@ from gateway.making import Maker
 from gateway.metrics import Metrics
 from gateway.plan import Asking, Job, Plan
 from gateway.ports import DocumentRecord, Vector
+from gateway.refusals import Refusals
 from gateway.retrieval.grounding import PROMPT_VERSION
 from gateway.retrieval.question import search_text
 from gateway.retrieval.shelves import Shelves
@@ -77,6 +78,7 @@ class Pipeline:
     metrics: Metrics
     reviewed: ReviewedAnswers
     accounts: Accounts
+    refusals: Refusals
     verifier: Verifier | None = None  # asks again, in the background, for what is given often
     twins: Twins = field(default_factory=Twins)
     shelves: Shelves | None = None  # documents that requests may name for themselves
@@ -117,9 +119,13 @@ class Pipeline:
         job = self._job(ctx, request)
         hit = self.reviewed.exact(job.case) or (await self._exact(job) if job.reads else None)
         if hit is not None:
+            since = self.reviewed.allowed(job.case, await self.refusals.answered_since(job, hit))
+            if since is not None:
+                self._count("judge", since)
+            hit = since or hit
             self._saved(job, hit)
             own = hit.entry.key == job.keys.exact  # an alias may end before the answer it leads to
-            plain = own and job.case is None and self.verifier is None  # nobody but the cache has a say in it
+            plain = own and job.case is None and self.verifier is None and not self.refusals.doubted(job, hit)
             yield _replayed(hit, request, Found(hit.entry, job.plan.collections) if plain else None)
             return
         flight = self._flight(job)

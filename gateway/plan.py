@@ -37,6 +37,9 @@ class Plan:
     )  # where nothing is found, by language; else the model says so
     rewriter: Rewriter | None = None  # of follow-ups, for the search
     judge: Judge | None = None  # of questions that similarity cannot tell apart
+    second_judge: Judge | None = (
+        None  # the answering model itself, where the first is not sure and it refuses to answer
+    )
     settling: Settling | None = None  # what an answer is held against before it is given; None: it streams as it comes
     promise: Promise | None = None  # a time by which there is an answer, and what helps to keep it
 

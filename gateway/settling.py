@@ -65,6 +65,7 @@ class Matter:
     contested: bool = False  # it was another wording's, and not plainly an answer to this one
     refuted: bool = False  # and what was found for this one does not bear it out
     sure: bool = False  # a judge is sure that the two ask the same
+    confirms: Callable[[], Awaitable[bool]] | None = None  # a second judge, where it is not
     witnesses: int = 0  # samples beside the first one
     due: Deadline | None = None  # the promised time, if any: then the first sentence is the lead
     may_ask: Callable[[], bool] = lambda: True  # sets aside the cost of one more sample, if there is room
@@ -226,11 +227,13 @@ def _no_other(verdict: Verdict, lead: str, earlier: CacheEntry, matter: Matter) 
 
 async def _after_all(best: _Sample, earlier: CacheEntry, matter: Matter) -> bool:
     """What is to be given says what was given before: by other samples than the first, or that nothing is found. Or it
-    says so now, while nothing speaks against the answer to what a judge is sure to be the same question."""
+    says so now, while nothing speaks against the answer to what a judge is sure, or two judges say, is the same
+    question."""
     fresh, before = signature(await best.lead()), signature(earlier.answer.text)
     if fresh.refuses and not before.refuses:
-        own = matter.asking(earlier.question)
-        return matter.contested and matter.sure and weakness(earlier.answer.text, own) < 2
+        if not matter.contested or weakness(earlier.answer.text, matter.asking(earlier.question)) > 1:
+            return False
+        return matter.sure or (matter.confirms is not None and await matter.confirms())
     if fresh.refuses and not matter.contested:
         return True
     return matter.contested and compare(fresh, before).verdict is Verdict.SAME

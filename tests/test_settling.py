@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -333,6 +334,21 @@ async def test_a_refusal_does_not_outweigh_a_judge_that_is_sure(earlier: str, su
     held.contested = held.refuted = True
     held.sure = sure
     assert await settled(Model(REFUSAL, REFUSAL), held) == given
+
+
+@pytest.mark.parametrize(
+    ("earlier", "agrees", "given", "asked"),
+    [(RIGHT, True, RIGHT, 1), (RIGHT, False, REFUSAL, 1), (WRONG, True, REFUSAL, 0)],
+)
+async def test_a_refusal_yields_where_a_second_judge_agrees_with_the_first(
+    earlier: str, agrees: bool, given: str, asked: int
+) -> None:
+    confirms = AsyncMock(return_value=agrees)
+    held = matter(earlier)
+    held.contested = held.refuted = True
+    held.confirms = confirms
+    assert await settled(Model(REFUSAL, REFUSAL), held) == given
+    assert confirms.await_count == asked
 
 
 @pytest.mark.parametrize(("again", "given"), [(CARRIED, CARRIED), (RIGHT, RIGHT)])

@@ -11,7 +11,7 @@ from gateway.cache.canonical import followed
 from gateway.cache.decision import Rule, StrictRule
 from gateway.cache.grey import Grey, grey
 from gateway.cache.keys import Keys
-from gateway.chat import CacheEntry, CacheHit, CacheOutcome, CacheWishes, Evidence, Neighbor, Scope
+from gateway.chat import CacheEntry, CacheHit, CacheKey, CacheOutcome, CacheWishes, Evidence, Neighbor, Scope
 from gateway.clock import WallClock
 from gateway.errors import StoreUnavailable
 from gateway.ports import AnswerStore, DocumentRecord, QuestionIndex, Vector
@@ -89,10 +89,11 @@ class SemanticCache:
         *,
         judged: bool = False,
         rechecked: bool = False,
+        beyond: CacheKey | None = None,
     ) -> Look:
         """As ``lookup``; where it misses and there is a judge (``judged``), also what he should look at: where an
         answer to another wording is held against what this one finds (``rechecked``), also what rests on nothing of
-        it."""
+        it. ``beyond``: an entry that does not count."""
         embedded = await vector
         if not keys.semantic or not wishes.read:
             return self._miss("not allowed")
@@ -102,6 +103,7 @@ class SemanticCache:
             if self._recall is not None:
                 await self._recall(keys.scope)
             neighbors = await self._index.search(keys.scope, embedded, self._rule.candidates)
+            neighbors = [n for n in neighbors if n.question.key != beyond]
             found = await self._find(keys, question, neighbors)
             if isinstance(found, CacheHit):
                 reason = await self._why_stale(found.entry, evidence, wishes)

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.plan import Plan
 from gateway.ports import DocumentRecord, Embedder, Source
+from gateway.refusals import Refusals
 from gateway.retrieval.gather import Gatherer, Rerank
 from gateway.retrieval.grounding import PROMPT_VERSION
 from gateway.routing.draft import Drafter
@@ -138,6 +140,8 @@ async def opened_pipeline(
         metrics=metrics,
         review=findings,
     )
+    finder = Finder(embedder, wordings, Stages(metrics), metrics)
+    by_meaning = semantic if wordings is not None else None
     return Pipeline(
         plans={
             m.name: plan_of(m, settings, wordings, state, sources, metrics, router, rerankers.get(m.name))
@@ -146,15 +150,16 @@ async def opened_pipeline(
         secret=secret,
         record=state,
         exact=exact,
-        semantic=semantic if wordings is not None else None,
+        semantic=by_meaning,
         inflight=inflight,
         coalesce=settings.cache.coalesce,
-        finder=Finder(embedder, wordings, Stages(metrics), metrics),
+        finder=finder,
         maker=maker,
         writer=writer,
         stages=Stages(metrics),
         metrics=metrics,
         accounts=accounts,
+        refusals=Refusals(by_meaning, finder, Stages(metrics), writer, maker.cost),
         reviewed=reviewed,
         verifier=opened_verifier(settings, router, findings, metrics, stack),
         shelves=shelves,
@@ -196,6 +201,7 @@ def plan_of(
         )
     collections = documents.collections if documents is not None else ()
     answering = settings.answering(model)
+    judge = judge_of(model, settings, router, metrics) if embedder is not None else None
     prompt = f"{PROMPT_VERSION}:{hashlib.sha256((documents.system or '').encode()).hexdigest()}" if documents else ""
     return Plan(
         model=model.name,
@@ -217,7 +223,8 @@ def plan_of(
         system=documents.system if documents is not None else None,
         notice=notice_of(model),
         rewriter=rewriter_of(model, router),
-        judge=judge_of(model, settings, router, metrics) if embedder is not None else None,
+        judge=judge,
+        second_judge=replace(judge, model=answering.name, bar=Bar(judge.bar.least)) if judge is not None else None,
         settling=settling_of(model) if gatherer is not None else None,
         promise=promise_of(model),
     )
