@@ -32,21 +32,18 @@ class KeyRing:
         """Everybody who may call; without keys the one that everybody is."""
         return list(self._holders.values()) or [self._open]
 
-    def holder(self, headers: Mapping[str, str]) -> KeyHolder:
-        """Raises Unauthorized."""
-        holder = self.known(headers)
+    def holder(self, key: bytes) -> KeyHolder:
+        """Whose key was ``presented``. Raises Unauthorized."""
+        holder = self.known(key)
         if holder is not None:
             return holder
-        if not _presented(headers):
+        if not key:
             raise Unauthorized("no API key: send 'Authorization: Bearer KEY' or, as Azure clients do, 'api-key: KEY'")
         raise Unauthorized("this API key is not known here; ask whoever runs this gateway for one")
 
-    def known(self, headers: Mapping[str, str]) -> KeyHolder | None:
+    def known(self, key: bytes) -> KeyHolder | None:
         """None where nobody known asks. A lookup by SHA-256 leaks nothing of a key through its timing."""
-        if not self._holders:
-            return self._open
-        key = _presented(headers)
-        return self._holders.get(_digest(key)) if key else None
+        return self._holders.get(key) if self._holders else self._open
 
     @property
     def operator(self) -> str:
@@ -66,18 +63,19 @@ class KeyRing:
         """Raises Unauthorized or Forbidden when an admin key is configured and this is not it."""
         if self._admin is None:
             return
-        key = _presented(headers)
+        key = presented(headers)
         if not key:
             raise Unauthorized("this page needs the admin key: send 'Authorization: Bearer KEY'")
-        if not hmac.compare_digest(_digest(key), self._admin):
+        if not hmac.compare_digest(key, self._admin):
             raise Forbidden("this page needs the admin key")
 
 
-def _presented(headers: Mapping[str, str]) -> str:
+def presented(headers: Mapping[str, str]) -> bytes:
+    """Digest of the key in ``headers``, b"" where there is none."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    return headers.get("api-key", "").strip()
+    key = token.strip() if scheme.lower() == "bearer" else ""
+    key = key or headers.get("api-key", "").strip()
+    return _digest(key) if key else b""
 
 
 def key_id(key: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -12,8 +11,7 @@ from typing import Protocol
 from aiohttp import web
 
 from gateway.errors import BodyTooLarge, InvalidRequest
-
-_SAFE_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+from gateway.ingress.head import Head, head_of
 
 
 @dataclass(slots=True)
@@ -45,8 +43,7 @@ class Caller(Protocol):
         """For logs, headers and upstream."""
 
     @property
-    def headers(self) -> Mapping[str, str]:
-        """Asked with lower-case names."""
+    def head(self) -> Head: ...
 
     async def body(self) -> bytes:
         """Raises BodyTooLarge, InvalidRequest."""
@@ -62,11 +59,8 @@ class Caller(Protocol):
         """Break off, so that nobody takes what was sent for the whole."""
 
 
-def request_id(headers: Mapping[str, str]) -> str:
-    """The caller's ``x-request-id`` if it is harmless in a log and a header, else a fresh one."""
-    given = headers.get("x-request-id")
-    if given is not None and _SAFE_ID.fullmatch(given):
-        return given
+def fresh_id() -> str:
+    """Of a request whose caller gave it none."""
     return f"req_{random.getrandbits(128):032x}"
 
 
@@ -104,8 +98,8 @@ class WebCaller:
         self._request[MODEL] = model
 
     @property
-    def headers(self) -> Mapping[str, str]:
-        return self._request.headers
+    def head(self) -> Head:
+        return head_of(self._request.headers)
 
     async def body(self) -> bytes:
         """The server itself never times out on a slowly sent body, so this does."""

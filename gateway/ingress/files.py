@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gateway.chat import Tenant
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.ingress.auth import KeyRing
+from gateway.ingress.auth import KeyRing, presented
 from gateway.ingress.caller import OPERATION
 from gateway.ingress.uploads import PREFIXES, listed, one_more, page_of, receive, reply
 from gateway.retrieval.uploads.holdings import StoredFile
@@ -96,7 +96,7 @@ class Files:
 
     def _tenant(self, http_request: web.Request) -> Tenant:
         http_request[OPERATION] = "files"
-        return self._keys.holder(http_request.headers).tenant
+        return self._keys.holder(presented(http_request.headers)).tenant
 
 
 def shown(file: StoredFile) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from gateway.errors import BodyTooLarge, GatewayError, InvalidRequest, NotFound,
 from gateway.ingress.caller import MODEL as MODEL
 from gateway.ingress.caller import OPERATION as OPERATION
 from gateway.ingress.caller import REQUEST_ID as REQUEST_ID
-from gateway.ingress.caller import Caller, Reply, request_id
+from gateway.ingress.caller import Caller, Reply, fresh_id
+from gateway.ingress.head import request_id
 from gateway.logs import AccessLog
 from gateway.metrics import Metrics
 
@@ -89,7 +90,7 @@ class Around:
         @web.middleware
         async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
             began = time.monotonic()
-            request[REQUEST_ID] = request_id(request.headers)
+            request[REQUEST_ID] = request_id(request.headers) or fresh_id()
             self._metrics.request_started()
             error_type = ""
             try:
@@ -131,7 +132,7 @@ class Connection(web.RequestHandler):
         said = next(iter((message or "").splitlines()), "").rstrip(" :")
         refused = InvalidRequest(f"this cannot be read as HTTP/1.1: {said[:200]}", code="malformed_request")
         response = error_response(_with_status(refused, status))
-        response.headers["x-request-id"] = request_id({})
+        response.headers["x-request-id"] = fresh_id()
         response.force_close()
         return response
 

@@ -24,14 +24,12 @@ from gateway.ingress.auth import KeyHolder, KeyRing
 from gateway.ingress.caller import Caller, Reply, header_lines
 from gateway.ingress.reply import STREAM_HEADERS, answer_headers, server_timing
 from gateway.ingress.sse import DONE, ChatWriter, timing_comment
-from gateway.ingress.wishes import HEADERS
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.values import dataclass
 
 MAX_REPEATS = 4096  # requests remembered
 MAX_BYTES = 16 << 20  # of their answers
-_WISHES = frozenset(header for _, header in HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ class Repeats:
         if len(body) not in self._lengths:
             return None
         began = time.monotonic()
-        if not _WISHES.isdisjoint(caller.headers) or (holder := self._keys.known(caller.headers)) is None:
+        if caller.head.wishes or (holder := self._keys.known(caller.head.key)) is None:
             return None
         key = _key(holder, path_model, body)
         repeat = self._known.get(key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,9 +16,10 @@ from gateway.clock import Deadline, Timings
 from gateway.errors import InvalidRequest, NotFound, UnknownModel
 from gateway.ingress import openai
 from gateway.ingress.answering import Answering, Showing
-from gateway.ingress.auth import KeyHolder, KeyRing
-from gateway.ingress.caller import MODEL, OPERATION, REQUEST_ID, Caller, Reply, WebCaller
+from gateway.ingress.auth import KeyHolder, KeyRing, presented
+from gateway.ingress.caller import MODEL, OPERATION, Caller, Reply, WebCaller
 from gateway.ingress.data_sources import named_documents, searched_stores
+from gateway.ingress.head import HARMLESS, Head
 from gateway.ingress.relay import Relay
 from gateway.ingress.repeats import Repeats
 from gateway.ingress.responses_reply import ResponseWriter
@@ -33,8 +33,6 @@ from gateway.ports import Outgoing
 OPERATIONS = ("chat/completions", "completions", "embeddings")
 POST_ONLY = ("completions", "embeddings")
 RELAYED_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")  # HEAD comes with GET; OPTIONS and TRACE stop here
-HANDED_ON = ("traceparent", "tracestate", "openai-beta")  # request headers that go upstream as they came
-_HARMLESS = re.compile(r"[\x20-\x7e]{1,512}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +89,19 @@ class Endpoints:
         """
         began = time.monotonic()
         caller.operation = "chat"
-        holder = self._keys.holder(caller.headers)
+        head = caller.head
+        holder = self._keys.holder(head.key)
         told = self._pipeline.accounts.enter(holder.key_id)
         raw = await caller.body()
         body = openai.parse_object(raw)
         had_wishes = "ocho" in body
-        wishes = wishes_of(caller.headers, body)
+        wishes = wishes_of(head.wishes, body)
         documents = named_documents(body) if self._pipeline.shelves is not None else None
         model = openai.model_of(body, path_model)
         openai.check_chat(body)
         caller.model = model
         promise_s = self._pipeline.promise_s(model)
-        ctx = self._context(caller.id, caller.headers, holder, told, wishes, promise_s, documents)
+        ctx = self._context(caller.id, head, holder, told, wishes, promise_s, documents)
         if not self._pipeline.improves(ctx, model):
             if had_wishes or path_model is not None:
                 body["model"] = model
@@ -133,14 +132,15 @@ class Endpoints:
             return await self._forward(http_request, holder, "responses", "", raw, body)
         caller.model = model = openai.model_of(body, path_model)
         had_wishes = "ocho" in body
-        wishes = wishes_of(caller.headers, body)
+        head = caller.head
+        wishes = wishes_of(head.wishes, body)
         if had_wishes or path_model is not None:
             body["model"] = model
             raw = orjson.dumps(body)
         asked = {**body}
         documents = self._own_documents(body, model, holder.tenant)
         promise_s = self._pipeline.promise_s(model)
-        ctx = self._context(caller.id, caller.headers, holder, {}, wishes, promise_s, documents)
+        ctx = self._context(caller.id, head, holder, {}, wishes, promise_s, documents)
         request = self._as_chat(body, model, ctx)
         if request is None:
             return await self._forward(http_request, holder, "responses", model, raw, body)
@@ -237,20 +237,20 @@ class Endpoints:
             content_type="application/json" if path in POST_ONLY else _content_type(http_request),
             streamed=bool((body or {}).get("stream")),
         )
-        headers = http_request.headers
         told = self._pipeline.accounts.enter(holder.key_id) if http_request.method == "POST" else {}
-        ctx = self._context(http_request[REQUEST_ID], headers, holder, told, wishes_of(headers, {}))
         caller = WebCaller(http_request, self._surface.body_s)
+        head = caller.head
+        ctx = self._context(caller.id, head, holder, told, wishes_of(head.wishes, {}))
         return caller.response(await self._relay.pass_on(caller, sent, ctx, time.monotonic()))
 
     def _enter(self, http_request: web.Request, operation: str) -> KeyHolder:
         http_request[OPERATION] = operation
-        return self._keys.holder(http_request.headers)
+        return self._keys.holder(presented(http_request.headers))
 
     def _context(
         self,
         id: str,
-        headers: Mapping[str, str],
+        head: Head,
         holder: KeyHolder,
         told: Mapping[str, str],
         wishes: Wishes,
@@ -262,10 +262,6 @@ class Endpoints:
         total_s = self._surface.total_s
         if promise_s is None and wishes.deadline_s is not None:
             total_s = min(wishes.deadline_s, total_s)
-        trace = {"x-request-id": id}
-        for name in HANDED_ON:
-            if (value := headers.get(name)) and _HARMLESS.fullmatch(value):
-                trace[name] = value
         return RequestContext(
             id=id,
             tenant=holder.tenant,
@@ -277,7 +273,7 @@ class Endpoints:
             documents=documents,
             wishes=wishes.cache,
             timings=Timings(),
-            trace_headers=trace,
+            trace_headers={"x-request-id": id, **head.handed_on},
         )
 
 
@@ -298,4 +294,4 @@ def _query(http_request: web.Request) -> str:
 
 def _content_type(http_request: web.Request) -> str:
     given = http_request.headers.get("content-type", "application/json")
-    return given if _HARMLESS.fullmatch(given) else "application/octet-stream"
+    return given if HARMLESS.fullmatch(given) else "application/octet-stream"

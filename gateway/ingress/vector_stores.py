@@ -13,7 +13,7 @@ from aiohttp import web
 from gateway.chat import Passage, Tenant
 from gateway.clock import Deadline
 from gateway.errors import Forbidden, InvalidRequest
-from gateway.ingress.auth import KeyRing
+from gateway.ingress.auth import KeyRing, presented
 from gateway.ingress.caller import OPERATION
 from gateway.ingress.filters import attributes_of, filter_of, matches
 from gateway.ingress.uploads import PREFIXES, body_of, listed, one_more, page_of, reply, text_of
@@ -307,7 +307,7 @@ class VectorStores:
 
     def _tenant(self, http_request: web.Request) -> Tenant:
         http_request[OPERATION] = "vector_stores"
-        return self._keys.holder(http_request.headers).tenant
+        return self._keys.holder(presented(http_request.headers)).tenant
 
     def _shown(self, store: Store) -> dict[str, Any]:
         counts = self._library.counts(store)

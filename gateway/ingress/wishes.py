@@ -16,7 +16,6 @@ from gateway.values import dataclass
 PREFIX = "x-ocho-"
 KNOWN = frozenset({"deadline-ms", "cache", "cache-ttl", "cache-namespace", "tags", "cache-control", "draft"})
 HEADERS = tuple((name, name if name == "cache-control" else PREFIX + name) for name in sorted(KNOWN))
-_WISHES = frozenset(header for _, header in HEADERS)
 MAX_DEADLINE_MS = 3_600_000
 MAX_TAGS = 16
 CACHE_MODES = {"on": (True, True), "read": (True, False), "write": (False, True), "off": (False, False)}
@@ -32,15 +31,16 @@ class Wishes:
 NONE = Wishes(CacheWishes(), None)
 
 
-def wishes_of(headers: Mapping[str, str], body: dict[str, Any]) -> Wishes:
+def wishes_in(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those among ``headers``, as they came, by their names without prefix."""
+    return {name: headers[header] for name, header in HEADERS if header in headers}
+
+
+def wishes_of(in_headers: Mapping[str, str], body: dict[str, Any]) -> Wishes:
     """Read the wishes and take ``ocho`` out of ``body``. Raises InvalidRequest."""
-    given = _from_body(body.pop("ocho", None)) if "ocho" in body else {}
-    if not (type(headers) is dict and _WISHES.isdisjoint(headers)):  # other mappings keep their names as they came
-        for name, header in HEADERS:
-            if header in headers:
-                given[name] = headers[header]
-    if not given:
+    if not in_headers and "ocho" not in body:
         return NONE
+    given = {**_from_body(body.pop("ocho", None)), **in_headers}
     read, write, asked, reviewed = True, True, False, True
     if mode := given.get("cache"):
         if mode.lower() not in CACHE_MODES:

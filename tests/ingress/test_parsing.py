@@ -15,7 +15,7 @@ from gateway.errors import InvalidRequest, UpstreamBroken
 from gateway.ingress.openai import MAX_DEPTH, parse_chat, parse_object
 from gateway.ingress.responses_reply import ResponseWriter
 from gateway.ingress.responses_request import chat_body
-from gateway.ingress.wishes import wishes_of
+from gateway.ingress.wishes import wishes_in, wishes_of
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 JSON: st.SearchStrategy[Any] = st.recursive(
@@ -117,7 +117,7 @@ SENSIBLE = st.sampled_from(["on", "5", "max-age=5", "max-age=" + "9" * 400, "no-
 @given(st.dictionaries(st.sampled_from(NAMES), HEADER | SENSIBLE))
 def test_any_headers_are_either_wishes_or_a_refusal(headers: dict[str, str]) -> None:
     try:
-        wishes = wishes_of(headers, {})
+        wishes = wishes_of(wishes_in(headers), {})
     except InvalidRequest as error:
         orjson.dumps(error.body())
         return
@@ -128,7 +128,7 @@ def test_any_headers_are_either_wishes_or_a_refusal(headers: dict[str, str]) -> 
 
 def test_headers_win_over_the_body() -> None:
     body: dict[str, Any] = {"ocho": {"cache": "off", "deadline_ms": 1000, "tags": ["a", "b"]}}
-    wishes = wishes_of({"x-ocho-cache": "on"}, body)
+    wishes = wishes_of(wishes_in({"x-ocho-cache": "on"}), body)
     assert (wishes.cache.read, wishes.cache.write, wishes.cache.asked) == (True, True, True)
     assert (wishes.deadline_s, wishes.cache.tags, body) == (1.0, ("a", "b"), {})
 
