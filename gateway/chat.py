@@ -335,7 +335,7 @@ class Neighbor:
     similarity: float  # cosine in [-1, 1]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Deployment:
     """One addressable model endpoint of a provider."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -28,6 +29,7 @@ from gateway.upstream.rejections import exhausted_s, rejected, retry_after
 from gateway.upstream.sse_reader import DONE, SSEOverflow, SSEReader
 from gateway.upstream.transport import ConnectFailed, ConnectLate, Http, HttpReply
 
+MAX_WAYS = 1024  # remembered: callers name paths and models of their own
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 REJECTION_S = 5.0  # for the body of a reply that is not an answer
 REST_S = 0.05  # after [DONE]; a new connection costs about as much
@@ -42,6 +44,7 @@ class UpstreamClient:
         self._on_exhausted = on_exhausted
         self._http = http
         self._clock = clock
+        self._way = lru_cache(maxsize=MAX_WAYS)(wire.way)
 
     @asynccontextmanager
     async def stream(
@@ -49,13 +52,12 @@ class UpstreamClient:
     ) -> AsyncIterator[AsyncIterator[AnswerEvent]]:
         """Open one streamed chat completion: deltas as they come, then Closed. Raises UpstreamError."""
         name = deployment.name
-        url = wire.target(deployment, "chat/completions", request.requested_model)
+        way = self._way(deployment, "POST", "chat/completions", request.requested_model)
         body = wire.chat_body(deployment, request)
-        headers = wire.headers(deployment, ctx.trace_headers)
         total = ctx.deadline.within(timeouts.total_s)
         first = total.within(timeouts.first_token_s)
         with _our_errors(name):
-            reply = await self._http.request("POST", url, headers, body, first, timeouts.connect_s)
+            reply = await self._http.request(way, ctx.trace_headers, body, first, timeouts.connect_s)
         try:
             if reply.status != 200:
                 raise await _rejection(deployment, reply, total)
@@ -70,14 +72,12 @@ class UpstreamClient:
         self, deployment: Deployment, sent: Outgoing, ctx: RequestContext, timeouts: Timeouts
     ) -> Forwarded:
         """Pass a request on as bytes. Whoever gets the reply closes it. Raises UpstreamError."""
-        url = wire.target(deployment, sent.path, sent.model, sent.query)
-        headers = wire.headers(deployment, ctx.trace_headers)
-        headers["content-type"] = sent.content_type
+        way = self._way(deployment, sent.method, sent.path, sent.model, sent.query, sent.content_type)
         total = ctx.deadline.within(timeouts.total_s)
         first = total.within(timeouts.first_token_s) if sent.streamed else total
         body = wire.forward_body(deployment, sent)
         try:
-            reply = await self._http.request(sent.method, url, headers, body, first, timeouts.connect_s)
+            reply = await self._http.request(way, ctx.trace_headers, body, first, timeouts.connect_s)
         except _NETWORK as error:
             raise _ours(deployment.name, error) from error
         status = reply.status

@@ -20,23 +20,21 @@ class Watch:
     """One timer for all connections that wait, where each had one of its own."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Connection, Deadline] = {}
+        self.connections: set[Connection] = set()  # all that are open
         self._ticking = False
 
-    def begin(self, connection: Connection, until: Deadline, loop: asyncio.AbstractEventLoop) -> None:
-        self._waiting[connection] = until
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A connection waits."""
         if not self._ticking:
             self._ticking = True
             loop.call_later(TICK_S, self._tick, loop)
 
-    def end(self, connection: Connection) -> None:
-        del self._waiting[connection]
-
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        for connection, until in self._waiting.items():
-            if until.remaining_s() == 0:
+        waiting = [connection for connection in self.connections if connection.waits_until is not None]
+        for connection in waiting:
+            if connection.waits_until is not None and connection.waits_until.remaining_s() == 0:
                 connection.late()
-        self._ticking = bool(self._waiting)
+        self._ticking = bool(waiting)
         if self._ticking:
             loop.call_later(TICK_S, self._tick, loop)
 
@@ -52,11 +50,13 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.waits_until: Deadline | None = None
         self._begin()
 
     def _begin(self) -> None:
-        self._status = 0  # 0 until the headers are in
-        self._headers: dict[str, str] = {}
+        self.status = 0  # 0 until the headers are in
+        self.headers: dict[str, str] = {}
         self._head_bytes = 0
         self._body: list[bytes] = []
         self._unread = 0
@@ -69,27 +69,26 @@ class Connection(asyncio.Protocol):
 
     # what its user calls
 
-    async def exchange(self, message: bytes, until: Deadline) -> tuple[int, dict[str, str]] | None:
-        """Send and wait for status and headers. None: closed by the server before it said anything.
+    async def exchange(self, message: bytes, until: Deadline) -> bool:
+        """Send and wait for status and headers. False: closed by the server before it said anything.
 
         Raises TimeoutError, ConnectionError; the connection is closed then.
         """
         self._begin()
         self._busy = True
         if self._transport is None or self._transport.is_closing():
-            return None
+            return False
         self._transport.write(message)
         try:
-            while not self._status:
-                if self._error is not None:
-                    if self._head_bytes == 0:
-                        return None
-                    raise self._error
-                await self._wait(until)
+            await self._news(until)
+            if self._error is not None and not self.status:
+                if self._head_bytes == 0:
+                    return False
+                raise self._error
         except BaseException:
             self.close()
             raise
-        return self._status, self._headers
+        return True
 
     def received(self) -> bytes | None:
         """Body bytes at hand, empty at the end, None where they are still to come. Raises ConnectionError."""
@@ -110,7 +109,7 @@ class Connection(asyncio.Protocol):
     async def more(self, until: Deadline) -> bytes:
         """Like ``received``, waiting. Raises TimeoutError too."""
         while True:
-            await self._wait(until)
+            await self._news(until)
             body = self.received()
             if body is not None:
                 return body
@@ -129,41 +128,45 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def _wait(self, until: Deadline) -> None:
+    def _news(self, until: Deadline) -> asyncio.Future[None]:
+        """Done once there is something to look at: headers, body, end or error. Only one may be waited for."""
         waiter = self._waiter = self._loop.create_future()
-        left_s = until.remaining_s()
-        timer = self._loop.call_later(left_s, self.late) if left_s <= SHORT_S else None
-        if timer is None:
-            self._watch.begin(self, until, self._loop)
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-            if timer is None:
-                self._watch.end(self)
-            else:
-                timer.cancel()
+        if (left_s := until.remaining_s()) <= SHORT_S:
+            self._timer = self._loop.call_later(left_s, self.late)
+        else:
+            self.waits_until = until
+            self._watch.begin(self._loop)
+        return waiter
 
     def late(self) -> None:
         """What is waited for did not come in time."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(TimeoutError())
+        self._wake(TimeoutError())
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def _wake(self, error: Exception | None = None) -> None:
+        waiter, self._waiter = self._waiter, None
+        self.waits_until = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if waiter is None or waiter.done():
+            return
+        if error is not None:
+            waiter.set_exception(error)
+        else:
+            waiter.set_result(None)
 
     # what the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
         self.usable = True
+        self._watch.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         if self._complete or not self._busy:  # nobody asked: the next reply could not be told from this
             self.close()
             return
-        if not self._status:
+        if not self.status:
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -171,17 +174,18 @@ class Connection(asyncio.Protocol):
             self.usable = False
             if not self._complete:
                 self._fail("the reply is not HTTP/1.1")
-        if not self._status and self._head_bytes > MAX_HEAD_BYTES:
+        if not self.status and self._head_bytes > MAX_HEAD_BYTES:
             self._fail("the reply's headers are too large")
         if self._unread > HIGH_WATER and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
-        if self._status or self._error is not None:
+        if self.status or self._error is not None:
             self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.usable = False
-        if self._status and not self._framed and exc is None:
+        self._watch.connections.discard(self)
+        if self.status and not self._framed and exc is None:
             self._complete = True  # a body without a length ends with the connection
         elif not self._complete:
             self._error = self._error or ConnectionError("the connection was closed in the middle of the reply")
@@ -198,18 +202,18 @@ class Connection(asyncio.Protocol):
             self.usable = False  # a second reply to one request
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._status:  # else a trailer
-            self._headers[_name(name)] = value.decode("utf-8", "surrogateescape").strip(" \t")
+        if not self.status:  # else a trailer
+            self.headers[_name(name)] = value.decode("utf-8", "surrogateescape").strip(" \t")
 
     def on_headers_complete(self) -> None:
         if self._complete:
             return
         status = self._parser.get_status_code()
         if status < 200:  # 100 Continue, 103 Early Hints: the reply itself is still to come
-            self._headers.clear()
+            self.headers.clear()
             return
-        self._status = status
-        headers = self._headers
+        self.status = status
+        headers = self.headers
         self._framed = "content-length" in headers or "transfer-encoding" in headers or status in (204, 304)
 
     def on_body(self, body: bytes) -> None:
@@ -218,7 +222,7 @@ class Connection(asyncio.Protocol):
             self._unread += len(body)
 
     def on_message_complete(self) -> None:
-        if self._status and not self._complete:
+        if self.status and not self._complete:
             self._complete = True
             self._busy = False
             self._kept_open = self._parser.should_keep_alive()

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.clock import Deadline
 from gateway.upstream.lean import serves
-from gateway.upstream.transport import Http, HttpReply
+from gateway.upstream.transport import Http, HttpReply, Way
 
 
 class EitherHttp:
@@ -18,10 +18,10 @@ class EitherHttp:
         self._general = general
 
     def request(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, until: Deadline, connect_s: float
+        self, way: Way, headers: Mapping[str, str], body: bytes | None, until: Deadline, connect_s: float
     ) -> Coroutine[Any, Any, HttpReply]:
-        http = self._lean if serves(method, url) else self._general
-        return http.request(method, url, headers, body, until, connect_s)
+        http = self._lean if serves(way) else self._general
+        return http.request(way, headers, body, until, connect_s)
 
     async def close(self) -> None:
         await self._lean.close()

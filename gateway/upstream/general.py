@@ -12,7 +12,7 @@ from aiohttp.helpers import get_env_proxy_for_url
 from yarl import URL
 
 from gateway.clock import Deadline
-from gateway.upstream.transport import ConnectFailed, ConnectLate
+from gateway.upstream.transport import ConnectFailed, ConnectLate, Way
 
 IDLE_S = 60.0
 
@@ -26,30 +26,32 @@ class GeneralHttp:
         self._proxied: dict[tuple[str, str], bool] = {}  # (scheme, host and port) → whether a proxy is for it
 
     async def request(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, until: Deadline, connect_s: float
+        self, way: Way, headers: Mapping[str, str], body: bytes | None, until: Deadline, connect_s: float
     ) -> GeneralReply:
-        session = self._by_proxy if self._needs_proxy(url) else self._direct
         with _translated():
+            url = _url(way)
+            session = self._by_proxy if self._needs_proxy(url) else self._direct
             async with asyncio.timeout(until.remaining_s()):
                 response = await session.request(
-                    method, url, data=body, headers=headers, allow_redirects=False, timeout=_timeout(connect_s)
-                )
+                    way.method, url, data=body, headers={**way.headers, **headers}, allow_redirects=False,
+                    timeout=_timeout(connect_s),
+                )  # fmt: skip
         return GeneralReply(response)
 
     async def close(self) -> None:
         await self._direct.close()
         await self._by_proxy.close()
 
-    def _needs_proxy(self, url: str) -> bool:
-        scheme, _, host, *_ = url.split("/", 3)
-        needs = self._proxied.get((scheme, host))
+    def _needs_proxy(self, url: URL) -> bool:
+        origin = url.scheme, url.authority
+        needs = self._proxied.get(origin)
         if needs is None:
             try:
-                get_env_proxy_for_url(URL(url))
+                get_env_proxy_for_url(url)
                 needs = True
             except LookupError:
                 needs = False
-            self._proxied[scheme, host] = needs
+            self._proxied[origin] = needs
         return needs
 
 
@@ -84,6 +86,11 @@ class GeneralReply:
 
     def close(self) -> None:
         self._response.close()  # one read to its end has given its connection back already
+
+
+@lru_cache(maxsize=1024)
+def _url(way: Way) -> URL:
+    return URL(way.url)
 
 
 @lru_cache(maxsize=64)

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from gateway.clock import Clock, Deadline
 from gateway.upstream.connection import Connection, Watch
-from gateway.upstream.transport import ConnectFailed, ConnectLate
+from gateway.upstream.transport import ConnectFailed, ConnectLate, Way
 
 IDLE_S = 60.0  # a connection is kept that long; providers keep theirs for longer
 MAX_IDLE = 512  # connections kept for one origin
@@ -28,14 +28,10 @@ class Origin(NamedTuple):
     secure: bool
 
 
-def serves(method: str, url: str) -> bool:
-    """Whether this client can send such a request."""
-    return method != "HEAD" and _plain(url)
-
-
 @lru_cache(maxsize=1024)
-def _plain(url: str) -> bool:
-    return url.isascii() and "@" not in urlsplit(url).netloc
+def serves(way: Way) -> bool:
+    """Whether this client can send such requests."""
+    return way.method != "HEAD" and way.url.isascii() and "@" not in urlsplit(way.url).netloc
 
 
 class LeanHttp:
@@ -48,21 +44,17 @@ class LeanHttp:
         self._watch = Watch()
 
     async def request(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, until: Deadline, connect_s: float
+        self, way: Way, headers: Mapping[str, str], body: bytes | None, until: Deadline, connect_s: float
     ) -> LeanReply:
         """A request that meets a connection which the server closed meanwhile is sent once more, on a new one."""
-        origin, host, target = _parts(url)
-        message = _message(method, host, target, headers, body)
+        origin, beginning = _beginning(way)
+        message = _message(beginning, headers, body)
         connection = self._kept(origin)
-        if connection is not None:
-            head = await connection.exchange(message, until)
-            if head is not None:
-                return LeanReply(self, origin, connection, *head)
-        connection = await self._connected(origin, connect_s, until)
-        head = await connection.exchange(message, until)
-        if head is None:
-            raise ConnectionError("the server closed the connection without an answer")
-        return LeanReply(self, origin, connection, *head)
+        if connection is None or not await connection.exchange(message, until):
+            connection = await self._connected(origin, connect_s, until)
+            if not await connection.exchange(message, until):
+                raise ConnectionError("the server closed the connection without an answer")
+        return LeanReply(self, origin, connection)
 
     async def close(self) -> None:
         for connections in self._idle.values():
@@ -114,14 +106,12 @@ class LeanReply:
 
     __slots__ = ("_connection", "_origin", "_pool", "headers", "status")
 
-    def __init__(
-        self, pool: LeanHttp, origin: Origin, connection: Connection, status: int, headers: dict[str, str]
-    ) -> None:
+    def __init__(self, pool: LeanHttp, origin: Origin, connection: Connection) -> None:
         self._pool = pool
         self._origin = origin
         self._connection: Connection | None = connection
-        self.status = status
-        self.headers = headers
+        self.status = connection.status
+        self.headers = connection.headers
 
     def rest(self) -> bytes | None:
         return self._connection.rest() if self._connection is not None else b""
@@ -142,16 +132,26 @@ class LeanReply:
             connection.close()
 
 
-def _message(method: str, host: str, target: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+def _message(beginning: bytes, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    if body is None:
+        return b"%s%s\r\n" % (beginning, _fields(headers))
+    return b"%s%scontent-length: %d\r\n\r\n%s" % (beginning, _fields(headers), len(body), body)
+
+
+def _fields(headers: Mapping[str, str]) -> bytes:
     fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     if fields.count("\n") != len(headers) or fields.count("\r") != len(headers) or "\0" in fields:
         raise ConnectionError("a header with a line break in it cannot be sent")
-    length = f"content-length: {len(body)}\r\n" if body is not None else ""
-    head = f"{method} {target} HTTP/1.1\r\nhost: {host}\r\n{fields}{length}\r\n".encode()
-    return head + body if body else head
+    return fields.encode()
 
 
 @lru_cache(maxsize=1024)
+def _beginning(way: Way) -> tuple[Origin, bytes]:
+    """Where to connect, and what each request begins with."""
+    origin, host, target = _parts(way.url)
+    return origin, f"{way.method} {target} HTTP/1.1\r\nhost: {host}\r\n".encode() + _fields(way.headers)
+
+
 def _parts(url: str) -> tuple[Origin, str, str]:
     """Where to connect, the Host header, the request target."""
     parts = urlsplit(url)

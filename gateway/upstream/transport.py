@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Protocol
 
 from gateway.clock import Deadline
+from gateway.values import dataclass
 
 
 class ConnectFailed(ConnectionError):
@@ -14,6 +16,16 @@ class ConnectFailed(ConnectionError):
 
 class ConnectLate(ConnectFailed):
     """There was no connection in time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Way:
+    """Where requests of one kind go, and the headers that are the same in all of them. It is made once and kept, so
+    that a client can remember what it makes of it."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class HttpReply(Protocol):
@@ -43,8 +55,11 @@ class Http(Protocol):
     """Sends requests over connections that it keeps. No redirects, no cookies, no decompression."""
 
     async def request(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, until: Deadline, connect_s: float
+        self, way: Way, headers: Mapping[str, str], body: bytes | None, until: Deadline, connect_s: float
     ) -> HttpReply:
-        """The reply, once its headers are in. Raises ConnectFailed, TimeoutError, ConnectionError."""
+        """The reply, once its headers are in. ``headers``: those of this request alone.
+
+        Raises ConnectFailed, TimeoutError, ConnectionError.
+        """
 
     async def close(self) -> None: ...

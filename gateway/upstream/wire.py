@@ -7,8 +7,9 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from gateway.chat import ChatRequest, Deployment, Json
+from gateway.chat import ChatRequest, Deployment
 from gateway.ports import Outgoing
+from gateway.upstream.transport import Way
 
 AZURE_OPERATIONS = frozenset({"chat/completions", "completions", "embeddings", "images/generations",
                               "audio/transcriptions", "audio/translations", "audio/speech"})  # fmt: skip
@@ -31,14 +32,17 @@ def target(deployment: Deployment, path: str, model: str, query: str = "") -> st
     return _with_query(f"{base}/openai/{path}?{api_version}", query)
 
 
-def headers(deployment: Deployment, trace: Json) -> dict[str, str]:
-    sent = {"content-type": "application/json", "accept-encoding": "identity", **trace}
+def way(
+    deployment: Deployment, method: str, path: str, model: str, query: str = "", content_type: str = "application/json"
+) -> Way:
+    """How requests for ``path`` reach the deployment, with its key."""
+    headers = {"content-type": content_type, "accept-encoding": "identity"}
     if deployment.api_key:
         if deployment.kind == "azure":
-            sent["api-key"] = deployment.api_key
+            headers["api-key"] = deployment.api_key
         else:
-            sent["authorization"] = f"Bearer {deployment.api_key}"
-    return sent
+            headers["authorization"] = f"Bearer {deployment.api_key}"
+    return Way(method, target(deployment, path, model, query), headers)
 
 
 def chat_body(deployment: Deployment, request: ChatRequest) -> bytes:

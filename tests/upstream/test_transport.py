@@ -15,7 +15,7 @@ from gateway.upstream.connection import HIGH_WATER
 from gateway.upstream.either import EitherHttp
 from gateway.upstream.general import GeneralHttp
 from gateway.upstream.lean import LeanHttp, serves
-from gateway.upstream.transport import ConnectFailed, Http, HttpReply
+from gateway.upstream.transport import ConnectFailed, Http, HttpReply, Way
 from tests.redis_server import free_port
 from tests.upstream.raw_server import RawServer, Wire, answers, raw_server
 
@@ -42,7 +42,7 @@ async def lean() -> AsyncIterator[LeanHttp]:
 
 async def ask(http: Http, server: RawServer, body: bytes | None = b"{}", within_s: float = 5.0) -> HttpReply:
     method = "POST" if body is not None else "GET"
-    return await http.request(method, server.url(), {"x-a": "1"}, body, Deadline.after(within_s), 1.0)
+    return await http.request(Way(method, server.url()), {"x-a": "1"}, body, Deadline.after(within_s), 1.0)
 
 
 async def whole(reply: HttpReply, within_s: float = 5.0) -> bytes:
@@ -171,7 +171,7 @@ async def test_a_long_silence_ends_too(lean: LeanHttp) -> None:
     async with raw_server(script) as server:
         until = Deadline(60.0, lambda: clock[0])  # too long for a timer of its own
         with pytest.raises(TimeoutError):
-            await lean.request("POST", server.url(), {}, b"{}", until, 1.0)
+            await lean.request(Way("POST", server.url()), {}, b"{}", until, 1.0)
 
 
 async def test_the_environment_names_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ async def test_the_environment_names_a_proxy(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         http = GeneralHttp()
         for _ in range(2):
-            reply = await http.request("POST", "http://away.test/v1", {}, b"{}", Deadline.after(5.0), 1.0)
+            reply = await http.request(Way("POST", "http://away.test/v1"), {}, b"{}", Deadline.after(5.0), 1.0)
             assert await whole(reply) == b"ok"
         await http.close()
     for request in proxy.requests:
@@ -327,7 +327,7 @@ async def test_a_line_break_in_a_header_is_never_sent(lean: LeanHttp) -> None:
     async with raw_server(answers(OK)) as server:
         for evil in ("a\r\nx-b: 1", "a\nb", "a\rb"):
             with pytest.raises(ConnectionError):
-                await lean.request("GET", server.url(), {"x-a": evil}, None, Deadline.after(5), 1.0)
+                await lean.request(Way("GET", server.url()), {"x-a": evil}, None, Deadline.after(5), 1.0)
     assert server.requests == []
 
 
@@ -338,7 +338,7 @@ async def test_a_line_break_in_a_header_is_never_sent(lean: LeanHttp) -> None:
 async def test_the_target_is_sent_as_it_is_or_escaped(lean: LeanHttp, path: str, target: bytes) -> None:
     async with raw_server(answers(OK)) as server:
         url = server.url(path)
-        reply = await lean.request("GET", url, {}, None, Deadline.after(5), 1.0)
+        reply = await lean.request(Way("GET", url), {}, None, Deadline.after(5), 1.0)
         reply.close()
     assert server.requests[0].startswith(b"GET " + target + b" HTTP/1.1\r\nhost: 127.0.0.1:")
 
@@ -353,13 +353,13 @@ async def test_the_target_is_sent_as_it_is_or_escaped(lean: LeanHttp, path: str,
     ],
 )
 async def test_what_the_lean_client_cannot_do_goes_to_the_general_one(method: str, url: str, lean: bool) -> None:
-    assert serves(method, url) is lean
+    assert serves(Way(method, url)) is lean
 
 
 async def test_a_head_request_has_no_body_to_wait_for() -> None:
     both = EitherHttp(LeanHttp(), GeneralHttp())
     async with raw_server(answers(HEAD + b"content-length: 5\r\n\r\n")) as server:
-        reply = await both.request("HEAD", server.url(), {}, None, Deadline.after(5), 1.0)
+        reply = await both.request(Way("HEAD", server.url()), {}, None, Deadline.after(5), 1.0)
         assert await whole(reply) == b""
     await both.close()
 
@@ -385,9 +385,9 @@ async def test_tls_is_spoken_and_certificates_are_checked(certificate: tuple[Pat
     async with raw_server(answers(OK), context) as server:
         url = server.url(scheme="https")
         for _ in range(2):
-            assert await whole(await trusting.request("POST", url, {}, b"{}", Deadline.after(5), 5.0)) == b"ok"
+            assert await whole(await trusting.request(Way("POST", url), {}, b"{}", Deadline.after(5), 5.0)) == b"ok"
         assert server.connections == 1
         with pytest.raises(ConnectFailed):
-            await strict.request("POST", url, {}, b"{}", Deadline.after(5), 5.0)
+            await strict.request(Way("POST", url), {}, b"{}", Deadline.after(5), 5.0)
     await trusting.close()
     await strict.close()
