@@ -29,7 +29,8 @@ class Deadline:
         return cls(clock() + seconds, clock, seconds)
 
     def remaining_s(self) -> float:
-        return max(0.0, self.at - self.clock())
+        left_s = self.at - self.clock()
+        return left_s if left_s > 0 else 0.0
 
     def within(self, budget_s: float) -> Deadline:
         """The earlier of this deadline and ``budget_s`` from now."""

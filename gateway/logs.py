@@ -81,9 +81,8 @@ class AccessLog:
             )  # fmt: skip
             return
         self._add(
-            f'{{"request_id":"{id}","method":"{method}","operation":"{operation}","model":{_quoted(model)},'
-            f'"seconds":{seconds:.4f},"error":"{error}","event":"request","level":"info",'
-            f'"timestamp":"{self._timestamp()}"}}\n'
+            f'{{"request_id":"{id}",{_what(method, operation, model, error)},"seconds":{seconds:.4f},'
+            f'"event":"request","level":"info","timestamp":"{self._timestamp()}"}}\n'
         )
 
     def spent(
@@ -142,6 +141,7 @@ class AccessLog:
 
 
 @lru_cache(maxsize=1024)
-def _quoted(model: str) -> str:
-    """As a JSON string."""
-    return orjson.dumps(model).decode()
+def _what(method: str, operation: str, model: str, error: str) -> str:
+    """What lines about such requests have in common."""
+    named = orjson.dumps(model).decode()
+    return f'"method":"{method}","operation":"{operation}","model":{named},"error":"{error}"'

@@ -48,8 +48,7 @@ class Metrics(Series):
         self._requests.labels(
             self.model_label(model), cache, served_by, "true" if stream else "false", outcome
         ).observe(seconds)
-        good = outcome == "ok" and seconds <= PROMISE_S
-        self._promise.labels("5s", "good" if good else "bad").inc()
+        self._promise.labels("5s", "good" if outcome == "ok" and seconds <= PROMISE_S else "bad").inc()
 
     def first_token(self, model: str, cache: CacheOutcome, served_by: ServedBy, seconds: float) -> None:
         label = self.model_label(model)

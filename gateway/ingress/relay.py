@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from gateway.accounts.accounts import Accounts
 from gateway.chat import CacheOutcome, RequestContext, ServedBy
@@ -18,6 +18,7 @@ from gateway.routing.spend import prompt_tokens
 
 PASSED_ON = frozenset({"content-type", "content-disposition", "content-encoding", "retry-after", "retry-after-ms"})
 PASSED_ON_PREFIXES = ("openai-", "x-ratelimit-", "azureml-", "apim-")
+MAX_NAMES = 1000  # of headers, remembered
 WHOLE_BYTES = 1 << 20  # replies up to this size go out in one piece, larger ones (files) as they come
 
 
@@ -38,7 +39,7 @@ class Relay:
         outcome = "client_left"  # unless it ends otherwise
         passing = None
         try:
-            with self._accounts.spending(ctx.key_id, lambda: prompt_tokens(sent.json or {})):
+            with self._accounts.spending(ctx.key_id, partial(prompt_tokens, sent.json or {})):
                 passing = await self._router.forward(sent, ctx, metered=self._accounts.counts(ctx.key_id))
                 reply, status = passing.reply, passing.reply.status
                 ctx.timings.record("upstream_headers", ctx.timings.clock() - began)
@@ -65,7 +66,7 @@ class Relay:
 
     def _headers(self, received: Mapping[str, str], ctx: RequestContext) -> dict[str, str]:
         """The provider's that are passed on, and those of every reply."""
-        headers = {n: v for n, v in received.items() if n in PASSED_ON or n.startswith(PASSED_ON_PREFIXES)}
+        headers = {name: value for name, value in received.items() if _PASSES[name]}
         headers["x-request-id"] = ctx.id
         headers.update(ctx.told)
         if self._timing:
@@ -128,4 +129,15 @@ class _Told(dict[str, str]):
         self.lines = header_lines(self)
 
 
+class _Passes(dict[str, bool]):
+    """Header names, and whether they are passed on. Providers send the same ones each time."""
+
+    def __missing__(self, name: str) -> bool:
+        passes = name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
+        if len(self) < MAX_NAMES:
+            self[name] = passes
+        return passes
+
+
+_PASSES = _Passes()
 _told = lru_cache(maxsize=256)(_Told)

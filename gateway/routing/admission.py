@@ -64,7 +64,7 @@ class Line:
         """Room for a call that may start now, past nobody who waits; None where there is none."""
         if self.length or (health := pick()) is None:
             return None
-        return self._start(health, tenant)
+        return self.start(health, tenant)
 
     async def enter(self, pick: Pick, tenant: str, remaining_s: float) -> Slot:
         """Room for a call that has ``remaining_s`` left. Raises Overloaded when it cannot be done in time."""
@@ -95,9 +95,10 @@ class Line:
             if outcome != "ok":
                 self._give_up(waiter)
 
-    def force(self, health: Health, tenant: str) -> Slot:
-        """Start a call where there is no room: the last hope of its caller."""
-        return self._start(health, tenant)
+    def start(self, health: Health, tenant: str) -> Slot:
+        """Start a call, whether there is room or not."""
+        self.running[tenant] += 1
+        return Slot(health, health.started(self.clock()), tenant)
 
     def leave(self, slot: Slot) -> None:
         """The call has ended: its room is the next one's. Once or more often."""
@@ -119,10 +120,6 @@ class Line:
         shares = len(self.waiting) + (tenant not in self.waiting)
         per_s = sum(h.in_flight / h.pace.whole_s for h in self.pool if h.pace.whole_s)
         return ahead * shares / per_s if per_s else 0.0
-
-    def _start(self, health: Health, tenant: str) -> Slot:
-        self.running[tenant] += 1
-        return Slot(health, health.started(self.clock()), tenant)
 
     def _patience_s(self, tenant: str, remaining_s: float) -> float:
         """How long the call may stand in line and still be done in time."""
@@ -151,7 +148,7 @@ class Line:
             elif (health := line[0].pick()) is not None:
                 waiter = line.popleft()
                 self._left(tenant)
-                waiter.granted.set_result(self._start(health, tenant))
+                waiter.granted.set_result(self.start(health, tenant))
                 if self.length:
                     self._serve()
                 return

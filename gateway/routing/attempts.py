@@ -70,12 +70,12 @@ class Attempts:
     def at_once(self) -> Attempt | None:
         """The first attempt where it needs no waiting; None: ask ``next``."""
         own = self.targets[0]
-        slot = own.line.take(partial(self._best, own.line.pool), self.ctx.tenant.id)
-        if slot is None:
+        if own.line.length or (health := self._best(own.line.pool)) is None:
             return None
+        slot = own.line.start(health, self.ctx.tenant.id)
         self.budget.request()
         self.number = 1
-        self._tried[own] = [slot.health]
+        self._tried[own] = [health]
         return self._attempt(own, slot)
 
     async def next(self, failure: UpstreamError | None) -> Attempt:
@@ -150,7 +150,7 @@ class Attempts:
             )
         if wait_s > 0:
             await asyncio.sleep(wait_s)
-        return self._attempt(own, own.line.force(health, self.ctx.tenant.id))
+        return self._attempt(own, own.line.start(health, self.ctx.tenant.id))
 
     def _pause_s(self, health: Health, failure: UpstreamError | None) -> float:
         """How long to leave a deployment alone. One that failed too often is asked at once by a request that has tried

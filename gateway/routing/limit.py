@@ -103,8 +103,9 @@ class Limit:
         level = self.levels.get(kind)
         if level is None:
             level = self.levels[kind] = Level()
-        level.samples.append(Sample(max(sample.seconds, QUICK_S), sample.among))
-        if len(level.samples) >= SAMPLES // 2 and (seen := level.seen(waiting, rest_s)) is not None:
+        level.samples.append(sample if sample.seconds >= QUICK_S else Sample(QUICK_S, sample.among))
+        enough = SAMPLES // 2 if waiting else SAMPLES
+        if len(level.samples) >= enough and (seen := level.seen(waiting, rest_s)) is not None:
             self._decide(level, seen)
             self.peak = in_flight
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 SHARE = 0.1  # of requests
 PER_S = 2.0  # besides: a quiet gateway may always try again (Finagle's RetryBudget: 20 % and 10 a second)
 BURST_S = 5.0
+MOST_EARNED = 10 * PER_S * BURST_S
 
 
 @dataclass(slots=True)
@@ -18,7 +19,8 @@ class RetryBudget:
     at: float = 0.0
 
     def request(self) -> None:
-        self.earned = min(self.earned + SHARE, 10 * PER_S * BURST_S)
+        if self.earned < MOST_EARNED:
+            self.earned += SHARE
 
     def take(self, now: float) -> bool:
         """Whether one more retry may be made now."""

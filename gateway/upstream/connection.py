@@ -203,7 +203,8 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.status:  # else a trailer
-            self.headers[_name(name)] = value.decode("utf-8", "surrogateescape").strip(" \t")
+            text = value.decode() if value.isascii() else value.decode("utf-8", "surrogateescape")
+            self.headers[_name(name)] = text.strip(" \t")
 
     def on_headers_complete(self) -> None:
         if self._complete:
