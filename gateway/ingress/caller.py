@@ -26,10 +26,11 @@ class Reply:
 
 def header_lines(headers: Mapping[str, str]) -> str:
     """Headers as HTTP/1.1 writes them. Raises ValueError where one would become two."""
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
+    lines = [*map(": ".join, headers.items()), ""]
+    unbroken = "".join(lines)
+    if "\n" in unbroken or "\r" in unbroken:
         raise ValueError("a header with a line break in it cannot be sent")
-    return lines
+    return "\r\n".join(lines)
 
 
 class Caller(Protocol):
@@ -61,7 +62,7 @@ class Caller(Protocol):
 
 def fresh_id() -> str:
     """Of a request whose caller gave it none."""
-    return f"req_{random.getrandbits(128):032x}"
+    return f"req_{random.randbytes(16).hex()}"
 
 
 REQUEST_ID = web.RequestKey("request_id", str)

@@ -19,6 +19,7 @@ from gateway.routing.spend import prompt_tokens
 PASSED_ON = frozenset({"content-type", "content-disposition", "content-encoding", "retry-after", "retry-after-ms"})
 PASSED_ON_PREFIXES = ("openai-", "x-ratelimit-", "azureml-", "apim-")
 MAX_NAMES = 1000  # of headers, remembered
+_BYPASS, _MODEL = CacheOutcome.BYPASS, ServedBy.MODEL  # members take long to look up
 WHOLE_BYTES = 1 << 20  # replies up to this size go out in one piece, larger ones (files) as they come
 
 
@@ -60,9 +61,7 @@ class Relay:
                 passing.close()
             if sent.operation == "chat":
                 seconds = ctx.timings.clock() - began
-                self._metrics.chat_ended(
-                    sent.model, CacheOutcome.BYPASS, ServedBy.MODEL, sent.streamed, outcome, seconds
-                )
+                self._metrics.chat_ended(sent.model, _BYPASS, _MODEL, sent.streamed, outcome, seconds)
 
     def _headers(self, received: Mapping[str, str], ctx: RequestContext) -> dict[str, str]:
         """The provider's that are passed on, and those of every reply."""

@@ -139,10 +139,11 @@ def _message(beginning: bytes, headers: Mapping[str, str], body: bytes | None) -
 
 
 def _fields(headers: Mapping[str, str]) -> bytes:
-    fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if fields.count("\n") != len(headers) or fields.count("\r") != len(headers) or "\0" in fields:
+    lines = [*map(": ".join, headers.items()), ""]
+    unbroken = "".join(lines)
+    if "\n" in unbroken or "\r" in unbroken or "\0" in unbroken:
         raise ConnectionError("a header with a line break in it cannot be sent")
-    return fields.encode()
+    return "\r\n".join(lines).encode()
 
 
 @lru_cache(maxsize=1024)
