@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -117,7 +118,8 @@ class Endpoints:
         async with self._pipeline.answer(ctx, request) as joined:
             plain = wishes is NONE and documents is None and not self._pipeline.accounts.holds(holder.key_id)
             if joined.found is not None and plain:
-                self.repeats.remember(joined.found, request, holder, path_model, raw)
+                later = asyncio.get_running_loop().call_soon  # once the reply is on its way
+                later(self.repeats.remember, joined.found, request, holder, path_model, raw)
             return await answering.answer(joined)
 
     async def responses(self, http_request: web.Request) -> web.StreamResponse:
