@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import gc
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,6 +15,7 @@ from aiohttp import web
 
 from gateway.chat import Tenant
 from gateway.clock import WallClock
+from gateway.heap import keep_large_apart, tidy_after_start
 from gateway.ingress.admin.answers import AnswerPages
 from gateway.ingress.admin.cache import CachePages
 from gateway.ingress.admin.door import behind
@@ -135,28 +133,18 @@ async def serve(settings: Settings, ready: Callable[[], None] = lambda: None) ->
 
     ``ready`` is called once requests are taken.
     """
+    keep_large_apart()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     async with serving(settings) as (gateway, _):
-        _tidy_after_start()
+        tidy_after_start()
         ready()
         refreshing = asyncio.create_task(gateway.metrics.refresh_for_others())
         await stop.wait()
         refreshing.cancel()
         log.info("draining", seconds=settings.server.drain_s)
-
-
-def _tidy_after_start() -> None:
-    """What start-up made stays, so the garbage collector need not look at it again. It looks seldom, as plain requests
-    leave no cycles behind, but those that race and are cut short do. What start-up only borrowed goes back to the
-    system, where the C library knows how."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
-    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
-        trim(0)
 
 
 def _application(settings: Settings, around: Around) -> web.Application:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1] / "gateway"
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"values"}),
-    frozenset({"clock", "errors", "instruments", "transactions"}),
+    frozenset({"clock", "errors", "heap", "instruments", "transactions"}),
     frozenset({"chat", "series"}),
     frozenset({"facts"}),
     frozenset({"ports", "metrics", "settings", "logs"}),
