@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from gateway.heap import give_back
 from gateway.ports import Embedder, Vector, Vectors
 
 DIMENSIONS = 448  # of ``minilm.engine``, which is imported for the first English question
@@ -50,6 +51,7 @@ class EnglishEmbedder:
             from gateway.embedding.minilm.engine import MiniLM
 
             self._engine = MiniLM(self._threads)
+            give_back()
         return self._engine.encode(texts)
 
     async def close(self) -> None:

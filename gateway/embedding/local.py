@@ -15,6 +15,7 @@ import numpy as np
 import structlog
 
 from gateway.embedding.e5.graph_file import user_cache
+from gateway.heap import give_back
 from gateway.ports import Vectors
 
 log = structlog.get_logger()
@@ -88,6 +89,7 @@ class Later:
         with self._loading:
             if self._engine is None:
                 self._engine = self._load()
+                give_back()
         return self._engine.encode(texts, query=query)
 
 
