@@ -212,6 +212,7 @@ class FrontConnection(asyncio.Protocol):
             self.answering = caller
             if self.task is None:
                 self.task = self._loop.create_task(self._serve())
+                self.task.add_done_callback(self._served)
             else:
                 self._asked.set_result(None)
             return
@@ -232,6 +233,9 @@ class FrontConnection(asyncio.Protocol):
                 return
             self._asked = self._loop.create_future()
             await self._asked
+
+    def _served(self, task: asyncio.Task[None]) -> None:
+        self.task = self.answering = None  # which know this connection: else the garbage collector is needed
 
     def _answered(self) -> None:
         self.idle_since = self._loop.time()

@@ -82,13 +82,15 @@ async def hedged(
         await asyncio.wait([calls[0], spoken], timeout=after_s, return_when=asyncio.FIRST_COMPLETED)
         if not calls[0].done() and floor.holder is None and may_start():
             calls.append(asyncio.ensure_future(second(floor.claim_of(1))))
-        while floor.holder is None and (running := [call for call in calls if not call.done()]):
+        while floor.holder is None and not all(call.done() for call in calls):
+            running = (call for call in calls if not call.done())
             await asyncio.wait([*running, spoken], return_when=asyncio.FIRST_COMPLETED)
-        winner = calls[floor.holder or 0]
-        await _stop([call for call in calls if call is not winner])
-        return await winner
+        winner = floor.holder or 0
+        await _stop([call for number, call in enumerate(calls) if number != winner])
+        return await calls[winner]
     finally:
         await _stop([*calls, spoken])
+        calls.clear()  # an error on its way keeps this frame, and a call that failed its error: a circle
 
 
 async def _stop(tasks: Sequence[asyncio.Future[Any]]) -> None:

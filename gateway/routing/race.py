@@ -27,6 +27,7 @@ from gateway.errors import GatewayError, UpstreamBroken
 from gateway.routing.draft import Drafted
 from gateway.routing.gate import REFUSES
 from gateway.routing.spend import Allowance
+from gateway.stages import ended
 
 log = structlog.get_logger()
 
@@ -217,11 +218,8 @@ class _Race:
 
     async def stop(self) -> None:
         """Cancel what still runs and wait for its end."""
-        running = [task for task in (self.draft_task, self.big_task, self.second_task) if task is not None]
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
+        await ended(*(task for task in (self.draft_task, self.big_task, self.second_task) if task is not None))
+        self.big = self.second = None  # which know this race: together they would wait for the garbage collector
 
     def _time(self, now: float) -> Time:
         if self.climbed:
@@ -364,8 +362,7 @@ class _Race:
                 if keep is not None:
                     big.speak(keep)
             finally:
-                task.cancel()
-                await asyncio.wait([task])
+                await ended(task)
 
         work = rest()
         if self.runners.background(work):

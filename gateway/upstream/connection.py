@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 import httptools
 
@@ -47,7 +47,7 @@ class Connection(asyncio.Protocol):
         self.usable = False  # open, and nothing came that nobody asked for
         self._loop = loop
         self._watch = watch
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -185,6 +185,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.usable = False
         self._watch.connections.discard(self)
+        self._parser = self._transport = None  # which know this connection: else the garbage collector is needed
         if self.status and not self._framed and exc is None:
             self._complete = True  # a body without a length ends with the connection
         elif not self._complete:
