@@ -130,6 +130,9 @@ class Connection(asyncio.Protocol):
 
     def _news(self, until: Deadline) -> asyncio.Future[None]:
         """Done once there is something to look at: headers, body, end or error. Only one may be waited for."""
+        if self._timer is not None:  # of a wait that was given up
+            self._timer.cancel()
+        self._timer = self.waits_until = None
         waiter = self._waiter = self._loop.create_future()
         if (left_s := until.remaining_s()) <= SHORT_S:
             self._timer = self._loop.call_later(left_s, self.late)

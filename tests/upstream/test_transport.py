@@ -203,6 +203,25 @@ async def test_silence_ends_when_the_time_is_up(http: Http) -> None:
             await whole(reply, within_s=0.05)
 
 
+async def test_a_wait_that_was_given_up_does_not_end_the_next_one(http: Http) -> None:
+    asked_again = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await wire.send(TWO, b"o")
+        await asked_again.wait()
+        await asyncio.sleep(0.3)
+        await wire.send(b"k")
+
+    async with raw_server(script) as server:
+        reply = await ask(http, server)
+        assert await reply.read(Deadline.after(5)) == b"o"
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reply.read(Deadline.after(0.2)), 0.01)
+        asked_again.set()
+        assert await reply.read(Deadline.after(5)) == b"k"
+
+
 @pytest.mark.parametrize("after", ["headers", "half"])
 async def test_giving_up_closes_the_connection(http: Http, after: str) -> None:
     async def script(wire: Wire) -> None:
