@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -96,3 +98,27 @@ async def test_a_task_that_swallows_a_cancellation_is_told_again(monkeypatch: py
     await ended(*tasks)
     assert swallowed == 3
     assert all(task.done() for task in tasks)
+
+
+class _Owner:
+    """As a race has its tasks: it knows one that works for it."""
+
+    def __init__(self) -> None:
+        self.task = asyncio.create_task(self._work())
+
+    async def _work(self) -> None:
+        await asyncio.sleep(60)
+
+
+async def test_a_task_that_was_ended_keeps_nobody_alive() -> None:
+    """Without the garbage collector, which comes late and looks through all that the cache keeps."""
+    gc.disable()
+    try:
+        owner = _Owner()
+        await asyncio.sleep(0)
+        await ended(owner.task)
+        gone = weakref.ref(owner)
+        del owner
+        assert gone() is None
+    finally:
+        gc.enable()
