@@ -30,8 +30,9 @@ RECENT_LABELS = 500.0
 MOST_DOUBTFUL = 0.06  # chance to be wrong that no single hit may have, however sure the others are
 NEAR_BAR = 0.1  # chance to be wrong below which labels correct the belief
 SURE = 0.01  # … and below which they tell what no score can: indistinguishable questions, careless labels
-AIM = 0.7  # of the wrong hits allowed: what is served in another's place is served so again until somebody notices, so
-# hits are wrong more often than the misses from which it is learned; with 0.9 single orders ended at 1.9 %
+AIM = 0.65  # of the wrong hits allowed: what is served in another's place is served so again until somebody notices, so
+# hits are wrong more often than the misses from which it is learned; with 0.9 single orders ended at 1.9 %, with 0.7 at
+# 1.5 %
 PRIOR_ERRORS = 3.0  # expected errors after which experience weighs as much as the belief
 PRIOR_SCALE = 0.5  # of the doubt, before experience: on every visible source the cautious score doubted too much
 PRIOR_FLOOR = (0.003, 100.0)  # share of wrong among the surest, and the labels that this guess weighs: with 300, ten

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from gateway.cache import contrasts, numbers
+from gateway.cache.grammar import Grammar, apart, grammar
 from gateway.cache.language import language
 from gateway.cache.lexical import stems
 
@@ -60,6 +61,7 @@ class Facets:
     asks: frozenset[str]  # question words
     language: str
     order: tuple[str, ...]  # content words in sequence, where a direction is named: A to B is not B to A
+    grammar: Grammar | None  # of Korean
 
 
 @lru_cache(maxsize=10_000)  # 4 KB each
@@ -79,6 +81,7 @@ def facets(text: str) -> Facets:
         asks=frozenset(name for name, pattern in _QUESTION if pattern.search(folded)),
         language=spoken,
         order=stems(text) if _DIRECTION.search(folded) else (),
+        grammar=grammar(folded) if spoken == "ko" else None,
     )
 
 
@@ -112,7 +115,7 @@ def veto(one: Facets, other: Facets) -> str:
         return "question word"
     if _turned_round(one, other):
         return "direction"
-    return ""
+    return _said_apart(one, other)
 
 
 def contradicts(one: Facets, other: Facets) -> bool:
@@ -125,6 +128,7 @@ def contradicts(one: Facets, other: Facets) -> bool:
         or _disjoint(one.hard, other.hard)
         or soft_conflict(one, other)
         or _turned_round(one, other)
+        or bool(_said_apart(one, other))
     )
 
 
@@ -172,6 +176,10 @@ def _turned_round(one: Facets, other: Facets) -> bool:
     return one.order != other.order and sorted(one.order) == sorted(other.order)
 
 
+def _said_apart(one: Facets, other: Facets) -> str:
+    return apart(one.grammar, other.grammar) if one.grammar is not None and other.grammar is not None else ""
+
+
 def _ask_apart(one: Facets, other: Facets) -> bool:
     return bool(_who_asks(one) and _who_asks(other) and not one.asks & other.asks)
 
@@ -215,7 +223,7 @@ class _Contrast:
 
 
 _NUMBER_ASKED = frozenset(("how_many", "how_much", "how_long", "how_often", "when"))
-_TURNING = ("un", "non", "dis")
+_TURNING = ("un", "non", "non-", "dis")
 _NO_SIDE: frozenset[int] = frozenset()
 _PLAIN = re.compile(r"[^\[\](){}?*+.|\\^$~]*")
 

@@ -36,6 +36,8 @@ NAMES = (
     "asks",  # agreement of the question words
     "one_sided",  # only one of the two says a number, a name, a time, a process
     "negated",  # one negates, the other does not
+    "differing",  # content words that only one of the two has, six at most
+    "same_words",  # there are none
 )
 EARNED = ("one_sided", "negated")  # what a scope trusts only as far as its own labels bear it out
 Row = NDArray[np.float64]  # (len(NAMES),), each about -3 to 3
@@ -95,6 +97,7 @@ def _row(asked: str, able: Sequence[Neighbor], near: Sequence[Neighbor]) -> Row:
     rival = rivals[0].similarity if rivals else near[-1].similarity if len(near) == CANDIDATES else best.similarity
     mine = surface(asked)
     kept = [surface(n.question.text).words for n in same]
+    differing = min(6, min(len(mine.words ^ words) for words in kept))
     grams = max(overlap(mine.grams, surface(n.question.text).grams) for n in same)
     rival_grams = max((overlap(mine.grams, surface(n.question.text).grams) for n in rivals), default=0.0)
     cosine = _clip((best.similarity - 0.95) / 0.02, -5, 3)
@@ -120,6 +123,8 @@ def _row(asked: str, able: Sequence[Neighbor], near: Sequence[Neighbor]) -> Row:
             (len(one & other) / len(one | other) if one | other else 1.0) - 0.7,
             float(reason not in ("", "negation")),
             float(wanted.negations % 2 != kept_facets.negations % 2),
+            differing / 3 - 1,
+            float(not differing),
         ]
     )
 

@@ -59,6 +59,10 @@ def test_rewording_is_no_difference(one: str, other: str) -> None:
         ("Verify my PAN card", "verify my pan card"),
         ("I didn’t get my refund", "I didn't get my refund"),
         ("올해 휴가 일정은?", "이번 해 휴가 일정은?"),
+        ("내가 김 대리한테 받은 메일은?", "김 대리한테서 나한테 온 메일은?"),  # given to me, both
+        ("내가 쓸 수 있는 한도 알려줘", "나한테 쓸 수 있는 한도를 알려줘"),  # told to me
+        ("신청이 모두 몇 건인가요?", "신청은 모두 몇 개예요?"),
+        ("메일 말고 전화로 문의하고 싶어요", "메일 대신 전화로 문의할래요"),
     ],
 )
 def test_what_only_looks_like_a_difference_is_none(one: str, other: str) -> None:
@@ -78,6 +82,11 @@ def test_what_only_looks_like_a_difference_is_none(one: str, other: str) -> None
         ("재택근무는 주 2회까지 가능한가요?", "재택근무는 월 2회까지 가능한가요?"),
         ("대출 금리가 올랐나요?", "대출 금리가 내렸나요?"),
         ("Can I return an opened item?", "Can I return an unopened item?"),
+        ("My physical card does not work", "My non-physical card does not work"),
+        ("내가 김 대리한테 보낸 메일은 몇 통이야?", "김 대리가 나한테 보낸 메일은 몇 통이야?"),
+        ("첨부 파일은 몇 개까지 보낼 수 있나요?", "첨부 파일은 몇 기가까지 보낼 수 있나요?"),
+        ("첨부 파일의 최대 용량은?", "첨부 파일의 최대 개수는?"),
+        ("식비 말고 교통비를 청구할게요", "교통비 말고 식비를 청구할게요"),
     ],
 )
 def test_two_sides_of_one_thing_contradict_each_other(one: str, other: str) -> None:
