@@ -1,13 +1,14 @@
 """Nearest rows among many, looking at few: rows lie in cells, and a cell that is full is cut in two.
 
-An inverted file (IVF) that needs no training: it starts with one cell; a cut is two rounds of 2-means on its rows. A
-cell keeps its vectors side by side: fetching rows from all over a big matrix takes longer than comparing them. Memory
-is what a search waits for, so among many rows short sketches are compared first, and whole vectors of the best alone.
+An inverted file (IVF) that needs no training: it starts with one cell; a cut is two rounds of 2-means on its rows.
+Memory is what a search waits for, so among many rows short sketches are compared first, which a cell keeps side by
+side, and whole vectors of the best alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,35 +46,26 @@ class _Sketcher:
 
 
 class _Cell:
-    """Rows side by side; of the arrays the first ``count`` are in use."""
+    """Row numbers and their sketches; of the arrays the first ``count`` are in use."""
 
-    def __init__(self, vectors: Vectors, rows: NDArray[np.int64], sketcher: _Sketcher | None = None) -> None:
+    def __init__(self, rows: NDArray[np.int64], sketches: Vectors) -> None:
         self.count = len(rows)
         room = max(SMALLEST, self.count + 1)
         self.rows = np.zeros(room, np.int64)
-        self.vectors: Vectors = np.zeros((room, vectors.shape[1]), np.float32)
-        self.sketches: Vectors = np.zeros((room, SKETCH if sketcher is not None else 0), np.float32)
-        self.rows[: self.count], self.vectors[: self.count] = rows, vectors
-        self._sketcher = sketcher
-        if sketcher is not None:
-            self.sketches[: self.count] = sketcher.of_rows(vectors)
+        self.sketches: Vectors = np.zeros((room, sketches.shape[1]), np.float32)
+        self.rows[: self.count], self.sketches[: self.count] = rows, sketches
 
-    def append(self, row: int, vector: Vector) -> None:
+    def append(self, row: int, sketch: Vector) -> None:
         if self.count == len(self.rows):
-            self.vectors = np.concatenate([self.vectors, np.zeros_like(self.vectors)])
-            self.sketches = np.concatenate([self.sketches, np.zeros_like(self.sketches)])
-            self.rows = np.concatenate([self.rows, np.zeros_like(self.rows)])
-        self.vectors[self.count], self.rows[self.count] = vector, row
-        if self._sketcher is not None:
-            self.sketches[self.count] = self._sketcher.of_rows(vector)
+            self.rows, self.sketches = _doubled(self.rows), _doubled(self.sketches)
+        self.rows[self.count], self.sketches[self.count] = row, sketch
         self.count += 1
 
     def take_out(self, position: int) -> int:
         """Fill the gap with the last row, whose number is returned."""
         self.count -= 1
-        for kept in (self.vectors, self.sketches, self.rows):
+        for kept in (self.sketches, self.rows):
             kept[position] = kept[self.count]
-        self.vectors[self.count] = 0.0
         return int(self.rows[position])
 
 
@@ -81,8 +73,9 @@ class Cells:
     """Vectors by row number. A row that is added again is replaced."""
 
     def __init__(self, dimensions: int) -> None:
+        self._vectors: Vectors = np.zeros((SMALLEST, dimensions), np.float32)  # by row number
         self._centres: Vectors = np.zeros((16, dimensions), np.float32)
-        self._cells = [_Cell(np.zeros((0, dimensions), np.float32), np.zeros(0, np.int64))]
+        self._cells = [_Cell(np.zeros(0, np.int64), np.zeros((0, 0), np.float32))]
         self._place: dict[int, tuple[int, int]] = {}  # row → cell, position
         self._sketcher: _Sketcher | None = None
 
@@ -91,10 +84,13 @@ class Cells:
 
     def add(self, row: int, vector: Vector) -> None:
         self.remove(row)
+        while row >= len(self._vectors):
+            self._vectors = _doubled(self._vectors)
+        self._vectors[row] = vector
         number = int(np.argmax(self._centres[: len(self._cells)] @ vector)) if len(self._cells) > 1 else 0
         cell = self._cells[number]
         self._place[row] = (number, cell.count)
-        cell.append(row, vector)
+        cell.append(row, self._sketches(vector[None])[0])
         if cell.count > FULL and cell.count % FULL == 1:
             self._cut(number)
 
@@ -103,42 +99,32 @@ class Cells:
         if place is None:
             return
         number, position = place
+        self._vectors[row] = 0.0
         moved = self._cells[number].take_out(position)
         if moved != row:
             self._place[moved] = place
 
     def near(self, vector: Vector) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Row numbers around ``vector``, in no order, and their similarities."""
-        chosen = self._cells
-        if len(chosen) > LOOKED_AT:
-            similarity = self._centres[: len(chosen)] @ vector
-            chosen = [self._cells[number] for number in np.argpartition(-similarity, LOOKED_AT)[:LOOKED_AT]]
-            if self._sketcher is not None:
-                return self._refined(chosen, vector, self._sketcher)
-        rows = [cell.rows[: cell.count] for cell in chosen]
-        return np.concatenate(rows), np.concatenate([cell.vectors[: cell.count] @ vector for cell in chosen])
+        if len(self._cells) <= LOOKED_AT:
+            rows = np.concatenate([cell.rows[: cell.count] for cell in self._cells])
+            return rows, (self._vectors[: rows.max(initial=-1) + 1] @ vector)[rows]
+        similarity = self._centres[: len(self._cells)] @ vector
+        chosen = [self._cells[number] for number in np.argpartition(-similarity, LOOKED_AT)[:LOOKED_AT]]
+        rows = np.concatenate([cell.rows[: cell.count] for cell in chosen])
+        if self._sketcher is not None and len(rows) > REFINED:
+            shadow = vector @ self._sketcher.directions
+            rough = np.concatenate([cell.sketches[: cell.count] @ shadow for cell in chosen])
+            rows = rows[np.argpartition(-rough, REFINED)[:REFINED]]
+        return rows, self._vectors[rows] @ vector
 
-    def _refined(
-        self, chosen: list[_Cell], vector: Vector, sketcher: _Sketcher
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The best of ``chosen`` by sketch, compared in full."""
-        shadow = vector @ sketcher.directions
-        rough = np.concatenate([cell.sketches[: cell.count] @ shadow for cell in chosen])
-        best = np.argpartition(-rough, REFINED)[:REFINED] if len(rough) > REFINED else np.arange(len(rough))
-        best.sort()
-        starts = np.cumsum([0, *(cell.count for cell in chosen)])
-        cuts = np.searchsorted(best, starts).tolist()
-        rows, similarities = [], []
-        for cell, start, begin, end in zip(chosen, starts, cuts, cuts[1:], strict=False):
-            if begin < end:
-                places = best[begin:end] - start
-                rows.append(cell.rows[places])
-                similarities.append(cell.vectors[places] @ vector)
-        return np.concatenate(rows), np.concatenate(similarities)
+    def _sketches(self, vectors: Vectors) -> Vectors:
+        return self._sketcher.of_rows(vectors) if self._sketcher is not None else vectors[:, :0]
 
     def _cut(self, number: int) -> None:
         cell = self._cells[number]
-        own, rows = cell.vectors[: cell.count], cell.rows[: cell.count]
+        rows = cell.rows[: cell.count]
+        own = self._vectors[rows]
         one = own[int(np.argmin(own @ own.mean(axis=0)))]
         other = own[int(np.argmin(own @ one))]
         for _ in range(ROUNDS):
@@ -150,13 +136,20 @@ class Cells:
             self._sketcher = _Sketcher.of(own)
         new = len(self._cells)
         if new == len(self._centres):
-            self._centres = np.concatenate([self._centres, np.zeros_like(self._centres)])
+            self._centres = _doubled(self._centres)
         self._centres[number], self._centres[new] = one, other
-        self._cells[number] = _Cell(own[ours], rows[ours], self._sketcher)
-        self._cells.append(_Cell(own[~ours], rows[~ours], self._sketcher))
+        self._cells[number] = _Cell(rows[ours], self._sketches(own[ours]))
+        self._cells.append(_Cell(rows[~ours], self._sketches(own[~ours])))
         for index in (number, new):
             cell = self._cells[index]
             self._place.update((row, (index, at)) for at, row in enumerate(cell.rows[: cell.count].tolist()))
+
+
+def _doubled(array: NDArray[Any]) -> NDArray[Any]:
+    """With as many zeros behind it."""
+    grown = np.zeros((2 * len(array), *array.shape[1:]), array.dtype)  # memory is taken when it is written to
+    grown[: len(array)] = array
+    return grown
 
 
 def _unit(vector: Vector) -> Vector:
