@@ -40,8 +40,8 @@ async def opened(store: str) -> AsyncIterator[Stores]:
     from tests.redis_server import redis_server
 
     with redis_server() as server:
-        client = redis_client(server.url, timeout_s=2.0)
-        link = RedisLink(client, timeout_s=2.0)
+        client = redis_client(server.url, timeout_s=10.0)
+        link = RedisLink(client, timeout_s=10.0)
         yield RedisStore(link, SECRET), RedisIndex(link, SECRET, max_ttl_s=1e6)
         await client.aclose()
 

