@@ -22,6 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"in_time"}),
     frozenset({"plan"}),
     frozenset({"finding", "making"}),
+    frozenset({"refusals"}),
     frozenset({"pipeline"}),
     frozenset({"ingress"}),
     frozenset({"wiring"}),
