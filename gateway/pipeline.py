@@ -165,10 +165,7 @@ class Pipeline:
             meaning = start(self.finder.meaning(job, text, embedding))
             retrieval = start(self.finder.evidence(job, text, embedding))
             budget = deadline.within(self.finder.budgets.semantic_s + self.finder.patience_s(job))
-            lookup = start(
-                attempt(ctx, "cache_semantic", self._by_meaning(job, meaning, retrieval), budget, Look(None))
-            )
-            look = await lookup
+            look = await attempt(ctx, "cache_semantic", self._by_meaning(job, meaning, retrieval), budget, Look(None))
             if look.hit is not None:
                 self._saved(job, look.hit)
                 if look.hit.outcome is CacheOutcome.SEMANTIC and look.hit.served_by is ServedBy.CACHE:
@@ -205,10 +202,13 @@ class Pipeline:
         ctx, plan = asking.job.ctx, asking.job.plan
         async with beside() as start:
             consultant = Consultant(plan.judge if asking.job.reads else None)
-            doubts = consultant.consult(asking.job.request.question, asking.doubts, near, ctx, asking.contests)
-            consulting = start(
-                self.stages.attempt(ctx, "judge", doubts, ctx.deadline.within(self.finder.budgets.judge_s), None)
-            )
+
+            async def consulted() -> Consulted | None:  # its parts are made when it begins: it may be cancelled before
+                doubts = consultant.consult(asking.job.request.question, asking.doubts, near, ctx, asking.contests)
+                budget = ctx.deadline.within(self.finder.budgets.judge_s)
+                return await self.stages.attempt(ctx, "judge", doubts, budget, None)
+
+            consulting = start(consulted())
             held: Held | None = None
             if plan.promise is not None and plan.promise.draft is not None and not ctx.wishes.only_if_cached:
                 held = Held()
