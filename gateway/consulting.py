@@ -15,7 +15,7 @@ from gateway.cache.decision import plain
 from gateway.cache.grey import Grey, grey
 from gateway.cache.semantic import Doubtful
 from gateway.cache.twins import Near
-from gateway.chat import CachedQuestion, CacheHit, Neighbor, RequestContext, ServedBy
+from gateway.chat import CachedQuestion, CacheEntry, CacheHit, Neighbor, RequestContext, ServedBy
 from gateway.ports import Doubt, Judge, Ruling
 from gateway.routing.judge import AUDITED
 
@@ -94,3 +94,10 @@ class Consultant:
     async def _rule(self, question: str, near: Grey, answer: str, ctx: RequestContext) -> Ruling:
         assert self.judge is not None
         return await self.judge.rule(Doubt(question, near.neighbor.question.text, answer, bool(near.veto)), ctx)
+
+
+async def confirmed(judge: Judge | None, question: str, entry: CacheEntry, ctx: RequestContext) -> bool:
+    """A second judge, if there is one, says as well that ``entry`` answers ``question``."""
+    if judge is None:
+        return False
+    return (await judge.rule(Doubt(question, entry.question, entry.answer.text, vetoed=False), ctx)).same

@@ -16,7 +16,7 @@ from gateway.ports import Embedder, Vector
 from gateway.retrieval.gather import Found, Gatherer
 from gateway.retrieval.question import follows_up
 from gateway.routing.rewriting import Rewriter, TooDear
-from gateway.stages import Stages, beside
+from gateway.stages import Stages, Start, beside
 from gateway.values import dataclass
 
 log = structlog.get_logger()
@@ -41,6 +41,11 @@ class Finder:
     stages: Stages
     metrics: Metrics
     budgets: Budgets = Budgets()
+
+    def begin(self, job: Job, text: str, start: Start) -> tuple[asyncio.Task[Vector | None], asyncio.Task[Evidence]]:
+        """Side by side: the question's vector for the cache, and the search in documents."""
+        embedding = start(self.vector(job, text))
+        return start(self.meaning(job, text, embedding)), start(self.evidence(job, text, embedding))
 
     async def vector(self, job: Job, text: str) -> Vector | None:
         """The question's vector for the search in documents; None when nobody needs it, or it is off, late or fails."""

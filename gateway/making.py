@@ -18,15 +18,15 @@ from gateway.chat import (
     Closed,
     Evidence,
     Opened,
-    RequestContext,
     Send,
     ServedBy,
 )
 from gateway.clock import Timings
+from gateway.consulting import confirmed
 from gateway.in_time import Asked, InTime
 from gateway.metrics import Metrics
 from gateway.plan import Asking, Job
-from gateway.ports import DocumentRecord, Doubt, Finding, Judge, ReviewQueue
+from gateway.ports import DocumentRecord, Finding, ReviewQueue
 from gateway.retrieval.grounding import ground
 from gateway.retrieval.question import search_text
 from gateway.routing.looks import FEW_PASSAGES
@@ -118,11 +118,9 @@ class Maker:
         sure = doubted is not None and doubted.sure
         lines = self.in_time.lines
         near = partial(lines.near, evidence.meant or search_text(job.request), evidence) if lines is not None else None
-        second = job.plan.second_judge
         confirms = None
-        if second is not None and earlier is not None:
-            doubt = Doubt(job.request.question, earlier.question, earlier.answer.text, vetoed=False)
-            confirms = partial(_confirms, second, doubt, job.ctx)
+        if earlier is not None:
+            confirms = partial(confirmed, job.plan.second_judge, job.request.question, earlier, job.ctx)
         return Matter(
             job.request.question, evidence, earlier, contested, refuted, sure, confirms, witnesses, due, may_ask, near
         )  # fmt: skip
@@ -226,10 +224,6 @@ def nothing_found(asking: Asking) -> bool:
 def _replaces(matter: Matter) -> bool:
     """The answer takes the earlier one's place, for all its wordings."""
     return matter.overruled if matter.contested else matter.result != "doubtful"
-
-
-async def _confirms(judge: Judge, doubt: Doubt, ctx: RequestContext) -> bool:
-    return (await judge.rule(doubt, ctx)).same
 
 
 def with_question(request: ChatRequest, question: str) -> ChatRequest:

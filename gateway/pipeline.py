@@ -161,9 +161,7 @@ class Pipeline:
         began = deadline.clock()
         text = search_text(request)
         async with beside() as start:
-            embedding = start(self.finder.vector(job, text))
-            meaning = start(self.finder.meaning(job, text, embedding))
-            retrieval = start(self.finder.evidence(job, text, embedding))
+            meaning, retrieval = self.finder.begin(job, text, start)
             budget = deadline.within(self.finder.budgets.semantic_s + self.finder.patience_s(job))
             look = await attempt(ctx, "cache_semantic", self._by_meaning(job, meaning, retrieval), budget, Look(None))
             if look.hit is not None:

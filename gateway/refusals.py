@@ -16,11 +16,10 @@ from gateway.cache.semantic import Look, SemanticCache
 from gateway.cache.writer import CacheWriter
 from gateway.chat import CacheEntry, CacheHit, CacheKey, ServedBy
 from gateway.clock import Clock
-from gateway.consulting import Consultant
+from gateway.consulting import Consultant, confirmed
 from gateway.facts import signature
 from gateway.finding import Finder
 from gateway.plan import Asking, Job
-from gateway.ports import Doubt
 from gateway.retrieval.question import search_text
 from gateway.stages import Stages, beside
 
@@ -57,6 +56,20 @@ class Refusals:
         self.writer.alias(job.keys, job.request, hit.entry.key, asking.evidence, None)
         return hit
 
+    async def _looked_up(self, job: Job, refusal: CacheHit) -> tuple[Asking, CacheHit | None]:
+        ctx, text = job.ctx, search_text(job.request)
+        assert self.semantic is not None
+        async with beside() as start:
+            meaning, evidence = self.finder.begin(job, text, start)
+            looking = self.semantic.look(
+                job.keys, job.request.question, meaning, evidence, ctx.wishes,
+                judged=True, rechecked=True, beyond=refusal.entry.key,
+            )  # fmt: skip
+            budget = ctx.deadline.within(self.finder.budgets.semantic_s)
+            look = await self.stages.attempt(ctx, "cache_semantic", looking, budget, Look(None))
+            asking = Asking(job, None, look.doubts, await evidence, None, ctx.deadline.clock())
+        return asking, look.hit
+
     async def _judged(self, asking: Asking) -> CacheHit | None:
         """What the judge is sure of, or both judges agree on: by its words alone this wording is misread."""
         ctx, plan, question = asking.job.ctx, asking.job.plan, asking.job.request.question
@@ -67,26 +80,7 @@ class Refusals:
         found = await self.stages.attempt(ctx, "judge", consulting, budget, None)
         if found is None or found.hit is None or found.audit:
             return None
-        entry = found.hit.entry
-        doubt = Doubt(question, entry.question, entry.answer.text, vetoed=False)
-        second = plan.second_judge
-        return found.hit if found.sure or (second is not None and (await second.rule(doubt, ctx)).same) else None
-
-    async def _looked_up(self, job: Job, refusal: CacheHit) -> tuple[Asking, CacheHit | None]:
-        ctx, text = job.ctx, search_text(job.request)
-        assert self.semantic is not None
-        async with beside() as start:
-            embedding = start(self.finder.vector(job, text))
-            meaning = start(self.finder.meaning(job, text, embedding))
-            evidence = start(self.finder.evidence(job, text, embedding))
-            looking = self.semantic.look(
-                job.keys, job.request.question, meaning, evidence, ctx.wishes,
-                judged=True, rechecked=True, beyond=refusal.entry.key,
-            )  # fmt: skip
-            budget = ctx.deadline.within(self.finder.budgets.semantic_s)
-            look = await self.stages.attempt(ctx, "cache_semantic", looking, budget, Look(None))
-            asking = Asking(job, None, look.doubts, await evidence, None, ctx.deadline.clock())
-        return asking, look.hit
+        return found.hit if found.sure or await confirmed(plan.second_judge, question, found.hit.entry, ctx) else None
 
     def _due(self, key: CacheKey) -> bool:
         """It was not looked at for a while; now it counts as looked at."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import unicodedata
@@ -22,10 +23,11 @@ from gateway.retrieval.grounding import ground
 from gateway.routing import gate
 from gateway.routing.calibrating import Sample
 from gateway.routing.deployments import Deployments
+from gateway.routing.doubting import Doubts
 from gateway.routing.looks import looks_at
-from gateway.routing.nearness import Nearness
 from gateway.routing.router import Router
 from gateway.settings import Settings
+from gateway.stages import beside
 from gateway.wiring.accounts import accounts_of
 from gateway.wiring.cache import chosen_stores
 from gateway.wiring.chat import opened_pipeline
@@ -150,18 +152,15 @@ async def _sample(
         return replace(request, body=ground(request, shown, system=plan.system, best=best))
 
     in_time = pipeline.maker.in_time
-
-    async def looked() -> Nearness | None:
-        return await in_time.lines.near(question.text, evidence) if in_time.lines is not None else None
-
-    async def place(text: str) -> float | None:
-        nearness = await looked()
-        return None if nearness is None else nearness.place(text)
-
-    looks = looks_at(over(None, evidence), over, evidence, looked)
-    drafted = await in_time.drafter.draft(draft.model, draft.max_tokens, looks, evidence, ctx, place)
-    said, veto = drafted.judged, drafted.verdict.veto
-    values = () if veto else gate.measures(said, question.text, evidence, await place(said.text))
+    async with beside() as start:
+        looking = start(in_time.lines.near(question.text, evidence)) if in_time.lines is not None else None
+        if looking is not None:
+            await asyncio.wait({looking})
+        doubts = Doubts(question.text, evidence, looking)
+        looks = looks_at(over(None, evidence), over, evidence, doubts.looked)
+        drafted = await in_time.drafter.draft(draft.model, draft.max_tokens, looks, evidence, ctx, doubts.place)
+        said, veto = drafted.judged, drafted.verdict.veto
+        values = () if veto else gate.measures(said, question.text, evidence, await doubts.place(said.text))
     return Sample(question.group, veto, values, question.right(said.text), said.found)
 
 
