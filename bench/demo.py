@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from bench import report, servers
-from bench.handbook import FOLDER, Question, load
+from bench.handbook import FOLDER, QUESTIONS, Question, load
 from bench.paths import DirectPath, GatewayPath, Outcome
 from gateway.retrieval.record import Record
 from gateway.retrieval.sources.embedded import EmbeddedSource
@@ -71,7 +71,8 @@ def main(argv: Sequence[str]) -> int:
 def stand_in() -> Iterator[Setup]:
     models = ("gpt-4=azure-gpt4-2023", "gpt-35-turbo=gpt35-2023")
     flags = [word for model in models for word in ("--model", model)]
-    with servers.provider(WORK / "provider.log", *flags, "--faults", "on", "--seed", str(SEED)) as url:
+    flags += ["--faults", "on", "--seed", str(SEED), "--questions", str(QUESTIONS)]
+    with servers.provider(WORK / "provider.log", *flags) as url:
         yield Setup("stand-in provider, azure-gpt4-2023", url, "demo", "gpt-4", "gpt-35-turbo", "gpt-4", "gpt-35-turbo",
                     36, 35.0)  # fmt: skip
 

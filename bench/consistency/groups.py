@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench import handbook
+from bench.corpora import CORPORA, NOT_DOCUMENTS
 from bench.handbook import Question
 
 _KOREAN = re.compile(r"[가-힣]")
@@ -43,14 +44,14 @@ class Change:
     new: str
 
 
-def handbook_corpus(work: Path, count: int, rng: random.Random) -> Corpus:
-    """The sample handbook: groups of at least two wordings, Korean and English in their proportion."""
-    documents = work / "documents"
-    shutil.copytree(handbook.FOLDER, documents, ignore=shutil.ignore_patterns("*.jsonl", "README.md"))
+def shipped_corpus(name: str, work: Path, count: int, rng: random.Random) -> Corpus:
+    """A copy of one of ``CORPORA``: groups of at least two wordings, Korean and English in their proportion."""
+    documents, shipped = work / "documents", CORPORA[name]
+    shutil.copytree(shipped.documents, documents, ignore=shutil.ignore_patterns(*NOT_DOCUMENTS))
     groups: defaultdict[str, list[Question]] = defaultdict(list)
-    for question in handbook.load():
+    for question in handbook.load(shipped.questions):
         groups[question.group].append(question)
-    return Corpus("handbook", _chosen({g: q for g, q in groups.items() if len(q) > 1}, count, rng), documents)
+    return Corpus(name, _chosen({g: q for g, q in groups.items() if len(q) > 1}, count, rng), documents)
 
 
 def labelled_corpus(path: Path, work: Path, count: int, rng: random.Random) -> Corpus:

@@ -24,16 +24,17 @@ from bench.as_json import add_json, give_json, tables_aside
 from bench.consistency import run
 from bench.consistency.evidence import evidence_figures
 from bench.consistency.figures import Asked, after_changes, figures
-from bench.consistency.groups import Corpus, changes, handbook_corpus, labelled_corpus
+from bench.consistency.groups import Corpus, changes, labelled_corpus, shipped_corpus
 from bench.consistency.page import page
+from bench.corpora import CORPORA
 from bench.local_llm import BIG, FAST, running_local_llms
 from bench.provider import Faults, ProviderConfig, running_provider
 from bench.provider.config import CAREFUL, CARELESS
-from bench.provider.truths import Truths, squeezed
+from bench.provider.truths import Gold, Truths, squeezed
 from gateway.logs import configure_logs
 
 # 20 % of the answers have something wrong with them: what a hurried model of 2023 gave (see bench/provider/config.py).
-SHAKY = Faults(wrong_fact_rate=0.14, wrong_passage_rate=0.03, refusal_rate=0.01, unsupported_rate=0.02)
+SHAKY = Faults(0.14, 0.03, 0.01, 0.02, misreads=0.05, honesty=0.6)
 UPSTREAMS = {"shaky": SHAKY, "careful": CAREFUL, "careless": CARELESS}
 KEYS = ("tarr_10", "tara_10", "paraphrase_agreement", "correct", "flips_per_1000", "justified_changes", "stale_serves")
 console = Console(stderr=True)
@@ -66,9 +67,10 @@ async def measure(options: argparse.Namespace, work: Path) -> tuple[dict[str, An
     corpus = (
         labelled_corpus(options.data, work, options.groups, rng)
         if options.data
-        else handbook_corpus(work, options.groups, rng)
+        else shipped_corpus(options.corpus, work, options.groups, rng)
     )
     wanted = list(changes(corpus, options.changes, rng))
+    answers = _answers(corpus) if options.reader == "told" else {}
     rounds = run.schedule(corpus.questions, options.repeats, rng)
     plan = run.Plan(options.repeats, options.restarts, options.evict, options.at_once, max_tokens=options.max_tokens)
     async with AsyncExitStack() as stack:
@@ -77,7 +79,7 @@ async def measure(options: argparse.Namespace, work: Path) -> tuple[dict[str, An
         local = options.provider == "local-llm" or options.upstream == "local"
         config = ProviderConfig(
             profile="azure-gpt4-2023", seed=options.seed, time_scale=options.time_scale,
-            faults=UPSTREAMS.get(options.upstream, SHAKY), calls_kept=100_000, truths=_truths(options, corpus),
+            faults=UPSTREAMS.get(options.upstream, SHAKY), calls_kept=100_000, truths=_truths(options, corpus, answers),
         )  # fmt: skip
         stand_ins = [await stack.enter_async_context(running_provider(config)) for _ in range(3)]
         urls, big = [p.base_url for p in stand_ins], "gpt-4"
@@ -106,6 +108,7 @@ async def measure(options: argparse.Namespace, work: Path) -> tuple[dict[str, An
         ocho.ahead_s = options.ttl + 60 if options.expire else 0.0
         through_late = await run.through(ocho, late, calm, redis_url, rng) if late else []
         after = await run.change(settings, corpus, wanted)
+        answers.update(_answers(after) if answers else {})
         touched = [[(q, 0) for change in wanted for q in after.groups[change.group]]] if wanted else []
         new_direct = await run.directly(urls[0], big, house, touched, plan)
         new_ocho = await run.through(ocho, touched, calm, redis_url, rng) if touched else []
@@ -117,7 +120,8 @@ async def measure(options: argparse.Namespace, work: Path) -> tuple[dict[str, An
         "cache": _served(through),
         "metrics": {name: value for name, value in sorted(ocho.metrics.items()) if value},
         "run": {
-            "data": corpus.name, "groups": len(corpus.groups), "questions": len(corpus.questions),
+            "data": corpus.name, "reader": options.reader,
+            "groups": len(corpus.groups), "questions": len(corpus.questions),
             "repeats": options.repeats, "restarts": options.restarts, "evict_share": options.evict,
             "expired": options.expire, "judge": options.judge, "judge_noise": options.judge_noise,
             "margin": options.margin, "settle": not options.no_settle, "witnesses": options.witnesses,
@@ -132,11 +136,15 @@ async def measure(options: argparse.Namespace, work: Path) -> tuple[dict[str, An
     return result, {"direct": direct, "ocho": through, "late": through_late, "new": new_ocho}
 
 
-def _truths(options: argparse.Namespace, corpus: Corpus) -> Truths | None:
-    """What the stand-in knows as a judge: which questions are one, with a share of its verdicts turned round."""
-    if options.judge != "truth":
-        return None
-    return Truths({squeezed(q.text): q.group for q in corpus.questions}, noise=options.judge_noise)
+def _truths(options: argparse.Namespace, corpus: Corpus, answers: dict[str, Gold]) -> Truths:
+    """What the stand-in knows: as a judge which questions are one, with a share of its verdicts turned round; as a
+    reader what answers them."""
+    meanings = {squeezed(q.text): q.group for q in corpus.questions} if options.judge == "truth" else {}
+    return Truths(meanings, answers=answers, noise=options.judge_noise)
+
+
+def _answers(corpus: Corpus) -> dict[str, Gold]:
+    return {squeezed(q.text): Gold(q.facts, q.wrong_facts, q.document or "") for q in corpus.questions}
 
 
 def _path(asked: list[Asked], late: list[Asked]) -> dict[str, Any]:
@@ -196,9 +204,14 @@ def _shown(key: str, value: float) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench consistency", description=__doc__)
+    parser.add_argument("--data", type=Path, help='labelled rephrasings, {"q", "g"} a line (default: --corpus)')
     parser.add_argument(
-        "--data", type=Path, help='labelled rephrasings, {"q", "g"} a line (default: the sample handbook)'
+        "--corpus", choices=[*CORPORA], default="handbook", help="documents and questions, if no --data"
     )
+    parser.add_argument(
+        "--reader", choices=("told", "words"), default="told",
+        help="how the stand-in reads: misreading at set rates, or by common words",
+    )  # fmt: skip
     parser.add_argument("--groups", type=int, default=40, help="groups drawn from the data; 0: all (default 40)")
     parser.add_argument("--repeats", type=int, default=10, help="asks of each wording (default 10)")
     parser.add_argument("--restarts", type=int, default=2, help="of the gateway during the asks (default 2)")

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from bench import facts, handbook, servers
 from bench.as_json import add_json, give_json, tables_aside
+from bench.corpora import CORPORA
 from bench.five_seconds import tables
 from bench.five_seconds.arrivals import Arrival, Traffic, arrivals_of, follow_ups, repeats
 from bench.five_seconds.figures import details, kind, summary, useful, verdict
@@ -42,8 +43,9 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     options.argv = list(argv)
     options.draft_profile = options.draft_profile or DRAFTS.get(options.profile, "mini-2025")
-    shipped = options.questions is None
-    options.questions = [handbook.QUESTIONS, handbook.FOLLOW_UPS] if shipped else options.questions
+    corpus = CORPORA[options.corpus]
+    options.documents = options.documents or corpus.documents
+    options.questions = options.questions or [corpus.questions, corpus.follow_ups]
     try:
         questions = [question for path in options.questions for question in handbook.load(path)]
         if not questions:
@@ -150,7 +152,9 @@ def _run_facts(options: argparse.Namespace, arrivals: Sequence[Arrival]) -> dict
         "deadline_s": options.deadline,
         "seed": options.seed,
         "trace": options.trace.name,
+        "documents": options.documents.name,
         "questions": ", ".join(path.name for path in options.questions),
+        "reader": options.reader,
         "openai": importlib.metadata.version("openai"),
         **facts.machine(),
     }
@@ -175,8 +179,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--mode", choices=["off", "cascade", "armed", "race", "auto"], default="race", help="when the big model starts")
     add("--extra-spend", type=float, default=1.0, help="max_extra_spend of the draft (default 1.0: race always)")
     add("--sized", choices=["on", "off"], default="on")
-    add("--questions", type=Path, nargs="+", help="JSONL files: q, facts, … (default: the handbook's, with follow-ups)")
-    add("--documents", type=Path, default=handbook.FOLDER, help="file or folder that answers them")
+    add("--corpus", choices=[*CORPORA], default="handbook", help="documents and questions (default handbook)")
+    add("--questions", type=Path, nargs="+", help="JSONL files: q, facts, … (default: the corpus's, with follow-ups)")
+    add("--reader", choices=["told", "words"], default="told",
+        help="how the stand-in reads: misreading at set rates, or by common words")  # fmt: skip
+    add("--documents", type=Path, help="file or folder that answers them (default: the corpus's)")
     add("--trace", type=Path, default=SHIPPED, help="CSV or CSV.gz of arrival times, or of rates per window")
     add("--requests", type=int, default=200)
     add("--rate", type=float, default=1.0, help="mean arrivals a second, the trace is stretched to it; 0: its own pace")

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 import yaml
 from openai import AsyncOpenAI
 
-from bench import handbook, servers
+from bench import servers
+from bench.corpora import CORPORA
 from bench.five_seconds.arrivals import Arrival
 from bench.handbook import Question
 from bench.paths import DirectPath, GatewayPath, Outcome
@@ -91,12 +92,13 @@ def _provider_flags(options: argparse.Namespace) -> list[str]:
     flags += ["--faults", options.faults, "--seed", str(options.seed), "--time-scale", str(options.time_scale)]
     if options.slots:
         flags += ["--slots", str(options.slots)]
-    return [*flags, "--follow-ups", *map(str, options.questions)]
+    return [*flags, "--reader", options.reader, "--questions", *map(str, options.questions)]
 
 
 def ingest(documents: Path, config: Path) -> None:
-    """Read all documents of the folder; of the shipped handbook not the README and the questions beside its folders."""
-    chosen = ["--include", "*/*"] if documents == handbook.FOLDER else ["--exclude", "*.jsonl"]
+    """Read all documents of the folder; of a corpus not the README and the questions beside its folders."""
+    corpora = {corpus.documents for corpus in CORPORA.values()}
+    chosen = ["--include", "*/*"] if documents in corpora else ["--exclude", "*.jsonl"]
     command = [sys.executable, "-m", "gateway", "ingest", str(documents), "--collection", "handbook", *chosen]
     done = subprocess.run([*command, "--config", str(config)], capture_output=True, text=True)
     if done.returncode:

@@ -16,10 +16,11 @@ from bench.provider.phrases import Wording, polite, wording
 from bench.provider.ranking import ENOUGH, Ranked, rank
 from bench.provider.records import Fault
 from bench.provider.statements import Statement
+from bench.provider.taking import STEADY_SHARE, Taken, taken
 from bench.provider.tokens import count_tokens, tokenize
+from bench.provider.truths import Gold
 
 TOPIC_WORDS = 4
-STEADY_SHARE = 0.7  # with seed and temperature 0 the wording repeats this often; real providers do not always either
 PARAGRAPH_SENTENCES = 3
 _ASKING = re.compile(
     r"며칠|얼마|무엇|언제|어디|어떻|누가|누구|인가요|나요|까요|주세요|알려|뭐|^몇$|^줘$"
@@ -39,10 +40,13 @@ class Composed:
     source: str = ""  # "doc3": what the text cites first
 
 
-def compose(prompt: Prompt, rng: Random, faults: Faults, length: int, *, steady: bool) -> Composed:
+def compose(
+    prompt: Prompt, rng: Random, faults: Faults, length: int, *, steady: bool, gold: Gold | None = None
+) -> Composed:
     """Answer ``prompt`` in about ``length`` tokens, or in as many sentences as it asks for.
 
-    ``steady``: the caller asked for repeatable answers, so the wording mostly repeats.
+    ``steady``: the caller asked for repeatable answers, so the wording mostly repeats. ``gold``: what answers it, where
+    that is known; else the statement with most words in common is taken for it.
     """
     words = wording(is_korean(prompt.question))
     fault, choice = _draw_fault(faults, rng), rng.random()
@@ -51,9 +55,14 @@ def compose(prompt: Prompt, rng: Random, faults: Faults, length: int, *, steady:
     if not prompt.grounded:
         return Composed(_generic(prompt, words, choice, length))
     ranked = rank(prompt)
-    if not ranked or ranked[0].coverage < ENOUGH:
+    found = _by_words(ranked) if gold is None else taken(prompt, ranked, gold, faults, rng, steady=steady)
+    if not found.statements:
         return Composed(words.not_found)
-    return _from_passages(prompt, ranked, fault, words, choice, rng, length)
+    return _from_passages(prompt, found, fault, words, choice, rng, length)
+
+
+def _by_words(ranked: Sequence[Ranked]) -> Taken:
+    return Taken(ranked if ranked and ranked[0].coverage >= ENOUGH else ())
 
 
 def topic_of(question: str) -> str:
@@ -78,10 +87,11 @@ def _draw_fault(faults: Faults, rng: Random) -> Fault:
 
 
 def _from_passages(
-    prompt: Prompt, ranked: Sequence[Ranked], fault: Fault, words: Wording, choice: float, rng: Random, length: int
+    prompt: Prompt, found: Taken, fault: Fault, words: Wording, choice: float, rng: Random, length: int
 ) -> Composed:
+    ranked = found.statements
     best = ranked[0].statement
-    truth = best.text
+    truth = "" if found.amiss else best.text
     if fault is Fault.REFUSAL:
         return Composed(words.not_found, fault, truth=truth)
     others = [other.statement for other in ranked if other.statement.passage != best.passage]
@@ -98,8 +108,8 @@ def _from_passages(
     rest = (s for s in chain((r.statement for r in ranked if r.statement.passage == best.passage), others) if s != best)
     text = _lengthened(opening, best, rest, prompt, words, rng, length)
     composed = Composed(text, fault, (claim,) if claim else (), truth, best.passage)
-    if fault is Fault.WRONG_PASSAGE:
-        return replace(composed, doubtful=(_quoted(best),))
+    if fault is Fault.WRONG_PASSAGE or (found.amiss and fault in (Fault.NONE, Fault.UNSUPPORTED)):
+        return replace(composed, doubtful=(_quoted(best), *composed.doubtful))
     if fault is Fault.WRONG_FACT:
         return _with_wrong_fact(composed, _quoted(best), prompt.question, rng)
     return composed

@@ -84,7 +84,8 @@ def generate(task: Task, rng: Random) -> Choice:
 def _compose(task: Task, prompt: Prompt, rng: Random) -> Composed:
     length = draw_answer_tokens(task.profile, rng)
     steady = task.body.get("seed") is not None and task.body.get("temperature") == 0
-    composed = compose(prompt, rng, task.faults, length, steady=steady)
+    gold = task.truths.gold(prompt.question) if task.truths is not None else None
+    composed = compose(prompt, rng, task.faults, length, steady=steady, gold=gold)
     if not task.faults.cites:
         composed = replace(composed, text=_CITATION.sub("", composed.text), source="")
     if (shaped := wanted_json(task.body, composed.text)) is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.provider.config import FAULTLESS, ProviderConfig
 from bench.provider.profiles import PROFILES
 from bench.provider.server import running_provider
-from bench.provider.truths import Truths, read_meanings, read_rewrites
+from bench.provider.truths import Truths, read_answers, read_meanings, read_rewrites
 
 
 def main(argv: Sequence[str]) -> int:
@@ -62,15 +62,20 @@ def _config(arguments: argparse.Namespace) -> ProviderConfig:
         time_scale=arguments.time_scale,
         failures=arguments.faults == "on",
         faults=None if arguments.answer_faults == "on" else FAULTLESS,
-        truths=Truths(
-            read_meanings(arguments.judge_data), read_rewrites(arguments.follow_ups), noise=arguments.judge_noise
-        )
-        if arguments.judge_data or arguments.follow_ups
-        else None,
+        truths=_truths(arguments) if arguments.judge_data or arguments.questions else None,
         slots=arguments.slots,
         api_key=arguments.api_key,
         host=arguments.host,
         port=arguments.port,
+    )
+
+
+def _truths(arguments: argparse.Namespace) -> Truths:
+    return Truths(
+        read_meanings(arguments.judge_data),
+        read_rewrites(arguments.questions),
+        read_answers(arguments.questions) if arguments.reader == "told" else {},
+        arguments.judge_noise,
     )
 
 
@@ -92,11 +97,17 @@ def _parser() -> argparse.ArgumentParser:
         help="*_groups.jsonl: as a judge it knows which of these are one",
     )
     add(
-        "--follow-ups",
+        "--questions",
         nargs="+",
         type=Path,
         default=[],
-        help="files of questions with earlier turns: it understands these as what their field `means` says",
+        help="files of questions: follow-ups are understood as what their field `means` says, see also --reader",
+    )
+    add(
+        "--reader",
+        choices=["told", "words"],
+        default="told",
+        help="of --questions it knows the `facts`, and misreads at its profile's rates; or it compares words",
     )
     add("--slots", type=int, help="chat calls a model works on at once; more wait in line (default: no limit)")
     add("--judge-noise", type=float, default=0.0, help="share of its verdicts that are wrong (default 0)")

@@ -10,7 +10,7 @@ from bench.provider.passages import Passage
 
 _BULLET = re.compile(r"^\s*(?:[-*•·]|\d{1,2}[.)])\s+")
 _RULE = re.compile(r"^[\s|:\-=_*]+$")  # table rules, horizontal rules
-_SENTENCE_END = re.compile(r"(?<=[.!?。])\s+")
+_SENTENCE_END = re.compile(r"(?<=[.!?。])(?<![ap]\.m\.)\s+")
 _MARKUP = re.compile(r"\*\*|__|`")
 
 

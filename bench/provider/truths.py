@@ -1,13 +1,17 @@
-"""What the stand-in knows about questions because a bench or a test told it: which are one, what follow-ups mean."""
+"""What the stand-in knows about questions because a bench or a test told it: which are one, what follow-ups mean, what
+answers them.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from bench.provider.logprobs import TokenLogprob
 from bench.provider.margins import as_token
@@ -18,13 +22,30 @@ SURE = (5.0, 1.2)  # mean and sd of a judge's margin, in nats, on questions whos
 
 
 @dataclass(frozen=True, slots=True)
+class Gold:
+    """What answers a question. ``facts``: all of them, each in any of its spellings; none: no document answers it."""
+
+    facts: tuple[tuple[str, ...], ...]
+    wrong_facts: tuple[str, ...] = ()  # of its siblings
+    document: str = ""  # where it stands; "" where that is not known
+
+    def stands_in(self, text: str, siblings_too: bool = False) -> bool:
+        """All its facts do, and none of a sibling's unless ``siblings_too``."""
+        said = bare(text)
+        stated = all(any(bare(spelling) in said for spelling in spellings) for spellings in self.facts)
+        return bool(self.facts) and stated and (siblings_too or not any(bare(w) in said for w in self.wrong_facts))
+
+
+@dataclass(frozen=True, slots=True)
 class Truths:
     """``meanings``: question → label; two questions with one label ask the same. ``noise``: share of verdicts that
     are the opposite of the truth. ``rewrites``: follow-up → the question it stands for; its key is the follow-up, or
-    the question before it, a line break and the follow-up. Keys as ``squeezed``."""
+    the question before it, a line break and the follow-up. ``answers``: question → what answers it. Keys as
+    ``squeezed``."""
 
     meanings: Mapping[str, str] = field(default_factory=dict)
     rewrites: Mapping[str, str] = field(default_factory=dict)
+    answers: Mapping[str, Gold] = field(default_factory=dict)
     noise: float = 0.0
 
     def __post_init__(self) -> None:
@@ -52,29 +73,48 @@ class Truths:
         key = squeezed(follow_up)
         return self.rewrites.get(f"{squeezed(earlier)}\n{key}") or self.rewrites.get(key)
 
+    def gold(self, question: str) -> Gold | None:
+        return self.answers.get(squeezed(question))
+
 
 def squeezed(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
+def bare(text: str) -> str:
+    """For comparing facts: without blanks, case and ways of encoding Hangul."""
+    return "".join(unicodedata.normalize("NFC", text).split()).casefold()
+
+
 def read_rewrites(files: Iterable[Path]) -> dict[str, str]:
     """From files of questions: those with earlier ``turns`` and what they stand for (``means``)."""
     found: dict[str, str] = {}
-    for path in files:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line) if line.strip() else {}
-            if row.get("turns") and row.get("means"):
-                earlier = [turn["content"] for turn in row["turns"] if turn["role"] == "user"]
-                found[f"{squeezed(earlier[-1] if earlier else '')}\n{squeezed(row['q'])}"] = str(row["means"])
+    for _, row in _rows(files):
+        if row.get("turns") and row.get("means"):
+            earlier = [turn["content"] for turn in row["turns"] if turn["role"] == "user"]
+            found[f"{squeezed(earlier[-1] if earlier else '')}\n{squeezed(row['q'])}"] = str(row["means"])
+    return found
+
+
+def read_answers(files: Iterable[Path]) -> dict[str, Gold]:
+    """From files of questions with ``facts``; a follow-up's are those of the question it stands for."""
+    found: dict[str, Gold] = {}
+    for _, row in _rows(files):
+        if isinstance(row.get("facts"), list):
+            facts = [[fact] if isinstance(fact, str) else fact for fact in row["facts"]]
+            gold = Gold(tuple(tuple(map(str, f)) for f in facts), tuple(row.get("wrong_facts") or ()),
+                        str(row.get("doc") or ""))  # fmt: skip
+            found[squeezed(str(row.get("means") or row["q"]))] = gold
     return found
 
 
 def read_meanings(files: Iterable[Path]) -> dict[str, str]:
     """From ``*_groups.jsonl`` (``q``, ``g``) files."""
-    found: dict[str, str] = {}
+    return {squeezed(row["q"]): f"{path.name}:{row['g']}" for path, row in _rows(files) if "q" in row and "g" in row}
+
+
+def _rows(files: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
     for path in files:
         for line in path.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line) if line.strip() else {}
-            if "q" in row and "g" in row:
-                found[squeezed(row["q"])] = f"{path.name}:{row['g']}"
-    return found
+            if line.strip():
+                yield path, json.loads(line)
