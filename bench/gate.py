@@ -21,8 +21,10 @@ from random import Random
 from typing import Any
 
 from bench import handbook
+from bench.corpora import CORPORA, NOT_DOCUMENTS, Corpus
 from bench.provider import PROFILES, ProviderConfig, running_provider
 from bench.provider.config import PROFILE_FAULTS
+from bench.provider.truths import Truths, read_answers
 from gateway.routing import gate
 from gateway.routing.calibrating import Sample, calibrated, reported
 from gateway.settings import Settings
@@ -35,20 +37,23 @@ CALIBRATION = Path(gate.__file__).with_name("calibration.json")
 def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     began = time.monotonic()
-    questions = [
-        Labelled(q.text, q.group, q.facts if q.document else (), q.wrong_facts)
-        for q in handbook.load(arguments.questions)
-    ]
-    if arguments.sample:
-        questions = drawn(questions, arguments.sample, arguments.seed)
-    samples = asyncio.run(collect(questions, arguments))
-    told = {"seed": arguments.seed, "draft": arguments.model if arguments.base_url else arguments.profile,
-            "uncited": arguments.uncited, "asks": arguments.asks, "questions": len(questions),
-            "embedder": arguments.embedder}  # fmt: skip
+    samples = asyncio.run(_of_corpora(arguments.corpora, arguments))
+    told = {
+        "seed": arguments.seed,
+        "draft": arguments.model if arguments.base_url else arguments.profile,
+        "uncited": arguments.uncited,
+        "reader": arguments.reader,
+        "asks": arguments.asks,
+        "corpora": list(arguments.corpora),
+        "embedder": arguments.embedder,
+    }
     if arguments.shipped:
         print(json.dumps({**told, **reported(samples, gate.shipped()), "seconds": _since(began)}, indent=2))
         return 0
     made = calibrated(samples, arguments.max_wrong, arguments.seed, _source(arguments))
+    if arguments.held:
+        held = asyncio.run(_of_corpora(arguments.held, arguments))
+        made.report["held"] = reported(held, gate.read_calibrations(json.dumps(made.calibration).encode()))
     if arguments.write:
         CALIBRATION.write_text(json.dumps(made.calibration, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     report = {**told, **made.report, "seconds": _since(began)}
@@ -69,30 +74,54 @@ def _since(began: float) -> float:
     return round(time.monotonic() - began, 1)
 
 
-async def collect(questions: Sequence[Labelled], arguments: argparse.Namespace) -> list[Sample]:
+async def _of_corpora(names: Sequence[str], arguments: argparse.Namespace) -> list[Sample]:
+    """Groups are told apart by the name of their corpus."""
+    found: list[Sample] = []
+    for name in names:
+        corpus = CORPORA[name]
+        questions = [
+            Labelled(q.text, f"{name}/{q.group}", q.facts if q.document else (), q.wrong_facts)
+            for q in handbook.load(corpus.questions)
+        ]
+        if arguments.sample:
+            questions = drawn(questions, arguments.sample, arguments.seed)
+        found += await collect(corpus, questions, arguments)
+    return found
+
+
+async def collect(corpus: Corpus, questions: Sequence[Labelled], arguments: argparse.Namespace) -> list[Sample]:
     faults = replace(PROFILE_FAULTS[arguments.profile], cites=not arguments.uncited)
+    truths = Truths(answers=read_answers([corpus.questions])) if arguments.reader == "told" else None
     provider = ProviderConfig(
-        models={"draft": arguments.profile}, seed=arguments.seed, time_scale=0, calls_kept=1, faults=faults
+        models={"draft": arguments.profile},
+        seed=arguments.seed,
+        time_scale=0,
+        calls_kept=1,
+        faults=faults,
+        truths=truths,
     )
     with tempfile.TemporaryDirectory() as folder:
         async with running_provider(provider) as server:
             settings = configured(arguments, arguments.base_url or server.base_url, folder)
-            await ingest_into(
-                settings, "handbook", arguments.documents, (), (), ("README.md", "questions.jsonl"), False, _quiet
-            )
+            await ingest_into(settings, "handbook", corpus.documents, (), (), NOT_DOCUMENTS, False, _quiet)
             return await sampled(settings, None, questions, arguments.asks, lambda: None, arguments.patience)
 
 
-def configured(arguments: argparse.Namespace, url: str, folder: str) -> Settings:
+def configured(arguments: argparse.Namespace, url: str, folder: str, answers_with: str = "draft") -> Settings:
     timeouts = {"first_token_s": arguments.patience, "total_s": arguments.patience}
-    deployment = {"name": "draft", "base_url": url, "model": arguments.model, "api_key": "bench"}
+
+    def model(name: str, upstream: str) -> dict[str, Any]:
+        deployment = {"name": name, "base_url": url, "model": upstream, "api_key": "bench"}
+        return {"name": name, "deployments": [deployment], "timeouts": timeouts}
+
+    others = [model(answers_with, answers_with)] if answers_with != "draft" else []
     chatbot = {
-        "name": "handbook", "answers_with": "draft", "draft": {"model": "draft"},
+        "name": "handbook", "answers_with": answers_with, "draft": {"model": "draft"},
         "documents": {"collections": ["handbook"], "soft_s": 5, "hard_s": 10},
     }  # fmt: skip
     return Settings.model_validate(
         {
-            "models": [{"name": "draft", "deployments": [deployment], "timeouts": timeouts}, chatbot],
+            "models": [model("draft", arguments.model), *others, chatbot],
             "documents": [{"name": "handbook"}],
             "cache": {"semantic": {"embedder": arguments.embedder}},
             "data_dir": folder,
@@ -107,7 +136,8 @@ def _source(arguments: argparse.Namespace) -> str:
     what = arguments.model if arguments.base_url else f"stand-in provider, profile {arguments.profile}"
     return (
         f"python -m bench gate --asks {arguments.asks} --seed {arguments.seed} --max-wrong {arguments.max_wrong:g}: "
-        f"{what}, {arguments.questions.name} of the sample handbook; 60 % of the groups fitted, bars from 5-fold scores"
+        f"{what}, reader {arguments.reader}, {', '.join(arguments.corpora)}; "
+        "60 % of the groups fitted, bars from 5-fold scores"
     )
 
 
@@ -118,10 +148,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--uncited", action="store_true", help="the stand-in writes no citations, as small real models do")
     add("--base-url", help="a real OpenAI-compatible server instead")
     add("--model", default="draft", help="its draft model")
-    add("--questions", type=Path, default=handbook.FOLDER / "questions.jsonl")
-    add("--documents", type=Path, default=handbook.FOLDER)
+    add("--corpora", nargs="+", choices=[*CORPORA], default=[*CORPORA], help="document sets and their questions")
+    add("--held", nargs="+", choices=[*CORPORA], help="report also on these, of which nothing was fitted")
+    add("--reader", choices=["told", "words"], default="told",
+        help="how the stand-in reads: misreading at set rates, or by common words")  # fmt: skip
     add("--embedder", choices=["auto", "local", "off"], default="auto", help="of the search (default: if installed)")
-    add("--sample", type=int, metavar="N", help="only N questions, each of another group (default: all)")
+    add("--sample", type=int, metavar="N", help="of each only N questions, each of another group (default: all)")
     add("--shipped", action="store_true", help="fit nothing: report what the shipped calibration lets through")
     add("--patience", type=float, default=60.0, help="seconds for one draft (default 60)")
     add("--asks", type=int, default=4, help="drafts per question (default 4)")

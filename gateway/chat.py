@@ -226,6 +226,7 @@ class Delta:
     text: str
     chunk: Json  # ``raw``, parsed
     raw: bytes
+    logprob: float | None = None  # the lowest of its tokens, where the gateway asked for them and the caller did not
 
     @classmethod
     def of(cls, chunk: Json) -> Delta:

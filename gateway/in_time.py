@@ -36,9 +36,9 @@ from gateway.routing.deployments import Pace
 from gateway.routing.details import Section, expanding
 from gateway.routing.doubting import PROVISIONAL_TTL_S, Doubts
 from gateway.routing.draft import PATIENT, Drafted, Drafter
-from gateway.routing.gate import REFUSES, why_unsupported
+from gateway.routing.gate import why_unsupported
 from gateway.routing.hedge import Claim, Lost, hedged
-from gateway.routing.looks import looks_at, once_more
+from gateway.routing.looks import looks_at
 from gateway.routing.nearness import Lines, Nearness
 from gateway.routing.plain import is_plain
 from gateway.routing.race import Again, Rung, Runners, race, timing
@@ -46,6 +46,7 @@ from gateway.routing.router import Router
 from gateway.routing.sizing import TOKENS_PER_SENTENCE, size_for, sized
 from gateway.routing.spend import USUAL_ANSWER_TOKENS, Allowance, Errand, prompt_tokens
 from gateway.routing.told import Telling, tell
+from gateway.routing.weighing import Scales
 from gateway.settling import another_sample, has_sentence
 from gateway.stages import beside, ended
 
@@ -127,6 +128,7 @@ class InTime:
     drafter: Drafter
     metrics: Metrics
     background: Background
+    scales: Scales
     lines: Lines | None = None  # of the passages, by meaning; None without an embedder
     wall_clock: WallClock = time.time
 
@@ -196,17 +198,16 @@ class InTime:
         return True
 
     def _again(self, asked: Asked, draft: DraftPlan, in_size: bool, doubts: Doubts) -> Again:
-        """One more answer, over the passage of the line that is nearest to the question. It costs no time where the
-        first is fine."""
+        """One more answer, drawn anew. It costs no time where the first is sure."""
 
         def start() -> Callable[[Send], Awaitable[object]] | None:
-            over = once_more(asked.over_best, asked.evidence, doubts.nearness)
-            if not draft.allowance.take(self._usual_cost(asked, over)):
+            if not draft.allowance.take(self._usual_cost(asked)):
                 return None
-            over = replace(over, body=another_sample(asked.request.body, over.body, 1))
-            return partial(self._big, replace(asked, grounded=over), in_size, Errand("settle"))
+            body = another_sample(asked.request.body, asked.grounded.body, 1)
+            anew = replace(asked, grounded=replace(asked.grounded, body=body))
+            return partial(self._big, anew, in_size, True, Errand("settle"))
 
-        return Again(doubts.weakness, has_sentence, start, doubts.looked)
+        return Again(doubts.confidence, has_sentence, start, partial(self._nothing, asked))
 
     async def _big_in_time(
         self, asked: Asked, draft: DraftPlan | None, in_size: bool, errand: Errand, send: Send
@@ -214,7 +215,7 @@ class InTime:
         """``_big``, and once more beside it where it is still silent at the last moment at which another call can be
         done in time; first content wins. Not before the draft's verdict is due: that may be the answer."""
         if draft is None or asked.held:
-            await self._big(asked, in_size, errand, send)
+            await self._big(asked, in_size, draft is not None, errand, send)
             return
         pace, patience_s = (
             self.router.pace(asked.grounded.requested_model),
@@ -231,32 +232,37 @@ class InTime:
                     raise Lost
                 send(event)
 
-            await self._big(asked, in_size, errand, hear)
+            await self._big(asked, in_size, True, errand, hear)
 
         last_s = asked.due.remaining_s() - SLOWER * _needed_s(pace)
         await hedged(ask, ask, max(last_s, patience_s), may_start)
 
-    async def _big(self, asked: Asked, in_size: bool, errand: Errand, send: Send) -> None:
-        """The configured model's answer, asked for in the size that fits the time that is left now."""
+    async def _big(self, asked: Asked, in_size: bool, weighs: bool, errand: Errand, send: Send) -> None:
+        """The configured model's answer, asked for in the size that fits the time that is left now. ``weighs``: with
+        log-probabilities, for the gateway."""
         grounded = asked.grounded
         if in_size:
             pace = self.router.pace(grounded.requested_model)
             left_s = asked.due.remaining_s() - racing.RESERVE_S
             size = size_for(left_s, pace.first_token_s, pace.tokens_per_s)
             grounded = replace(grounded, body=sized(grounded.body, size))
-        await asked.big(grounded, send, errand)
+
+        async def ask(request: ChatRequest, weighed: bool) -> object:
+            errand.weighs = weighed
+            return await asked.big(request, send, errand)
+
+        if weighs:
+            await self.scales.ask(grounded, ask)
+        else:
+            await ask(grounded, False)
 
     async def _draft(self, asked: Asked, draft: DraftPlan, doubts: Doubts) -> Drafted:
         with asked.ctx.timings.measure("draft"):
             looks = looks_at(asked.grounded, asked.over_best, asked.evidence, doubts.looked)
-            drafted = await self.drafter.draft(
-                draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx, doubts.place
-            )
+            drafted = await self.drafter.draft(draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx)
         if asked.contradicts(drafted.answer.text):
             return replace(drafted, verdict=replace(drafted.verdict, accepted=False, usable=False, sure=False))
-        if drafted.verdict.usable and not drafted.verdict.accepted:
-            doubts.draft = drafted.answer.text
-        doubts.draft_refuses = drafted.verdict.veto == REFUSES
+        doubts.drafts = drafted.said
         return drafted
 
     async def _near(self, asked: Asked) -> Nearness | None:
@@ -267,12 +273,7 @@ class InTime:
     def _tell_draft(self, asked: Asked, drafted: Drafted, send: Send) -> None:
         ttl_s = None if drafted.verdict.sure else PROVISIONAL_TTL_S
         opened = _opened(asked, ServedBy.DRAFT, drafted)
-
-        def keep_and_send(event: AnswerEvent) -> None:
-            _keep(asked, lambda _: ttl_s, event)  # before the last listener can leave and end its flight
-            send(event)
-
-        tell(drafted.answer.text, opened, drafted.answer.usage, keep_and_send)
+        tell(drafted.answer.text, opened, drafted.answer.usage, _keeping(asked, ttl_s, send))
 
     def _begin_draft(
         self, asked: Asked, counted: _Counted, telling: list[Telling], drafted: Drafted, send: Send
@@ -311,6 +312,18 @@ class InTime:
         opened = replace(_opened(asked, ServedBy.DRAFT, drafted), labelled=True)
         tell(label + drafted.answer.text, opened, drafted.answer.usage, send)
         return True
+
+    def _nothing(self, asked: Asked, send: Send) -> None:
+        """That the documents do not say it. Kept for a while, so that who asks again at once is told the same."""
+        nearest = max(asked.evidence.passages, key=lambda passage: passage.score)
+        where = f"{nearest.title or nearest.document} [doc{asked.evidence.passages.index(nearest) + 1}]"
+        text = (
+            f"문서에서 이 질문에 대한 답을 찾을 수 없습니다. 가장 가까운 문서: {where}"
+            if asked.korean
+            else f"The documents do not contain an answer to this question. The closest one: {where}"
+        )
+        opened = replace(asked.opened, served_by=ServedBy.NOTICE, stages=dict(asked.ctx.timings.stages))
+        tell(text, opened, None, _keeping(asked, PROVISIONAL_TTL_S, send))
 
     async def _stale(self, asked: Asked, drafted: Drafted | None, send: Send) -> bool:
         """What was answered before the documents changed."""
@@ -391,10 +404,21 @@ def _opened(asked: Asked, served_by: ServedBy, drafted: Drafted) -> Opened:
     )  # fmt: skip
 
 
-def _keep(asked: Asked, ttl_s: Callable[[Answer], float | None], event: AnswerEvent) -> None:
+def _keep(asked: Asked, ttl_s: Callable[[Answer, float], float | None], event: AnswerEvent, confidence: float) -> None:
     """Offers the finished answer to the cache."""
     if isinstance(event, Closed):
-        asked.keep(event.answer, ttl_s(event.answer))
+        asked.keep(event.answer, ttl_s(event.answer, confidence))
+
+
+def _keeping(asked: Asked, ttl_s: float | None, send: Send) -> Send:
+    """Sends, and offers the finished answer to the cache before the last listener can leave and end its flight."""
+
+    def keep_and_send(event: AnswerEvent) -> None:
+        if isinstance(event, Closed):
+            asked.keep(event.answer, ttl_s)
+        send(event)
+
+    return keep_and_send
 
 
 def _age_ko(minutes: int) -> str:

@@ -144,7 +144,7 @@ class Maker:
                 over = grounded if number <= matter.witnesses else self._over_nearest(asking, matter)
                 again = replace(over, body=another_sample(job.request.body, over.body, number))
             own = replace(job.ctx, timings=Timings(job.ctx.timings.clock))
-            return await self.router.stream(again, own, opened, out, Errand("settle"))
+            return await self.router.stream(again, own, opened, out, Errand("settle", errand.weighs))
 
         await self.settler.settle(ask, matter, send)
 

@@ -16,7 +16,7 @@ from gateway.chat import (
 )
 from gateway.in_time import Background
 from gateway.retrieval.quote import MAX_CHARACTERS, quote
-from gateway.routing.doubting import PROVISIONAL_TTL_S, Doubts
+from gateway.routing.doubting import PROVISIONAL_TTL_S, SURE, Doubts
 from gateway.routing.plain import is_plain
 
 LEAVE = Passage("hr", "leave.md", "1", 0, "휴가", "연차", "정규직 직원의 연차휴가는 1년에 16일이다.", 1.0)
@@ -67,11 +67,16 @@ def test_a_picture_is_not_plain() -> None:
     ],
 )
 def test_what_no_passage_says_is_not_kept_for_long(text: str, ttl_s: float | None) -> None:
-    assert doubts(Evidence((LEAVE,))).kept_for_s(said(text)) == ttl_s
+    assert doubts(Evidence((LEAVE,))).kept_for_s(said(text), SURE) == ttl_s
+
+
+@pytest.mark.parametrize(("confidence", "ttl_s"), [(0.95, None), (0.7, PROVISIONAL_TTL_S), (0.3, 0.0)])
+def test_an_answer_that_is_not_sure_is_kept_for_a_while_only(confidence: float, ttl_s: float | None) -> None:
+    assert doubts(Evidence((LEAVE,))).kept_for_s(said("연차휴가는 1년에 16일입니다 [doc1]."), confidence) == ttl_s
 
 
 def test_without_documents_nothing_is_held_against_an_answer() -> None:
-    assert doubts(Evidence()).kept_for_s(said("18일 [doc4].")) is None
+    assert doubts(Evidence()).kept_for_s(said("18일 [doc4]."), SURE) is None
 
 
 async def test_the_background_is_bounded_and_ends_with_the_gateway() -> None:

@@ -21,14 +21,13 @@ CONFIDENCE = 0.95
 FOLDS = 5
 RIDGE = 1.0  # pull of the weights towards 0, in samples
 USABLE = 0.50  # labelled quick answers: more likely right than not
-SURE_WRONG = 0.01
+SURE_WRONG = 0.015
 FITTED = 0.6  # share of the groups
 FEWEST = 30  # drafts that pass the vetoes, right and wrong ones together, to fit anything on
 
-AGAINST = {"rival", "length"}  # what speaks against a draft; the rest speaks for it
+AGAINST = {"rival", "length", "refused"}  # what speaks against a draft; the rest speaks for it
 
 Floats = NDArray[np.float64]
-Kind = tuple[bool, bool]  # with log-probabilities, with a place by meaning
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +68,7 @@ def calibrated(samples: Sequence[Sample], max_wrong: float, seed: int, source: s
     }
     calibration: dict[str, Any] = {"source": source, "measures": list(gate.MEASURES)}
     for name, kind in gate.KINDS.items():
-        if kind[1] and sum(map(_placed, fitted)) < FEWEST:
-            continue
-        weights, bars = _calibrate(fitted, kind, max_wrong if kind[0] else max_wrong / 2)
+        weights, bars = _calibrate(fitted, kind, max_wrong if kind else max_wrong / 2)
         calibration[name] = {
             "weights": [round(float(w), 4) for w in weights],
             **{bar: round(float(value), 4) for bar, value in bars.items()},
@@ -90,9 +87,9 @@ def reported(samples: Sequence[Sample], calibrations: gate.Calibrations) -> dict
         "citations_found": share(s.found for s in samples),
     }
     for name, kind in gate.KINDS.items():
-        if (made := calibrations.get(kind)) is not None:
-            bars = {"accept": made.accept, "usable": made.usable, "sure": made.sure}
-            report[name] = _judged(samples, kind, np.array(made.weights), bars)
+        made = calibrations[kind]
+        bars = {"accept": made.accept, "usable": made.usable, "sure": made.sure}
+        report[name] = _judged(samples, kind, np.array(made.weights), bars)
     return report
 
 
@@ -103,11 +100,11 @@ def split(samples: Sequence[Sample], seed: int) -> tuple[list[Sample], list[Samp
     return [s for s in samples if s.group in chosen], [s for s in samples if s.group not in chosen]
 
 
-def _calibrate(samples: Sequence[Sample], kind: Kind, max_wrong: float) -> tuple[Floats, dict[str, float]]:
+def _calibrate(samples: Sequence[Sample], kind: bool, max_wrong: float) -> tuple[Floats, dict[str, float]]:
     """Weights on all samples of the kind; bars on scores that each got from weights fitted without its group."""
-    kept = _of(samples, kind)
+    kept = [s for s in samples if s.values]
     x, y = _design(kept, kind), np.array([s.right for s in kept], float)
-    signs = np.array([*(-1.0 if name in AGAINST else 1.0 for name in gate.names_of(*kind)), 0.0])
+    signs = np.array([*(-1.0 if name in AGAINST else 1.0 for name in gate.names_of(kind)), 0.0])
     groups = sorted({s.group for s in kept})
     fold = {group: index % FOLDS for index, group in enumerate(groups)}
     folds = np.array([fold[s.group] for s in kept])
@@ -176,9 +173,9 @@ def upper_bound(wrong: int, n: int, confidence: float = CONFIDENCE) -> float:
     return high
 
 
-def _judged(samples: Sequence[Sample], kind: Kind, weights: Floats, bars: Mapping[str, float]) -> dict[str, Any]:
+def _judged(samples: Sequence[Sample], kind: bool, weights: Floats, bars: Mapping[str, float]) -> dict[str, Any]:
     """What the gate does to drafts it has not been fitted on."""
-    kept = _of(samples, kind)
+    kept = [s for s in samples if s.values]
     drafts = len(kept) + sum(not s.values for s in samples)
     if not kept:
         return {}
@@ -187,7 +184,7 @@ def _judged(samples: Sequence[Sample], kind: Kind, weights: Floats, bars: Mappin
     found: dict[str, Any] = {"auc": round(auc(scores, right), 4)}
     for name, value in bars.items():
         taken = {  # as ``gate.judge``
-            "accept": scores >= np.where(own, value, bars["sure"] if kind[0] else np.inf),
+            "accept": scores >= np.where(own, value, bars["sure"] if kind else np.inf),
             "usable": scores >= value,
             "sure": own & (scores >= value),
         }[name]
@@ -221,17 +218,8 @@ def _at_most(k: int, n: int, p: float) -> float:
     return math.fsum(math.exp(value) for value in logs)
 
 
-def _placed(sample: Sample) -> bool:
-    """Its place by meaning is known."""
-    return len(sample.values) == len(gate.MEASURES)
-
-
-def _of(samples: Sequence[Sample], kind: Kind) -> list[Sample]:
-    return [s for s in samples if s.values and (_placed(s) or not kind[1])]
-
-
-def _design(samples: Sequence[Sample], kind: Kind) -> Floats:
-    return np.array([[*gate.of_kind(s.values, *kind), 1.0] for s in samples])
+def _design(samples: Sequence[Sample], kind: bool) -> Floats:
+    return np.array([[*gate.of_kind(s.values, kind), 1.0] for s in samples])
 
 
 def _probability(x: Floats, weights: Floats) -> Floats:

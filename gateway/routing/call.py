@@ -10,6 +10,7 @@ from gateway.clock import Clock
 from gateway.errors import UpstreamError, UpstreamTimeout
 from gateway.routing.attempts import Attempt
 from gateway.routing.hedge import Claim, Lost
+from gateway.routing.weighing import unweighed, weighed
 
 STILL_TALKING_S = 1.0  # since its last piece: longer silence is a stream that hangs
 
@@ -43,6 +44,7 @@ class Call:
     send: Send
     clock: Clock
     claim: Claim
+    weighs: bool = False  # its log-probabilities are the gateway's: they are read, and not passed on
     began: float = 0.0
     first_token_s: float | None = None  # seconds from sending; None: nothing sent to listeners yet
     pieces: int = 0
@@ -56,6 +58,8 @@ class Call:
     def delta(self, event: Delta) -> None:
         self.pieces += 1
         self.heard_at = self.clock()
+        if self.weighs:
+            event = weighed(event)
         if self.first_token_s is not None:
             self._pass(event)
             return
@@ -75,7 +79,8 @@ class Call:
             tokens = event.answer.usage.completion_tokens
             self.attempt.health.pace.measured(self.first_token_s, tokens, seconds - self.first_token_s)
         self.ctx.timings.record("upstream", seconds)
-        self.send(Closed(event.answer, dict(self.ctx.timings.stages)))
+        answer = unweighed(event.answer) if self.weighs else event.answer
+        self.send(Closed(answer, dict(self.ctx.timings.stages)))
 
     def _open(self, model: str) -> None:
         if not self.claim():

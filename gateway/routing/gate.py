@@ -3,8 +3,7 @@
 First the vetoes: what no probability can outweigh (a number that is in no passage, a citation that points nowhere, "not
 in the documents"). Then a logistic score over the measures below, against thresholds calibrated so that the share of
 wrong answers among accepted ones stays bounded. ``calibration.json`` holds weights, thresholds and where they are from.
-Servers that give no log-probabilities have weights of their own and a higher bar, and so has a gateway without an
-embedder, which cannot tell whether a draft rests on the line that is nearest to the question.
+Servers that give no log-probabilities have weights of their own and a higher bar.
 """
 
 from __future__ import annotations
@@ -26,16 +25,11 @@ END_TOKENS = frozenset({"<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end|>", 
 MAX_CHARACTERS = 900  # a short answer is short; more is a model that ignored the instruction
 MEASURES = (
     "lowest_logprob", "mean_logprob", "support", "local_numbers", "polarity", "relevance", "rival", "top_passage",
-    "length", "direct", "quantity", "near",
+    "length", "direct", "quantity", "agree", "refused",
 )  # fmt: skip
-# What a draft comes with: log-probabilities, and a place by meaning (``Nearness.place``)? Each has weights of its own.
-KINDS = {
-    "with_logprobs": (True, False),
-    "without_logprobs": (False, False),
-    "with_logprobs_near": (True, True),
-    "without_logprobs_near": (False, True),
-}
+KINDS = {"with_logprobs": True, "without_logprobs": False}  # drafts of each kind have weights of their own
 REFUSES = "insufficient"  # the veto on a draft that says that nothing is there
+DROPPED = frozenset({"near"})  # measures of earlier versions; kinds that had them are passed over
 FAR_BESIDE = 0.3  # of the question's words, more in another unit than in the one that was answered from
 NEARLY_ALL = 0.6  # of a sentence's words must be in the unit that contradicts its number
 
@@ -54,7 +48,7 @@ _CODE = re.compile(
     r"(?<![A-Za-z])(?:[A-Za-z]*[A-Z][A-Za-z]*[A-Z0-9][A-Za-z0-9]*|[A-Za-z]+[-_]?\d[\w-]*)"
     r"|(?<![\w.+-])[\w.+-]+@[\w-]+\.[\w.]+"
 )
-_SENTENCE_END = re.compile(r"(?<=[.!?。])(?:\s+|$)|\n+|(?<=다\.)(?=\S)")
+_SENTENCE_END = re.compile(r"(?<=[.!?。])(?<![ap]\.m\.)(?:\s+|$)|\n+|(?<=다\.)(?=\S)")
 _RUN = re.compile(r"[가-힣]+|[a-z]+|\d[\d,]*(?:\.\d+)?")
 _NEGATION = re.compile(
     r"않|없|못|아니|아닌|아닙|아님|불가|금지|제외|불필요|미포함|(?<![가-힣])안 |선택 ?사항"
@@ -92,6 +86,7 @@ class Draft:
     finish_reason: str | None
     logprobs: Sequence[tuple[str, float]] | None = None
     found: bool = False
+    votes: tuple[int, int] = (0, 0)  # of drafts over other cuts of the evidence: how many agree, how many find nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +108,7 @@ class Calibration:
     sure: float
 
 
-Calibrations = Mapping[tuple[bool, bool], Calibration]  # by kind; those with a place by meaning may be missing
+Calibrations = Mapping[bool, Calibration]  # with log-probabilities, and without
 
 
 def judge(
@@ -121,15 +116,14 @@ def judge(
     question: str,
     evidence: Evidence,
     calibrations: Calibrations | None = None,
-    near: float | None = None,
 ) -> Verdict:
     """The verdict on a finished draft, by the shipped calibration where none is given. No probability is asked of one
-    that a veto has refused. ``near``: the place of its line by meaning, where that is known."""
+    that a veto has refused."""
     if veto := why_vetoed(draft, question, evidence):
         return Verdict(0.0, veto, False, False, False)
     calibrations = calibrations or shipped()
-    kind = bool(draft.logprobs), near is not None and (bool(draft.logprobs), True) in calibrations
-    calibration, values = calibrations[kind], of_kind(measures(draft, question, evidence, near), *kind)
+    kind = bool(draft.logprobs)
+    calibration, values = calibrations[kind], of_kind(measures(draft, question, evidence), kind)
     score = _logistic(sum(w * v for w, v in zip(calibration.weights, (*values, 1.0), strict=True)))
     sure = score >= calibration.sure
     if draft.found:  # the bars were set on models that say themselves where they have it from
@@ -170,19 +164,18 @@ def why_unsupported(sentence: str, question: str, evidence: Evidence) -> str:
     return "code" if any(code.casefold() not in said for code in _CODE.findall(_without_marks(sentence))) else ""
 
 
-def names_of(logprobs: bool, near: bool) -> tuple[str, ...]:
+def names_of(logprobs: bool) -> tuple[str, ...]:
     """Of ``MEASURES``, those that a draft of this kind has."""
-    return MEASURES[0 if logprobs else 2 : None if near else -1]
+    return MEASURES if logprobs else MEASURES[2:]
 
 
-def of_kind(values: Sequence[float], logprobs: bool, near: bool) -> tuple[float, ...]:
+def of_kind(values: Sequence[float], logprobs: bool) -> tuple[float, ...]:
     """The same of ``measures``."""
-    return tuple(values[0 if logprobs else 2 : None if near else len(MEASURES) - 1])
+    return tuple(values if logprobs else values[2:])
 
 
-def measures(draft: Draft, question: str, evidence: Evidence, near: float | None = None) -> tuple[float, ...]:
-    """``MEASURES``, each roughly in [-2, 2]; without the last where ``near`` is not known. The draft has passed the
-    vetoes."""
+def measures(draft: Draft, question: str, evidence: Evidence) -> tuple[float, ...]:
+    """``MEASURES``, each roughly in [-2, 2]. The draft has passed the vetoes."""
     text = normal(draft.text)
     asked = features(normal(question))
     support, local, polarity, relevance, direct = 1.0, 1.0, 1.0, 0.0, 0.0
@@ -206,9 +199,9 @@ def measures(draft: Draft, question: str, evidence: Evidence, near: float | None
     best = max(evidence.passages, key=lambda p: p.score)
     values = (
         support, local, polarity, relevance, max(-1.0, min(1.0, rival - relevance)), float(best in cited),
-        math.log1p(len(text)) / 5, direct, quantity,
+        math.log1p(len(text)) / 5, direct, quantity, *map(float, draft.votes),
     )  # fmt: skip
-    return (*_logprob_measures(draft.logprobs), *values, *(() if near is None else (near,)))
+    return (*_logprob_measures(draft.logprobs), *values)
 
 
 def misplaced(answer: str, question: str, evidence: Evidence) -> str:
@@ -318,20 +311,23 @@ def read_calibrations(data: bytes) -> Calibrations:
     """Raises ValueError that says what is wrong."""
     try:
         raw = orjson.loads(data)
-        if list(raw["measures"]) not in (list(MEASURES), list(MEASURES[:-1])):  # the last one came later
+        made_with = [str(name) for name in raw["measures"] if name not in DROPPED]
+        if [name for name in MEASURES if name in made_with] != made_with:
             raise ValueError("it is of another version of the gate; calibrate again")
-        return {
-            kind: _calibration(raw[name], names_of(*kind)) for name, kind in KINDS.items() if name in raw or not kind[1]
-        }
+        return {kind: _calibration(raw[name], names_of(kind), made_with) for name, kind in KINDS.items()}
     except (KeyError, TypeError, orjson.JSONDecodeError) as error:
         raise ValueError("it is no calibration of the gate") from error
 
 
-def _calibration(found: Any, names: Sequence[str]) -> Calibration:
-    weights = tuple(float(w) for w in found["weights"])
-    if len(weights) != len(names) + 1:
+def _calibration(found: Any, names: Sequence[str], made_with: Sequence[str]) -> Calibration:
+    """``made_with``: the measures that there were then; those that came later weigh nothing."""
+    known = [name for name in names if name in made_with]
+    weights = [float(w) for w in found["weights"]]
+    if len(weights) != len(known) + 1:
         raise ValueError("it needs one weight per measure and a constant")
-    return Calibration(weights, *(float(found[bar]) for bar in ("accept", "usable", "sure")))
+    of = dict(zip(known, weights, strict=False))
+    all_weights = (*(of.get(name, 0.0) for name in names), weights[-1])
+    return Calibration(all_weights, *(float(found[bar]) for bar in ("accept", "usable", "sure")))
 
 
 def _cited(sentence: str, evidence: Evidence) -> tuple[Passage, ...]:

@@ -33,8 +33,3 @@ def looks_at(
 
     return [over_all, *([over_few] if len(evidence.passages) > FEW_PASSAGES else []),
             *([over_nearest] if len(evidence.passages) > 1 else [])]  # fmt: skip
-
-
-def once_more(over_best: OverBest, evidence: Evidence, nearness: Nearness | None) -> ChatRequest:
-    """For a model whose first answer is doubted."""
-    return over_best(FEW_PASSAGES, evidence) if nearness is None else over_best(1, nearness.nearest_first)

@@ -10,11 +10,14 @@ PLAIN_FIELDS = frozenset(
 )  # any other field asks for more than a text, or for a text of a form: tools, formats, several choices, log-probs
 
 
-def is_plain(request: ChatRequest) -> bool:
+def is_plain(request: ChatRequest, *, weighs: bool = False) -> bool:
     """Text in, text out, one choice: what a short answer or a quotation can stand in for, and a second part be joined
-    to."""
+    to. ``weighs``: its log-probabilities are for the gateway."""
     return (
         bool(request.question)
         and all(message.plain for message in request.messages)
-        and all(value is None or name in PLAIN_FIELDS for name, value in request.body.items())
+        and all(
+            value is None or name in PLAIN_FIELDS or (weighs and name == "logprobs")
+            for name, value in request.body.items()
+        )
     )

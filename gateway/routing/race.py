@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import structlog
@@ -24,6 +25,7 @@ import structlog
 from gateway.chat import AnswerEvent, Closed, Delta, Send
 from gateway.clock import Deadline
 from gateway.errors import GatewayError, UpstreamBroken
+from gateway.routing.doubting import GIVEN, SURE
 from gateway.routing.draft import Drafted
 from gateway.routing.gate import REFUSES
 from gateway.routing.spend import Allowance
@@ -64,6 +66,7 @@ class Move(StrEnum):
     BIG = "commit the big model"
     DRAFT = "commit the draft"
     LADDER = "the best there is, labelled"
+    NONE = "say that the documents do not answer it"
     FAIL = "give the big model's error"
 
 
@@ -119,12 +122,12 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """A second answer of the big model, where the documents speak against the first, or are likely to."""
+    """A second answer of the big model, where the first is not sure."""
 
-    weakness: Callable[[str, bool], int]  # of an answer's beginning, and whether that is settled; 0: it is fine
+    confidence: Callable[[str, float | None, bool], float]  # of an answer's beginning: ``Doubts.confidence``
     settled: Callable[[str], bool]  # enough of an answer is there to know
     start: Callable[[], Callable[[Send], Awaitable[object]] | None]  # how to ask; None: there is no money for it
-    look: Callable[[], Awaitable[object]]  # at the documents, before an answer is judged
+    none: Callable[[Send], None]  # what is told where no answer is likely right
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +143,14 @@ class Runners:
         None  # appends to a draft that was told without its end
     )
     again: Again | None = None
-    keep: Send | None = None  # hears the big model's answer if it is given, or finished for the next caller
+    keep: Callable[[AnswerEvent, float], None] | None = (
+        None  # hears the big model's answer, and how likely it is right, if it is given or finished for the next caller
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    committed: str  # "big" or "draft" or "ladder"
+    committed: str  # "big", "draft", "ladder" or "none"
     rung: str  # of the ladder; "" where the answer is not a fallback
     draft: Draft
     guessed: bool  # the big model was started before the draft's verdict
@@ -207,6 +212,10 @@ class _Race:
                         await self.stop()  # the big model begins anew, with the draft before its eyes
                         await self.runners.details(self.drafted, self.send)
                     return self._result("draft")
+                case Move.NONE:
+                    assert self.runners.again is not None
+                    self.runners.again.none(self.send)
+                    return self._result("none")
                 case Move.LADDER:
                     if (rung := await self._climb()) is not None:
                         return self._result("ladder", rung)
@@ -287,8 +296,8 @@ class _Race:
             self.second_task = asyncio.create_task(self.second.run(ask))
 
     async def _reconsidered(self) -> Move:
-        """The big model's answer is not fine, or will hardly be: it is asked once more while there is time, and the
-        better answer is given, or a draft that has passed by then."""
+        """The big model's answer is not sure, or hardly will be: it is asked once more while there is time, and what is
+        more likely right is given, or a draft that has passed by then. Nothing that is more likely wrong is given."""
         again, first, last_call = self.runners.again, self.big, self.promise.at - RESERVE_S
         if self.guessed:
             self.allowance.give_back(self.timing.guess)  # it is not in vain
@@ -296,51 +305,57 @@ class _Race:
             return Move.BIG
         while self.draft_state is not Draft.PASSED and (left_s := last_call - self.promise.clock()) > 0:
             self.news.clear()
-            await again.look()
-            if again.weakness(first.text, first.settled) or (self._draft_went_wrong() and not first.settled):
+            if self._unsure(first) or (self._draft_went_wrong() and not first.settled):
                 self._ask_again()
-            if not self._undecided(again, first):
+            if not self._undecided(first):
                 break
             await self._news_or(left_s)
-        if self.draft_state is Draft.PASSED and (not first.settled or again.weakness(first.text, first.settled)):
+        if self.draft_state is Draft.PASSED and (not first.settled or self._unsure(first)):
             return Move.DRAFT
         if self.second is not None and self.second_task is not None:
-            if self._better(again, first, self.second):
+            if self._worth(self.second) > self._worth(first):
                 self.big, self.second = self.second, first
                 self.big_task, self.second_task = self.second_task, self.big_task
             assert self.second_task is not None
             self.second_task.cancel()
-        return Move.BIG
+        assert self.big is not None
+        return Move.NONE if self.big.settled and 0 <= self._worth(self.big) < GIVEN else Move.BIG
 
-    def _undecided(self, again: Again, first: _Held) -> bool:
+    def _worth(self, held: _Held) -> float:
+        """How likely its answer is right; of one that has only begun no more is known than what speaks against it."""
+        if held.error is not None or not held.text:
+            return -1.0
+        if self.runners.again is None:
+            return 1.0
+        found = self.runners.again.confidence(held.text, held.lowest, held.settled)
+        return found if held.settled else min(GIVEN, found)
+
+    def _unsure(self, held: _Held) -> bool:
+        return self._worth(held) < (SURE if held.settled else GIVEN)
+
+    def _undecided(self, first: _Held) -> bool:
         """No answer is given before its first sentence is whole, while there is time."""
-        weak = again.weakness(first.text, first.settled) > 0 or first.error is not None
-        return not first.settled or (weak and self.second is not None and not self.second.settled)
-
-    def _better(self, again: Again, first: _Held, second: _Held) -> bool:
-        """The second is no weaker than a first that is weak; fine, where it has only begun."""
-        if second.error is not None or not second.text:
-            return False
-        if first.error is not None:
-            return True
-        weak, most = again.weakness(second.text, second.settled), again.weakness(first.text, first.settled)
-        return most > 0 and weak <= (most if second.settled else 0)
+        waits = self.second is not None and not self.second.settled
+        return not first.settled or (waits and self._unsure(first))
 
     async def _commit_big(self) -> Result:
         assert self.big is not None
         assert self.big_task is not None
         if self.draft_task is not None:
             self.draft_task.cancel()
-        self.big.speak(self._give)
+        self.big.speak(partial(self._give, self.big))
         await asyncio.wait([self.big_task])
         if self.big.error is not None:
             raise self.big.error
         return self._result("big")
 
-    def _give(self, event: AnswerEvent) -> None:
-        if self.runners.keep is not None:
-            self.runners.keep(event)  # before the last listener can leave and end its flight
+    def _give(self, held: _Held, event: AnswerEvent) -> None:
+        self._keep(held, event)  # before the last listener can leave and end its flight
         self.send(event)
+
+    def _keep(self, held: _Held, event: AnswerEvent) -> None:
+        if self.runners.keep is not None:
+            self.runners.keep(event, self._worth(held))
 
     async def _climb(self) -> str | None:
         usable = self.drafted if self.draft_state is Draft.USABLE else None
@@ -354,13 +369,12 @@ class _Race:
         """What comes late is still worth keeping, where somebody takes it over."""
         if self.big is None or self.big_task is None or self.big_task.done():
             return
-        task, big, keep = self.big_task, self.big, self.runners.keep
+        task, big = self.big_task, self.big
 
         async def rest() -> None:
             try:
                 await task
-                if keep is not None:
-                    big.speak(keep)
+                big.speak(partial(self._keep, big))
             finally:
                 await ended(task)
 
@@ -383,6 +397,7 @@ class _Held:
         self.error: GatewayError | None = None
         self.text = ""
         self.settled = False
+        self.lowest: float | None = None  # log-probability of its tokens until it was settled, where that is known
         self._enough = enough
         self._news = news
         self._held: list[AnswerEvent] = []
@@ -413,6 +428,8 @@ class _Held:
             self._held.append(event)
             if isinstance(event, Delta):
                 self.text += event.text
+                if event.logprob is not None and not self.settled:
+                    self.lowest = min(event.logprob, self.lowest or 0.0)
                 if self._enough is not None and not self.settled and self._enough(self.text):
                     self.settled = True
                     self._news.set()

@@ -119,6 +119,8 @@ class Continuation(Call):
         self.ctx.timings.record("upstream", self.clock() - self.first.began)
         text = "".join(delta.text for delta in (*self.first.sent, *self.sent))
         choice = {**event.answer.choices[0], "index": 0}
+        if self.first.weighs:
+            choice["logprobs"] = None
         choice["message"] = {**choice["message"], "content": text}
         self._send({}, choice.get("finish_reason") or "stop")
         usage = _both(event.answer.usage, self.first.pieces)

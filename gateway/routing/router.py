@@ -86,7 +86,7 @@ class Router:
     async def _go_on(self, attempts: Attempts, broken: Interrupted, request: ChatRequest, errand: Errand) -> Answer:
         """The rest of an answer that broke off, from another deployment. Raises the error it broke off with where that
         cannot be had."""
-        text = text_of(broken.call.sent) if broken.error.retryable and is_plain(request) else None
+        text = text_of(broken.call.sent) if broken.error.retryable and is_plain(request, weighs=errand.weighs) else None
         if not text or not attempts.elsewhere():
             raise broken.error
         model = broken.call.attempt.model
@@ -164,7 +164,7 @@ class Router:
         late_s = _late_s(attempt, hedge) if hedge is not None else None
 
         def call(attempt: Attempt, claim: Claim) -> Call:
-            return Call(attempt, ctx, opened, send, self._clock, claim)
+            return Call(attempt, ctx, opened, send, self._clock, claim, errand.weighs)
 
         if hedge is None or late_s is None:
             return await self._stream_once(call(attempt, _alone), request, errand)

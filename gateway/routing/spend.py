@@ -33,6 +33,7 @@ class Errand:
     """What a call is made for. May change while it runs: an answer that comes too late goes on in the background."""
 
     reason: str = "answer"  # answer, draft, details or background
+    weighs: bool = False  # log-probabilities are asked for that the caller did not ask for
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from gateway.routing.nearness import Lines
 from gateway.routing.rewriting import Rewriter
 from gateway.routing.router import Router
 from gateway.routing.spend import Allowance
+from gateway.routing.weighing import Scales
 from gateway.settings import Settings
 from gateway.settings.models import ModelSettings
 from gateway.settling import Settler, Settling
@@ -123,13 +124,15 @@ async def opened_pipeline(
         on_reject=metrics.cache_rejected, wall_clock=wall_clock,
     )  # fmt: skip
     exact = ExactCache(store, wall_clock=wall_clock)
+    scales = Scales()
     maker = Maker(
         router=router,
         in_time=InTime(
             router,
-            Drafter(router, metrics, calibrations_of(settings)),
+            Drafter(router, metrics, scales, calibrations_of(settings)),
             metrics,
             background,
+            scales,
             Lines(embedder) if embedder is not None else None,
         ),
         settler=Settler(metrics),

@@ -6,9 +6,10 @@ import asyncio
 import re
 import time
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from gateway.answers.book import NoBook
@@ -24,6 +25,7 @@ from gateway.routing import gate
 from gateway.routing.calibrating import Sample
 from gateway.routing.deployments import Deployments
 from gateway.routing.doubting import Doubts
+from gateway.routing.draft import Drafted
 from gateway.routing.looks import looks_at
 from gateway.routing.router import Router
 from gateway.settings import Settings
@@ -85,6 +87,66 @@ async def sampled(
 
     Raises NothingToAsk, and GatewayError where not one draft comes back.
     """
+    samples: list[Sample] = []
+    failure: GatewayError | None = None
+    async with drafting(settings, model) as asked:
+        for question in labelled:
+            evidence = await asked.evidence(question.text)
+            for _ in range(asks):
+                try:
+                    drafted = await asked.draft(question.text, evidence, patience_s)
+                    samples.append(_sample(question, evidence, drafted))
+                except GatewayError as error:
+                    failure = error
+                on_draft()
+    if not samples and failure is not None:
+        raise failure
+    return samples
+
+
+@dataclass(frozen=True, slots=True)
+class Drafting:
+    """A model that drafts, asked as a request would."""
+
+    pipeline: Pipeline
+    plan: Plan
+    draft_plan: DraftPlan
+
+    async def evidence(self, text: str) -> Evidence:
+        gatherer, embedder = self.plan.gatherer, self.pipeline.finder.embedder
+        assert gatherer is not None  # settings: a draft needs documents
+        vector = (await embedder.embed([text], query=True))[0] if embedder is not None else None
+
+        async def known() -> Any:
+            return vector
+
+        return await gatherer.gather(text, frozenset(), self.plan.collections, known, Deadline.after(PATIENCE_S))
+
+    def over(self, text: str, best: int | None, shown: Evidence) -> ChatRequest:
+        """The question over ``shown``: its ``best`` few passages, or all."""
+        raw = {"role": "user", "content": text}
+        request = ChatRequest(self.plan.model, (Message("user", text, True, raw),), False, False, {"messages": [raw]})
+        return replace(request, body=ground(request, shown, system=self.plan.system, best=best))
+
+    async def draft(self, text: str, evidence: Evidence, patience_s: float = PATIENCE_S) -> Drafted:
+        """Raises GatewayError."""
+        in_time, over = self.pipeline.maker.in_time, partial(self.over, text)
+        async with beside() as start:
+            looking = start(in_time.lines.near(text, evidence)) if in_time.lines is not None else None
+            if looking is not None:
+                await asyncio.wait({looking})
+            looks = looks_at(over(None, evidence), over, evidence, Doubts(text, evidence, looking).looked)
+            plan, ctx = self.draft_plan, calibration_context(patience_s)
+            return await in_time.drafter.draft(plan.model, plan.max_tokens, looks, evidence, ctx)
+
+
+def calibration_context(patience_s: float = PATIENCE_S) -> RequestContext:
+    return RequestContext("calibration", Tenant("calibration"), Deadline.after(patience_s), CacheWishes(), Timings())
+
+
+@asynccontextmanager
+async def drafting(settings: Settings, model: str | None) -> AsyncIterator[Drafting]:
+    """``model``: the one whose drafts are asked for; None: there is but one. Raises NothingToAsk."""
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(opened_upstream())
         metrics = Metrics()
@@ -94,21 +156,7 @@ async def sampled(
         pipeline = await opened_pipeline(
             settings, router, metrics, accounts, stack, b"calibration", stores, NoBook("drafts are judged, not answers")
         )
-        plan, draft = _drafting(pipeline, model)
-        samples: list[Sample] = []
-        failure: GatewayError | None = None
-        for question in labelled:
-            evidence = await _evidence(pipeline, plan, question.text)
-            for _ in range(asks):
-                try:
-                    deadline = Deadline.after(patience_s)
-                    samples.append(await _sample(pipeline, plan, draft, question, evidence, deadline))
-                except GatewayError as error:
-                    failure = error
-                on_draft()
-        if not samples and failure is not None:
-            raise failure
-        return samples
+        yield Drafting(pipeline, *_drafting(pipeline, model))
 
 
 def _apart(settings: Settings) -> Settings:
@@ -130,37 +178,9 @@ def _drafting(pipeline: Pipeline, model: str | None) -> tuple[Plan, DraftPlan]:
     return next(iter(found.values()))
 
 
-async def _evidence(pipeline: Pipeline, plan: Plan, text: str) -> Evidence:
-    assert plan.gatherer is not None  # settings: a draft needs documents
-    embedder = pipeline.finder.embedder
-    vector = (await embedder.embed([text], query=True))[0] if embedder is not None else None
-
-    async def known() -> Any:
-        return vector
-
-    return await plan.gatherer.gather(text, frozenset(), plan.collections, known, Deadline.after(PATIENCE_S))
-
-
-async def _sample(
-    pipeline: Pipeline, plan: Plan, draft: DraftPlan, question: Labelled, evidence: Evidence, deadline: Deadline
-) -> Sample:
-    raw = {"role": "user", "content": question.text}
-    request = ChatRequest(plan.model, (Message("user", question.text, True, raw),), False, False, {"messages": [raw]})
-    ctx = RequestContext("calibration", Tenant("calibration"), deadline, CacheWishes(), Timings())
-
-    def over(best: int | None, shown: Evidence) -> ChatRequest:
-        return replace(request, body=ground(request, shown, system=plan.system, best=best))
-
-    in_time = pipeline.maker.in_time
-    async with beside() as start:
-        looking = start(in_time.lines.near(question.text, evidence)) if in_time.lines is not None else None
-        if looking is not None:
-            await asyncio.wait({looking})
-        doubts = Doubts(question.text, evidence, looking)
-        looks = looks_at(over(None, evidence), over, evidence, doubts.looked)
-        drafted = await in_time.drafter.draft(draft.model, draft.max_tokens, looks, evidence, ctx, doubts.place)
-        said, veto = drafted.judged, drafted.verdict.veto
-        values = () if veto else gate.measures(said, question.text, evidence, await doubts.place(said.text))
+def _sample(question: Labelled, evidence: Evidence, drafted: Drafted) -> Sample:
+    said, veto = drafted.judged, drafted.verdict.veto
+    values = () if veto else gate.measures(said, question.text, evidence)
     return Sample(question.group, veto, values, question.right(said.text), said.found)
 
 

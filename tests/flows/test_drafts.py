@@ -152,7 +152,7 @@ async def test_a_refusal_of_what_was_found_is_asked_about_once_more(tmp_path: Pa
         reply = await it.chat(QUESTION.text, "handbook")
         assert judge(QUESTION, reply.text) is Verdict.REFUSED  # the second one is no better: the first stands
         assert [call.body["seed"] for call in timid.calls] == [SEED, SEED + 1]
-        assert [passages(call) for call in timid.calls] == [6, 2]
+        assert [passages(call) for call in timid.calls] == [6, 6]
 
 
 async def test_what_is_settled_is_doubted_over_fewer_passages_too(tmp_path: Path) -> None:

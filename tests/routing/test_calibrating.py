@@ -37,7 +37,7 @@ def test_found_citations_are_reported_at_the_bar_that_the_gate_holds_them_to() -
 
     def shares(score: float, *, found: bool) -> list[float]:
         samples = [calibrating.Sample("g", "", tuple(1.0 for _ in MEASURES), True, found)]
-        report = calibrating.reported(samples, {kind: scored(score, names_of(*kind)) for kind in KINDS.values()})
+        report = calibrating.reported(samples, {kind: scored(score, names_of(kind)) for kind in KINDS.values()})
         assert report["citations_found"] == found
         assert report["without_logprobs"]["accept"]["share"] == (0 if found else 1)
         return [report["with_logprobs"][bar]["share"] for bar in ("usable", "accept", "sure")]

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.chat import Evidence, Passage
 from gateway.routing.citing import with_citations
-from gateway.routing.gate import Draft, judge
+from gateway.routing.gate import MEASURES, Calibration, Draft, judge
 
 LEAVE = Passage(
     "hr", "annual-leave.md", "1", 0, "연차휴가 규정", "부여 일수",
@@ -82,6 +82,7 @@ def test_a_found_citation_meets_the_highest_bar_and_is_never_sure(doubt: float) 
 
 def test_without_log_probabilities_a_found_citation_is_good_for_a_labelled_answer_only() -> None:
     text = "정규직 직원의 연차휴가는 1년에 16일입니다 [doc2]."
-    own, found = (judge(Draft(text, "stop", found=found), DAYS, EVIDENCE) for found in (False, True))
+    lenient = dict.fromkeys((True, False), Calibration((0.0,) * (len(MEASURES) - 1), 0.4, 0.3, 0.6))
+    own, found = (judge(Draft(text, "stop", found=found), DAYS, EVIDENCE, lenient) for found in (False, True))
     assert (own.accepted, own.usable) == (True, True)
     assert (found.accepted, found.usable) == (False, True)

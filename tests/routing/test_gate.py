@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from importlib import resources
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -99,7 +99,7 @@ def test_the_turned_word_counts_against() -> None:
     values = dict(
         zip(
             MEASURES,
-            measures(draft("정규직 직원의 연차휴가는 16일이 아닙니다 [doc1]."), ASKED, EVIDENCE, 1.0),
+            measures(draft("정규직 직원의 연차휴가는 16일이 아닙니다 [doc1]."), ASKED, EVIDENCE),
             strict=True,
         )
     )
@@ -108,26 +108,35 @@ def test_the_turned_word_counts_against() -> None:
 
 def test_each_kind_of_draft_has_weights_of_its_own() -> None:
     for kind, calibration in shipped().items():
-        assert len(calibration.weights) == len(names_of(*kind)) + 1
+        assert len(calibration.weights) == len(names_of(kind)) + 1
         assert calibration.usable <= calibration.accept <= calibration.sure
     assert set(shipped()) == set(KINDS.values())
     assert judge(Draft(RIGHT, "stop"), ASKED, EVIDENCE).usable
 
 
-def test_a_line_beside_the_question_counts_against() -> None:
-    near, beside = (judge(draft(RIGHT), ASKED, EVIDENCE, near=place).score for place in (1.0, -0.5))
-    assert beside < near
+def test_what_the_other_looks_say_counts() -> None:
+    alone, agreed, refused = (
+        judge(replace(draft(RIGHT), votes=votes), ASKED, EVIDENCE).score for votes in ((1, 0), (2, 0), (1, 1))
+    )
+    assert refused < alone < agreed
 
 
-def test_a_calibration_that_knows_of_no_lines_still_serves() -> None:
-    made = orjson.loads(resources.files("gateway.routing").joinpath("calibration.json").read_bytes())
-    old = {name: value for name, value in made.items() if not name.endswith("_near")}
-    old["measures"] = old["measures"][:-1]
-    calibrations = read_calibrations(orjson.dumps(old))
-    assert judge(draft(RIGHT), ASKED, EVIDENCE, calibrations, near=-0.5) == judge(draft(RIGHT), ASKED, EVIDENCE)
+def test_calibrations_of_earlier_versions_still_serve() -> None:
+    """Measures that came later weigh nothing, and kinds that are no more are passed over."""
+    old = ["lowest_logprob", "mean_logprob", "support", "near"]
+    bars = {"accept": 0.9, "usable": 0.5, "sure": 0.95}
+    made = {
+        "measures": old,
+        "with_logprobs": {"weights": [1.0, 2.0, 3.0, 4.0], **bars},
+        "without_logprobs": {"weights": [3.0, 4.0], **bars},
+        "with_logprobs_near": {"weights": [1.0] * 5, **bars},
+    }
+    calibrations = read_calibrations(orjson.dumps(made))
+    assert calibrations[True].weights == (1.0, 2.0, 3.0, *[0.0] * (len(MEASURES) - 3), 4.0)
+    assert calibrations[False].weights == (3.0, *[0.0] * (len(MEASURES) - 3), 4.0)
 
 
 def test_every_weight_points_the_way_it_must() -> None:
     for kind, calibration in shipped().items():
-        for name, weight in zip(names_of(*kind), calibration.weights, strict=False):
-            assert weight <= 0 if name in {"rival", "length"} else weight >= 0, name
+        for name, weight in zip(names_of(kind), calibration.weights, strict=False):
+            assert weight <= 0 if name in {"rival", "length", "refused"} else weight >= 0, name

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.chat import Answer, Evidence, Passage
+from gateway.chat import Evidence, Passage
 from gateway.embedding.cached import CachedEmbedder
 from gateway.embedding.hashing import HashingEmbedder
 from gateway.embedding.local import LocalEmbedder
 from gateway.errors import UpstreamError
 from gateway.ports import Vectors
-from gateway.routing.doubting import BESIDE, FINE, OPPOSED, PATIENCE_S, PROVISIONAL_TTL_S, REFUSES, UNSUPPORTED, Doubts
+from gateway.routing.doubting import PATIENCE_S, Doubts
 from gateway.routing.nearness import BATCH, MOST_LINES, MOST_WAITING, Lines, Nearness
 from gateway.routing.nearness import PATIENCE_S as LONGEST_S
 from tests.virtual_time import run
@@ -119,47 +119,13 @@ def doubts(embedder: HashingEmbedder | None = None) -> Doubts:
     return Doubts(ASKED, FOUND, asyncio.ensure_future(lines.near(ASKED, FOUND)))
 
 
-async def test_how_weak_an_answer_is() -> None:
-    it = doubts()
-    assert it.weakness(WRONG, True) == FINE  # nobody has looked yet
-    await it.looked()
-    assert it.weakness(WRONG, True) == BESIDE
-    assert it.weakness(WRONG[:20], False) == FINE  # its first sentence may still become another
-    assert it.weakness(RIGHT, True) == FINE
-    assert it.weakness(RIGHT.replace("2시간", "5시간"), True) == UNSUPPORTED
-    assert it.weakness("법인차량 예약을 취소하려면 이용 5", False) == FINE  # half a number
-    assert it.weakness(REFUSAL, True) == REFUSES
-
-
-def test_a_draft_that_says_something_else_speaks_against_an_answer() -> None:
-    it = Doubts(ASKED, FOUND, None, draft=RIGHT)
-    assert it.weakness(f"확인해 보니 {RIGHT}", True) == FINE
-    assert it.weakness(WRONG, True) == OPPOSED
-    assert it.weakness(WRONG, False) == FINE  # not whole yet
-
-
-async def test_two_models_that_find_nothing_are_believed() -> None:
-    it = doubts()
-    it.draft_refuses = True
-    assert it.weakness(REFUSAL, True) == FINE
-
-
-async def test_the_place_of_an_answer_by_meaning() -> None:
-    it = doubts()
-    right, wrong = await it.place(RIGHT), await it.place(WRONG)
-    assert right is not None
-    assert wrong is not None
-    assert 1.0 >= right > wrong >= -1.0
-    assert await Doubts(ASKED, FOUND, None).place(RIGHT) is None  # nobody looks
-
-
 def test_a_look_that_is_not_over_is_waited_for_but_not_for_long() -> None:
     async def play() -> tuple[float, bool]:
         lines, clock = Lines(Counting(seconds=0.1)), asyncio.get_running_loop().time
         looking = asyncio.ensure_future(lines.near(ASKED, FOUND))
         it = Doubts(ASKED, FOUND, looking)
         await it.looked()
-        waited_s, known = clock(), it.beside(WRONG)
+        waited_s, known = clock(), it.nearness is not None
         looking.cancel()
         return waited_s, known
 
@@ -177,13 +143,3 @@ def test_a_queue_for_the_embedder_is_not_joined_when_it_is_long() -> None:
     found = run(play())
     assert all(found[:MOST_WAITING])
     assert found[MOST_WAITING:] == [None, None]
-
-
-async def test_an_answer_beside_the_question_is_kept_for_a_while_only() -> None:
-    asked, said = "법인차량 예약 취소는 어디에 알리나요?", "법인차량은 이용 하루 전 16시까지 예약해야 합니다 [doc1]."
-    lines = Lines(HashingEmbedder())
-    it = Doubts(asked, FOUND, asyncio.ensure_future(lines.near(asked, FOUND)))
-    given = Answer(({"index": 0, "message": {"content": said}, "finish_reason": "stop"},), "m")
-    before = it.kept_for_s(given)
-    await it.looked()
-    assert (before, it.kept_for_s(given)) == (None, PROVISIONAL_TTL_S)

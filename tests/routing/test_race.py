@@ -60,13 +60,14 @@ class Course:
     room: bool = True
     balance: float = 10.0
     leaves_s: float | None = None
-    again: str = "off"  # off, better, bad, broken, dear: what the second answer is like, where the first begins badly
+    again: str = "off"  # off, better, bad, lie, broken, dear: what the second answer is like, if the first is not sure
     first: str = ""  # how the first answer begins, if not as ``again`` says
     details: str = "off"  # off, ok, silent, unsupported (third sentence), broken, refused
 
 
 SENTENCES = ("첫째 문장입니다. ", "둘째 문장입니다 [doc1]. ", "셋째는 99일입니다. ", "넷째 문장입니다.")
 HEADING = "\n\n**자세히**\n\n"
+CONFIDENCE = {"big": 1.0, "bad": 0.7, "lie": 0.2}  # by how an answer begins
 
 
 @dataclass
@@ -200,10 +201,8 @@ async def _play(course: Course) -> Seen:
         return course.room
 
     def start_again() -> Any:
-        name = "bad" if course.again == "bad" else "big"
+        name = course.again if course.again in CONFIDENCE else "big"
         return None if course.again == "dear" else lambda send: call("again", ask_big(send, name))
-
-    async def no_look() -> None: ...
 
     def rung_of(name: str) -> Rung:
         return Rung(name, lambda usable, send: rung(name, usable, send))
@@ -214,13 +213,13 @@ async def _play(course: Course) -> Seen:
         tell_draft=begin if course.details != "off" else lambda d, send: tell(send, ServedBy.DRAFT, "draft"),
         ladder=[rung_of(name) for name in course.on_expiry],
         background=take,
-        keep=lambda event: seen.kept.append(event.answer.text) if isinstance(event, Closed) else None,
+        keep=lambda event, confidence: seen.kept.append(event.answer.text) if isinstance(event, Closed) else None,
         details=details if course.details != "off" else None,
         again=Again(
-            lambda text, whole: text.startswith("bad"),
+            lambda text, lowest, whole: CONFIDENCE[text[:3]],
             lambda text: text.count(" ") >= 2,
             start_again,
-            no_look,
+            lambda send: tell(send, ServedBy.NOTICE, "none"),
         )
         if course.again != "off"
         else None,
@@ -388,13 +387,25 @@ def test_a_draft_that_hangs_does_not_hold_up_a_big_model_that_talks() -> None:
 
 @pytest.mark.parametrize(
     ("again", "text", "at"),
-    [("better", "big", 3.1), ("bad", "bad", 3.1), ("broken", "bad", 3.0), ("dear", "bad", 2.1)],
+    [("better", "big", 3.2), ("bad", "bad", 3.2), ("broken", "bad", 3.1), ("dear", "bad", 2.1)],
 )
 def test_an_answer_that_begins_badly_is_asked_for_once_more(again: str, text: str, at: float) -> None:
     seen = play(Course(draft="error", again=again))
     assert seen.started == ["draft", "big", *(["again"] if again != "dear" else [])]
     assert seen.text == "".join(f"{text}{n} " for n in range(5))
     assert seen.at[0] == pytest.approx(at)
+
+
+def test_an_answer_more_likely_wrong_than_right_is_not_given() -> None:
+    seen = play(Course(draft="error", again="lie", first="lie"))
+    assert (seen.started, seen.text, seen.kept) == (["draft", "big", "again"], "none", [])
+    assert play(Course(draft="error", again="better", first="lie")).text.startswith("big0")
+    assert play(Course(draft="error", again="dear", first="lie")).text == "none"
+
+
+def test_what_has_only_begun_goes_before_an_answer_that_is_not_given() -> None:
+    late = Course(draft_s=2.5, draft="failed", arm_s=0.0, first_token_s=2.0, token_s=0.5, again="better", first="lie")
+    assert play(late).text.startswith("big0")
 
 
 def test_after_a_draft_that_does_not_pass_an_answer_is_asked_for_twice_and_judged_by_its_first_sentence() -> None:

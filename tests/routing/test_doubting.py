@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.chat import Answer, Delta, Evidence, Passage
+from gateway.routing.doubting import ALONE_IN_REFUSING, GIVEN, SURE, Doubts
+from gateway.routing.votes import Votes, votes_on
+from gateway.routing.weighing import logprobs_of, unweighed, weighed
+
+FEES = Passage(
+    "hb",
+    "fees.md",
+    "1",
+    0,
+    "위약금",
+    "",
+    "- 위약금은 3만 원이다.\n- 정지 기간은 90일이다.\n- 군 입대는 면제 사유가 아니다.",
+)
+OTHER = Passage("hb", "plans.md", "1", 0, "요금제", "", "라이트 요금제는 월 2만 원이다.")
+FOUND = Evidence((FEES, OTHER))
+RIGHT, WRONG = "정지는 90일까지 할 수 있습니다 [doc1].", "라이트 요금제는 월 2만 원입니다 [doc2]."
+REFUSAL = "문서에서 해당 내용을 찾을 수 없습니다."
+ASKED = "일시정지는 며칠까지 되나요?"
+
+
+def doubts(*drafts: str) -> Doubts:
+    return Doubts(ASKED, FOUND, None, drafts)
+
+
+def test_answers_that_state_the_same_agree() -> None:
+    others = ["정지 기간은 90일입니다 [doc1].", WRONG, REFUSAL]
+    assert votes_on(RIGHT, others, FOUND) == Votes(1, 1, 3)
+    assert votes_on(REFUSAL, others, FOUND) == Votes(0, 1, 3)
+    assert votes_on(RIGHT, [], FOUND) == Votes()
+
+
+def test_answers_from_one_line_agree_in_other_words() -> None:
+    assert votes_on("군 입대는 사유가 아닙니다.", ["아니요, 군 입대는 면제 사유가 아닙니다 [doc1]."], FOUND).agree == 1
+
+
+def test_a_token_that_was_hardly_chosen_speaks_against_an_answer() -> None:
+    agreed = doubts(RIGHT, RIGHT, WRONG)
+    assert agreed.confidence(RIGHT, -0.2, True) > SURE
+    assert agreed.confidence(RIGHT, -2.5, True) < GIVEN
+    assert agreed.confidence(RIGHT, -1.0, True) > doubts(WRONG, REFUSAL, REFUSAL).confidence(RIGHT, -1.0, True)
+
+
+def test_without_log_probabilities_drafts_ask_again_and_withhold_nothing() -> None:
+    assert doubts(RIGHT, RIGHT, WRONG).confidence(RIGHT, None, True) > SURE
+    alone = doubts(WRONG, REFUSAL, REFUSAL).confidence(RIGHT, None, True)
+    assert GIVEN <= alone < SURE
+    assert doubts().confidence(RIGHT, None, True) == 1.0  # nothing is known
+
+
+def test_numbers_from_nowhere_are_wrong_whatever_else_is_known() -> None:
+    invented = "정지는 120일까지 할 수 있습니다 [doc1]."
+    assert doubts(invented, invented).confidence(invented, -0.1, True) == 0.0
+    assert doubts().confidence("정지는 12", -0.1, False) == 1.0  # half a number
+
+
+def test_a_refusal_is_believed_where_a_draft_finds_nothing_either() -> None:
+    assert doubts(RIGHT, REFUSAL).confidence(REFUSAL, None, True) == SURE
+    assert doubts(RIGHT, WRONG).confidence(REFUSAL, None, True) == ALONE_IN_REFUSING
+
+
+def chunk(*logprobs: tuple[str, float]) -> Delta:
+    content = [{"token": token, "logprob": value, "top_logprobs": []} for token, value in logprobs]
+    choice = {"index": 0, "delta": {"content": "a"}, "logprobs": {"content": content}, "finish_reason": None}
+    return Delta.of({"id": "1", "choices": [choice]})
+
+
+def test_log_probabilities_are_read_and_not_passed_on() -> None:
+    event = weighed(chunk(("a", -0.1), ("b", -1.5), ("<|im_end|>", -9.0)))
+    assert event.logprob == -1.5
+    assert event.text == "a"
+    assert b"-1.5" not in event.raw
+    assert event.chunk["choices"][0]["logprobs"] is None
+    bare = Delta.of({"choices": [{"index": 0, "delta": {"content": "a"}}]})
+    assert weighed(bare) is bare
+
+
+def test_a_whole_answer_without_log_probabilities() -> None:
+    choice = {"index": 0, "message": {"content": "a"}, "logprobs": {"content": [{"token": "a", "logprob": -0.5}]}}
+    assert logprobs_of(Answer((choice,), "m")) == [("a", -0.5)]
+    assert logprobs_of(unweighed(Answer((choice,), "m"))) is None
+
+
+@pytest.mark.parametrize("given", [None, {}, {"content": None}, {"content": "x"}, {"content": [{"token": "a"}]}])
+def test_what_are_no_log_probabilities_is_left_alone(given: object) -> None:
+    assert logprobs_of(Answer(({"logprobs": given},), "m")) is None
