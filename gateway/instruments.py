@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from typing import Any, ClassVar
+from math import fsum
+from typing import Any, ClassVar, TypeVar
 
 from prometheus_client import Counter as _Counter
 from prometheus_client import Gauge as _Gauge
@@ -14,6 +15,36 @@ from prometheus_client import Histogram as _Histogram
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR" in os.environ  # several workers, one exposition: see gateway/cli/workers.py
 REFRESH_S = 1.0
+NOTED_S = 0.25  # what is written down is told that much later; sooner when somebody looks
+FEW = 32  # values that are quicker sorted into buckets one by one
+
+Key = TypeVar("Key", bound=tuple[Any, ...])
+
+
+class Notes(dict[Key, list[float]]):
+    """What happens in every request is only written down, ``notes[what describes it].append(seconds)``, and told to the
+    series later, many at once: that takes a tenth of a call for each. On the event loop only."""
+
+    def __init__(self, told: Callable[[Key, list[float]], None]) -> None:
+        super().__init__()
+        self._told = told
+
+    def __missing__(self, key: Key) -> list[float]:
+        """The first of its kind since they were told."""
+        if not self:
+            loop = asyncio.get_running_loop()
+            if SHARED:
+                loop.call_soon(self.tell)
+            else:
+                loop.call_later(NOTED_S, self.tell)
+        seconds = self[key] = list[float]()
+        return seconds
+
+    def tell(self) -> None:
+        noted = list(self.items())
+        self.clear()
+        for key, seconds in noted:
+            self._told(key, seconds)
 
 
 class _Children:
@@ -86,6 +117,22 @@ class Histogram(_Settling, _Histogram):  # type: ignore[misc]
         """The bucket found by bisection. Exemplars are not kept."""
         self._added += amount
         self._counts[bisect_left(self._upper_bounds, amount)] += 1
+        if not self._waits:
+            self._settle_soon()
+
+    def observe_all(self, amounts: list[float]) -> None:
+        """Sorts them, and leaves them so."""
+        amounts.sort()
+        if len(amounts) < FEW:
+            for amount in amounts:
+                self.observe(amount)
+            return
+        self._added += fsum(amounts)
+        below = 0
+        for bucket, bound in enumerate(self._upper_bounds):
+            upto = bisect_right(amounts, bound)
+            self._counts[bucket] += upto - below
+            below = upto
         if not self._waits:
             self._settle_soon()
 

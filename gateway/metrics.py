@@ -3,52 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.samples import Sample
 
-from gateway.chat import CacheOutcome, ServedBy
-from gateway.instruments import REFRESH_S, SHARED, Counter, Gauge, settle_all
+from gateway.chat import CacheOutcome, Deployment, ServedBy
+from gateway.instruments import REFRESH_S, SHARED, Counter, Gauge, Notes, settle_all
 from gateway.series import Series
 
 OTHER = "other"  # label for model names that are not configured
 PROMISE_S = 5.0
 
 
-class Metrics(Series):
-    """``models`` bounds the model label."""
+Ended = tuple[str, str, str]  # operation, model, error type: "" where it went well
+Chat = tuple[str, CacheOutcome, ServedBy | str, bool, str]  # model, cache, served by, whether it streamed, outcome
+Called = tuple[Deployment, str, str, str, str]  # deployment, kind of attempt, operation, model, result:
+# ok, cancelled, or what went wrong
 
-    def __init__(self, models: tuple[str, ...] = (), registry: CollectorRegistry | None = None) -> None:
+
+class Metrics(Series):
+    """``models`` bounds the model label.
+
+    What every request tells is no method but is written down: ``requests`` that callers made and how many are under way
+    now, ``chats`` among them, ``calls`` to deployments, each with its seconds.
+    """
+
+    def __init__(self, models: tuple[str, ...] = ()) -> None:
+        registry = CollectorRegistry()
+        registry.register(self)  # before the series, so that those have been told all when they are looked at
         super().__init__(registry)
         self._models = frozenset(models)
-        self._calls: dict[tuple[str, ...], tuple[Any, Any]] = {}  # how a call ended → its counter and its histogram
+        self.requests_now = 0
+        self._in_flight.set_function(lambda: float(self.requests_now))
+        self.requests = Notes(self._tell_request)
+        self.chats = Notes(self._tell_chat)
+        self.calls = Notes(self._tell_call)
 
     def model_label(self, model: str) -> str:
         return model if model in self._models else OTHER
 
     # what callers see
 
-    def request_started(self) -> None:
-        self._requests_now += 1
-
-    def request_ended(self, operation: str, model: str, error_type: str, seconds: float) -> None:
-        self._requests_now -= 1
-        self._server_duration.labels(operation, self.model_label(model), error_type).observe(seconds)
-
     def client_left(self) -> None:
         self._disconnects.inc()
-
-    def chat_ended(
-        self, model: str, cache: CacheOutcome, served_by: ServedBy | str, stream: bool, outcome: str, seconds: float
-    ) -> None:
-        self._requests.labels(
-            self.model_label(model), cache, served_by, "true" if stream else "false", outcome
-        ).observe(seconds)
-        self._promise.labels("5s", "good" if outcome == "ok" and seconds <= PROMISE_S else "bad").inc()
 
     def first_token(self, model: str, cache: CacheOutcome, served_by: ServedBy, seconds: float) -> None:
         label = self.model_label(model)
@@ -108,21 +110,6 @@ class Metrics(Series):
         self._shared.labels(result).inc()
 
     # upstream
-
-    def upstream_ended(
-        self, deployment: str, provider: str, kind: str, operation: str, model: str, result: str, seconds: float
-    ) -> None:
-        """One call to a deployment. ``result``: ok, cancelled, or what went wrong."""
-        key = (deployment, kind, operation, self.model_label(model), result)
-        children = self._calls.get(key)
-        if children is None:
-            attempts = self._attempts.labels(deployment, kind, result if result in ("ok", "cancelled") else "failed")
-            error_type = "" if result == "ok" else result
-            durations = self._client_duration.labels(operation, provider, key[3], error_type)
-            children = self._calls[key] = attempts, durations
-        attempts, durations = children
-        attempts.inc()
-        durations.observe(seconds)
 
     def upstream_first_chunk(self, operation: str, provider: str, model: str, seconds: float) -> None:
         self._client_first_chunk.labels(operation, provider, self.model_label(model)).observe(seconds)
@@ -223,10 +210,40 @@ class Metrics(Series):
     def verified(self, result: str) -> None:
         self._verified.labels(result).inc()
 
+    # what was written down
+
+    def _tell_request(self, ended: Ended, seconds: list[float]) -> None:
+        operation, model, error_type = ended
+        self._server_duration.labels(operation, self.model_label(model), error_type).observe_all(seconds)
+
+    def _tell_chat(self, chat: Chat, seconds: list[float]) -> None:
+        model, cache, served_by, stream, outcome = chat
+        labels = (self.model_label(model), cache, served_by, "true" if stream else "false", outcome)
+        self._requests.labels(*labels).observe_all(seconds)
+        good = bisect_right(seconds, PROMISE_S) if outcome == "ok" else 0
+        for result, count in (("good", good), ("bad", len(seconds) - good)):
+            if count:
+                self._promise.labels("5s", result).inc(count)
+
+    def _tell_call(self, called: Called, seconds: list[float]) -> None:
+        deployment, kind, operation, model, result = called
+        outcome = result if result in {"ok", "cancelled"} else "failed"
+        self._attempts.labels(deployment.name, kind, outcome).inc(len(seconds))
+        labels = (operation, deployment.kind, self.model_label(model), "" if result == "ok" else result)
+        self._client_duration.labels(*labels).observe_all(seconds)
+
+    def collect(self) -> Iterable[Metric]:
+        """No series of its own: whatever was written down is told to those that are looked at after this."""
+        self.requests.tell()
+        self.chats.tell()
+        self.calls.tell()
+        return ()
+
     def exposition(self) -> bytes:
         """The text format that Prometheus scrapes; with several workers that of all of them together."""
         if not SHARED:
             return generate_latest(self.registry)
+        self.collect()
         settle_all()
         self._refresh()
         together = CollectorRegistry()

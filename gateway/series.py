@@ -27,9 +27,8 @@ AGE_BUCKETS = (1, 10, 60, 300, 1800, 3600, 21600, 86400, 604800)
 class Series:
     """The series of one gateway process, for ``Metrics`` to feed."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        self.registry = registry or CollectorRegistry()
-        self._requests_now = 0
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
 
         def histogram(name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
             return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
@@ -242,7 +241,6 @@ class Series:
             of_workers="livemin",
         )  # fmt: skip
         self._redis_up.set(1)
-        self._in_flight.set_function(lambda: float(self._requests_now))
         self._shared = counter(
             "ocho_shared_rounds", "Rounds in which gateways on one Redis told each other of limits and deployments.",
             ("result",),

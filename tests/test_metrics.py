@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import re
 from pathlib import Path
 
+import prometheus_client
 import pytest
 
 from gateway.cache.admission import admissible
-from gateway.chat import Answer, CacheWishes, ChatRequest, Evidence
+from gateway.chat import Answer, CacheOutcome, CacheWishes, ChatRequest, Deployment, Evidence, ServedBy
 from gateway.ingress.reply import server_timing
+from gateway.instruments import FEW, Histogram
 from gateway.metrics import Metrics
 from tests.flows.house import FINE, event, house, model, refuses, scripted, streams
 
@@ -48,6 +51,44 @@ async def test_relayed_chats_count_towards_the_promise(tmp_path: Path) -> None:
         await it.chat("hi", "m", body={"stream": True})
         assert it.count("ocho_slo_requests_total", result="good") == 1
         assert it.count("ocho_time_to_first_token_seconds_count", cache="bypass", model="m") == 1
+
+
+async def test_what_was_written_down_is_in_the_next_scrape() -> None:
+    metrics = Metrics(("m",))
+
+    def value(series: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(series, labels)
+
+    told = {"model": "other", "cache": "bypass", "served_by": "model", "stream": "false", "outcome": "ok"}
+    for seconds in (5.0, 5.1, 0.2):
+        metrics.chats["invented", CacheOutcome.BYPASS, ServedBy.MODEL, False, "ok"].append(seconds)
+    assert value("ocho_request_duration_seconds_count", **told) == 3
+    assert value("ocho_request_duration_seconds_bucket", le="5.0", **told) == 2
+    assert value("ocho_slo_requests_total", objective="5s", result="good") == 2
+    assert value("ocho_slo_requests_total", objective="5s", result="bad") == 1
+    metrics.chats["m", CacheOutcome.BYPASS, ServedBy.MODEL, True, "upstream_error"].append(0.1)
+    metrics.calls[Deployment("d", "azure", "", ""), "retry", "chat", "m", "429"].append(0.1)
+    metrics.requests["chat", "m", "502"].append(0.1)
+    assert value("ocho_slo_requests_total", objective="5s", result="bad") == 2
+    assert value("ocho_upstream_attempts_total", deployment="d", kind="retry", result="failed") == 1
+    named = {"gen_ai_operation_name": "chat", "gen_ai_request_model": "m"}
+    at = {"gen_ai_provider_name": "azure", "error_type": "429"}
+    assert value("gen_ai_client_operation_duration_seconds_count", **named, **at) == 1
+    assert value("gen_ai_server_request_duration_seconds_count", **named, error_type="502") == 1
+
+
+@pytest.mark.parametrize("count", [0, 1, FEW - 1, FEW, 1000])
+def test_many_values_at_once_fall_into_the_buckets_that_the_library_puts_them_into(count: int) -> None:
+    bounds, chance = (-1.0, 0.0, 0.5, 1.0, 2.5), random.Random(count)
+    values = [chance.choice([*bounds, chance.uniform(-2, 4)]) for _ in range(count)]
+    ours = Histogram("h", "h", buckets=bounds, registry=None)
+    theirs = prometheus_client.Histogram("h", "h", buckets=bounds, registry=None)
+    for value in values * 2:
+        theirs.observe(value)
+    for _ in range(2):
+        ours.observe_all(list(values))
+    mine, library = ({s.name + str(s.labels): s.value for f in h.collect() for s in f.samples} for h in (ours, theirs))
+    assert mine == pytest.approx(library)
 
 
 async def test_server_timing_is_well_formed_and_at_the_end_of_streams_a_comment(tmp_path: Path) -> None:

@@ -198,15 +198,11 @@ class Answering:
         return time.monotonic() - self._began
 
     def _end(self, outcome: str) -> None:
-        opened = self._opened
-        self._metrics.chat_ended(
-            self._request.requested_model,
-            opened.cache if opened is not None else CacheOutcome.MISS,
-            opened.served_by if opened is not None else "none",
-            self._request.stream,
-            outcome,
-            self._elapsed(),
-        )
+        opened, request = self._opened, self._request
+        cache = opened.cache if opened is not None else CacheOutcome.MISS
+        served_by = opened.served_by if opened is not None else "none"
+        chat = (request.requested_model, cache, served_by, request.stream, outcome)
+        self._metrics.chats[chat].append(self._elapsed())
 
 
 async def _with_pauses(

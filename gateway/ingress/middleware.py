@@ -50,7 +50,7 @@ class Around:
         """What ``answer`` comes to for a caller of our own server. Only cancellation is raised."""
         began = time.monotonic()
         error_type = ""
-        self._metrics.request_started()
+        self._metrics.requests_now += 1
         try:
             reply = await answer
             if reply is not None:
@@ -80,7 +80,7 @@ class Around:
 
     def at_once(self, caller: Caller, seconds: float) -> None:
         """A request was answered without waiting for anything."""
-        self._metrics.request_started()
+        self._metrics.requests_now += 1
         self._ended("POST", caller.id, caller.operation, caller.model, "", seconds)
 
     @property
@@ -91,7 +91,7 @@ class Around:
         async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
             began = time.monotonic()
             request[REQUEST_ID] = request_id(request.headers) or fresh_id()
-            self._metrics.request_started()
+            self._metrics.requests_now += 1
             error_type = ""
             try:
                 response = await _answered(request, handler)
@@ -112,7 +112,8 @@ class Around:
         return middleware
 
     def _ended(self, method: str, id: str, operation: str, model: str, error_type: str, seconds: float) -> None:
-        self._metrics.request_ended(operation, model, error_type, seconds)
+        self._metrics.requests_now -= 1
+        self._metrics.requests[operation, model, error_type].append(seconds)
         self._access.request(id, method, operation, model, seconds, error_type)
 
 

@@ -9,7 +9,6 @@ from gateway.accounts.accounts import Accounts
 from gateway.chat import CacheOutcome, RequestContext, ServedBy
 from gateway.errors import LimitReached, UpstreamError
 from gateway.ingress.caller import Caller, Reply, header_lines
-from gateway.ingress.reply import server_timing
 from gateway.ingress.sse import error_frame
 from gateway.metrics import Metrics
 from gateway.ports import Forwarded, Outgoing
@@ -43,8 +42,7 @@ class Relay:
             with self._accounts.spending(ctx.key_id, partial(prompt_tokens, sent.json or {})):
                 passing = await self._router.forward(sent, ctx, metered=self._accounts.counts(ctx.key_id))
                 reply, status = passing.reply, passing.reply.status
-                ctx.timings.record("upstream_headers", ctx.timings.clock() - began)
-                headers = self._headers(reply.headers, ctx)
+                headers = self._headers(reply.headers, ctx, ctx.timings.clock() - began)
                 told = _told(passing.attempt.name, passing.attempt.number)
                 if headers.get("content-type", "").startswith("text/event-stream"):
                     whole = None
@@ -60,16 +58,16 @@ class Relay:
             if passing is not None:
                 passing.close()
             if sent.operation == "chat":
-                seconds = ctx.timings.clock() - began
-                self._metrics.chat_ended(sent.model, _BYPASS, _MODEL, sent.streamed, outcome, seconds)
+                chat = (sent.model, _BYPASS, _MODEL, sent.streamed, outcome)
+                self._metrics.chats[chat].append(ctx.timings.clock() - began)
 
-    def _headers(self, received: Mapping[str, str], ctx: RequestContext) -> dict[str, str]:
-        """The provider's that are passed on, and those of every reply."""
+    def _headers(self, received: Mapping[str, str], ctx: RequestContext, seconds: float) -> dict[str, str]:
+        """The provider's that are passed on, and those of every reply. They came after ``seconds``."""
         headers = {name: value for name, value in received.items() if _PASSES[name]}
         headers["x-request-id"] = ctx.id
         headers.update(ctx.told)
         if self._timing:
-            headers["server-timing"] = server_timing(ctx.timings.stages)
+            headers["server-timing"] = f"upstream_headers;dur={seconds * 1000:.1f}"
         return headers
 
     async def _gathered(self, caller: Caller, reply: Forwarded, headers: Mapping[str, str]) -> bytes | None:

@@ -76,8 +76,10 @@ class Passing:
         seconds = self._clock() - self._began
         if self._outcome == "ok":
             self._health.pace.ended(seconds)
-        self.attempt.line.leave(self.attempt.slot)
-        count_call(self._metrics, self.attempt, self._operation, self._outcome, seconds)
+        attempt = self.attempt
+        attempt.line.leave(attempt.slot)
+        called = (self._health.deployment, attempt.kind, self._operation, attempt.model, self._outcome)
+        self._metrics.calls[called].append(seconds)
 
 
 class _Watched:
@@ -127,12 +129,6 @@ class _Watched:
 
     def close(self) -> None:
         self._reply.close()
-
-
-def count_call(metrics: Metrics, attempt: Attempt, operation: str, result: str, seconds: float) -> None:
-    """``result``: ok, cancelled, or what went wrong."""
-    at = attempt.slot.health.deployment
-    metrics.upstream_ended(at.name, at.kind, attempt.kind, operation, attempt.model, result, seconds)
 
 
 async def rejection(name: str, reply: Forwarded) -> UpstreamRejected:

@@ -21,7 +21,7 @@ from gateway.routing.call import BeforeContent, Call, Enough, Interrupted
 from gateway.routing.deployments import Deployments, Health, Pace
 from gateway.routing.hedge import Claim, Lost, hedged
 from gateway.routing.metering import Charge, costs
-from gateway.routing.passing import Passing, count_call, rejection
+from gateway.routing.passing import Passing, rejection
 from gateway.routing.plain import is_plain
 from gateway.routing.resume import Continuation, Diverged, going_on, text_of
 from gateway.routing.retries import RetryBudget
@@ -292,7 +292,8 @@ class Router:
             if result == "ok":
                 attempt.health.pace.ended(seconds)
             attempt.line.leave(attempt.slot)
-            count_call(self._metrics, attempt, operation, result, seconds)
+            called = (attempt.health.deployment, attempt.kind, operation, attempt.model, result)
+            self._metrics.calls[called].append(seconds)
 
 
 def _watch(health: Health, metrics: Metrics, clock: Clock) -> None:
