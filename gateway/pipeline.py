@@ -92,7 +92,8 @@ class Pipeline:
             always = self._always_improves(model)
             if model in self.plans:  # names that callers make up are not remembered
                 self._improved[model] = always
-        return always or ctx.documents is not None or self._asked(ctx) or self.reviewed.covers(ctx.tenant.id, model)
+        asked = ctx.documents is not None or ctx.wishes.asked or ctx.wishes.only_if_cached
+        return always or asked or self.reviewed.covers(ctx.tenant.id, model)
 
     def _always_improves(self, model: str) -> bool:
         plan = self._plan(model)
@@ -110,7 +111,7 @@ class Pipeline:
 
     def promise_s(self, model: str) -> float | None:
         """Seconds in which the model promises an answer, or None."""
-        promise = self._plan(model).promise
+        promise = (self.plans.get(model) or self._plan(model)).promise
         return promise.seconds if promise is not None else None
 
     @asynccontextmanager
@@ -346,7 +347,7 @@ class Pipeline:
     def _job(self, ctx: RequestContext, request: ChatRequest) -> Job:
         plan = self._with_documents(self._plan(request.requested_model), ctx)
         sharing = replace(plan.sharing, key_id=ctx.key_id, groups=ctx.tenant.groups, namespace=ctx.wishes.namespace)
-        caches = plan.caches or self._asked(ctx)
+        caches = plan.caches or ctx.wishes.asked or ctx.wishes.only_if_cached
         keys = replace(cache_keys(self.secret, ctx.tenant, request, sharing), generation=self.exact.generation)
         return Job(
             ctx=ctx,
@@ -375,9 +376,6 @@ class Pipeline:
             known = ", ".join(sorted(self.plans)) or "none"
             raise UnknownModel(f"no model named {model!r} is configured; configured models: {known}", param="model")
         return plan
-
-    def _asked(self, ctx: RequestContext) -> bool:
-        return ctx.wishes.asked or ctx.wishes.only_if_cached
 
     def _saved(self, job: Job, hit: CacheHit) -> None:
         if self.verifier is not None:

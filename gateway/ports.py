@@ -204,7 +204,8 @@ class Forwarded(Protocol):
         """Be done with it; a body that was not read to its end is given up."""
 
 
-OPERATIONS = {"chat/completions": "chat", "completions": "text_completion", "embeddings": "embeddings"}  # OTel GenAI
+# What metrics call a request by its path, in OTel GenAI's words; "other" where it is none of these.
+OPERATIONS = {"chat/completions": "chat", "completions": "text_completion", "embeddings": "embeddings"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,11 +220,6 @@ class Outgoing:
     json: Json | None  # ``body``, parsed, where it is a JSON object
     content_type: str
     streamed: bool  # the caller asked for a stream: first-token and idle timeouts apply
-
-    @property
-    def operation(self) -> str:
-        """A bounded word for metrics."""
-        return OPERATIONS.get(self.path, "other")
 
 
 class Upstream(Protocol):

@@ -61,12 +61,18 @@ class Account:
             return self.used(limit, now) + 1 > limit.most
         return self.used(limit, now) >= limit.most
 
+    @property
+    def counts(self) -> bool:
+        """Whether what this key spends has to be known."""
+        return any(limit.what != REQUESTS for limit in self.limits)
+
 
 class Accounts:
     """Every account, by the id of its key. Keys without limits have none, and cost nothing here."""
 
     def __init__(self, accounts: Sequence[Account], metrics: Metrics, wall_clock: WallClock = time.time) -> None:
         self._accounts = {account.key_id: account for account in accounts}
+        self.of = self._accounts.get  # the account of a key; None where it has no limits
         self._metrics = metrics
         self._now = wall_clock
         for account in accounts:
@@ -91,29 +97,24 @@ class Accounts:
     def spending(self, key_id: str, tokens: Callable[[], float]) -> AbstractContextManager[None]:
         """Around work that costs at least ``tokens()`` tokens upstream. Raises LimitReached before it."""
         account = self._accounts.get(key_id)
-        return self._reserving(account, tokens) if account is not None else _UNLIMITED
+        return self._reserving(account, tokens()) if account is not None else _UNLIMITED
 
     @contextmanager
-    def _reserving(self, account: Account, tokens: Callable[[], float]) -> Iterator[None]:
-        now = self._now()
-        for limit in account.limits:
-            if limit.what != REQUESTS and account.reached(limit, now):
-                raise self._refusal(account, limit, now)
-        reserved = tokens()
-        account.reserved += reserved
+    def _reserving(self, account: Account, tokens: float) -> Iterator[None]:
+        reserved = self.reserve(account, tokens)
         try:
             yield
         finally:
             account.reserved -= reserved
 
-    def holds(self, key_id: str) -> bool:
-        """Whether this key has limits."""
-        return key_id in self._accounts
-
-    def counts(self, key_id: str) -> bool:
-        """Whether what this key spends has to be known."""
-        account = self._accounts.get(key_id)
-        return account is not None and any(limit.what != REQUESTS for limit in account.limits)
+    def reserve(self, account: Account, tokens: float) -> float:
+        """``tokens``, which count as used until they are taken from ``account.reserved``. Raises LimitReached."""
+        now = self._now()
+        for limit in account.limits:
+            if limit.what != REQUESTS and account.reached(limit, now):
+                raise self._refusal(account, limit, now)
+        account.reserved += tokens
+        return tokens
 
     def spent(self, key_id: str, tokens: float, money: float) -> None:
         """One upstream call for this key has ended."""

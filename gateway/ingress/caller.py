@@ -38,6 +38,7 @@ class Caller(Protocol):
 
     operation: str  # what was asked for, as a bounded word
     model: str
+    received: bytes | None  # the body, where it is here already
 
     @property
     def id(self) -> str:
@@ -62,7 +63,7 @@ class Caller(Protocol):
 
 def fresh_id() -> str:
     """Of a request whose caller gave it none."""
-    return f"req_{random.randbytes(16).hex()}"
+    return f"req_{random.getrandbits(128).to_bytes(16).hex()}"
 
 
 REQUEST_ID = web.RequestKey("request_id", str)
@@ -72,6 +73,8 @@ MODEL = web.RequestKey("model", str)
 
 class WebCaller:
     """``Caller`` over aiohttp's server."""
+
+    received: bytes | None = None
 
     def __init__(self, http_request: web.Request, body_s: float) -> None:
         self._request = http_request

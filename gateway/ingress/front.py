@@ -124,7 +124,8 @@ class FrontConnection(asyncio.Protocol):
             self._more_body(data)
             return
         self._buffer = self._buffer + data if self._buffer else data
-        self._read_on()
+        if self.answering is None and self._drained is None:
+            self._next_request()
         if len(self._buffer) > MAX_PIPELINED_BYTES and not self._stalled:
             self._stalled = True
             self.transport.pause_reading()
@@ -255,9 +256,6 @@ class FrontConnection(asyncio.Protocol):
         if self._drained is not None:
             await asyncio.shield(self._drained)
 
-    def connection_header(self) -> str:
-        return "" if self._keep else "connection: close\r\n"
-
     def close_when_done(self) -> None:
         self._keep = False
         if self.answering is None:
@@ -277,11 +275,11 @@ class FrontCaller:
         self.operation = "chat"
         self.model = ""
         self.head = head
-        self.received = b""
+        self.received: bytes | None = None
         self._connection = connection
 
     async def body(self) -> bytes:
-        return self.received
+        return self.received or b""
 
     def send(self, reply: Reply) -> None:
         """The whole reply in one write."""
@@ -304,7 +302,7 @@ class FrontCaller:
         self._connection.abort()
 
     def _head(self, status: int, headers: Mapping[str, str], more: str = "") -> bytes:
-        last = self._connection.connection_header()
+        last = "" if self._connection._keep else "connection: close\r\n"
         return f"{_STATUS_LINES[status]}{header_lines(headers)}{more}{_date()}{last}".encode("utf-8", "surrogateescape")
 
 

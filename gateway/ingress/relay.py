@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 
 from gateway.accounts.accounts import Accounts
 from gateway.chat import CacheOutcome, RequestContext, ServedBy
@@ -37,33 +37,40 @@ class Relay:
         A reply that goes out in pieces is sent when this returns; it is None then.
         """
         outcome = "client_left"  # unless it ends otherwise
-        passing = None
+        account, reserved, passing = self._accounts.of(ctx.key_id), 0.0, None
         try:
-            with self._accounts.spending(ctx.key_id, partial(prompt_tokens, sent.json or {})):
-                passing = await self._router.forward(sent, ctx, metered=self._accounts.counts(ctx.key_id))
-                reply, status = passing.reply, passing.reply.status
-                headers = self._headers(reply.headers, ctx, ctx.timings.clock() - began)
-                told = _told(passing.attempt.name, passing.attempt.number)
-                if headers.get("content-type", "").startswith("text/event-stream"):
-                    whole = None
-                    await self._stream(caller, sent, ctx, reply, {**headers, **told}, began)
-                elif (whole := reply.rest()) is None:
-                    whole = await self._gathered(caller, reply, {**headers, **told})
+            if account is not None:
+                reserved = self._accounts.reserve(account, prompt_tokens(sent.json or {}))
+            passing = await self._router.forward(sent, ctx, metered=account is not None and account.counts)
+            reply, status = passing.reply, passing.reply.status
+            headers = self._headers(reply.headers, ctx, ctx.timings.clock() - began)
+            attempt = passing.attempt
+            told = _told(attempt.slot.health.deployment.name, attempt.number)
+            if headers.get("content-type", "").startswith("text/event-stream"):
+                whole = None
+                await self._stream(caller, sent, ctx, reply, {**headers, **told}, began)
+            elif (whole := reply.rest()) is None:
+                whole = await self._gathered(caller, reply, {**headers, **told})
             outcome = "ok" if status < 400 else str(status)
             return Reply(status, whole, headers, told.lines) if whole is not None else None
         except (UpstreamError, LimitReached) as error:
             outcome = error.code or "error"
             raise
         finally:
+            if account is not None:
+                account.reserved -= reserved
             if passing is not None:
                 passing.close()
-            if sent.operation == "chat":
+            if sent.path == "chat/completions":
                 chat = (sent.model, _BYPASS, _MODEL, sent.streamed, outcome)
                 self._metrics.chats[chat].append(ctx.timings.clock() - began)
 
     def _headers(self, received: Mapping[str, str], ctx: RequestContext, seconds: float) -> dict[str, str]:
         """The provider's that are passed on, and those of every reply. They came after ``seconds``."""
-        headers = {name: value for name, value in received.items() if _PASSES[name]}
+        headers = {}
+        for name, value in received.items():
+            if _PASSES[name]:
+                headers[name] = value
         headers["x-request-id"] = ctx.id
         headers.update(ctx.told)
         if self._timing:

@@ -93,7 +93,7 @@ class Endpoints:
         head = caller.head
         holder = self._keys.holder(head.key)
         told = self._pipeline.accounts.enter(holder.key_id)
-        raw = await caller.body()
+        raw = caller.received if caller.received is not None else await caller.body()
         body = openai.parse_object(raw)
         had_wishes = "ocho" in body
         wishes = wishes_of(head.wishes, body)
@@ -116,7 +116,7 @@ class Endpoints:
         writer = ChatWriter(request, timing=showing.timing)
         answering = Answering(showing, self._metrics, caller, request, ctx, began, writer)
         async with self._pipeline.answer(ctx, request) as joined:
-            plain = wishes is NONE and documents is None and not self._pipeline.accounts.holds(holder.key_id)
+            plain = wishes is NONE and documents is None and self._pipeline.accounts.of(holder.key_id) is None
             if joined.found is not None and plain:
                 later = asyncio.get_running_loop().call_soon  # once the reply is on its way
                 later(self.repeats.remember, joined.found, request, holder, path_model, raw)

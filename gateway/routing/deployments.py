@@ -86,8 +86,9 @@ class Health:
     def started(self, now: float) -> int:
         """A call begins. The number it is known by to ``answered`` and ``ended``."""
         self.in_flight += 1
-        self.limit.started(self.in_flight)
-        if self.state(now) == 1:
+        if self.in_flight > self.limit.peak:
+            self.limit.started(self.in_flight)
+        if self.failures and self.state(now) == 1:
             self.probing_until = now + PROBE_S
         self._last += 1
         self.waiting[self._last] = now, self.in_flight
@@ -114,7 +115,8 @@ class Health:
 
     def replied(self, operation: str, seconds: float, now: float) -> None:
         """A whole answer came at once."""
-        self._talks()
+        if self.failures:
+            self._talks()
         if not self.recent:  # else it is first tokens that deployments are compared by
             self._fade_in(seconds, now)
         self.limit.measured(operation, Sample(seconds, self.in_flight), self.in_flight, ())
@@ -192,7 +194,9 @@ class Health:
             return False
         if self.failures >= FAILURES_TO_SET_ASIDE:
             return self.probing_until <= now
-        return self.in_flight < self.limit.value and not self._line_grows(now)
+        if self.in_flight >= self.limit.learned or self.in_flight >= self.limit.most:
+            return False
+        return len(self.waiting) < SAMPLES or not self._line_grows(now)
 
     def expected_s(self, now: float) -> float:
         """Seconds to the first token that a call should reckon with now: what was measured, fading while nobody tries
@@ -227,7 +231,7 @@ class Health:
 
     def _line_grows(self, now: float) -> bool:
         """Before a limit is known: as many calls are late as it takes to find one, and no more are needed for that."""
-        if self.limit.learned < math.inf or len(self.waiting) < SAMPLES:
+        if self.limit.learned < math.inf:
             return False
         nth = next(islice(self.waiting.values(), SAMPLES - 1, None))
         return self.limit.is_late(FIRST_TOKEN, now - nth[0])

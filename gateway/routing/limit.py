@@ -56,7 +56,7 @@ class Level:
         late = [call for call in waiting if self.usual_s and call.seconds > TOLERANCE * self.usual_s] if waiting else []
         if len(self.samples) + len(late) < SAMPLES:
             return None
-        told, self.samples = self.samples, []
+        told, self.samples = [Sample(max(call.seconds, QUICK_S), call.among) for call in self.samples], []
         median = median_high(sample.seconds for sample in (*told, *late))
         usual = self.usual_s = self.usual_s or median
         rooms = [
@@ -103,7 +103,7 @@ class Limit:
         level = self.levels.get(kind)
         if level is None:
             level = self.levels[kind] = Level()
-        level.samples.append(sample if sample.seconds >= QUICK_S else Sample(QUICK_S, sample.among))
+        level.samples.append(sample)
         enough = SAMPLES // 2 if waiting else SAMPLES
         if len(level.samples) >= enough and (seen := level.seen(waiting, rest_s)) is not None:
             self._decide(level, seen)

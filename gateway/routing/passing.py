@@ -8,7 +8,7 @@ from gateway.chat import Json
 from gateway.clock import Clock
 from gateway.errors import MAX_ERROR_BYTES, UpstreamError, UpstreamRejected, UpstreamTimeout, error_payload
 from gateway.metrics import Metrics
-from gateway.ports import Forwarded, Outgoing
+from gateway.ports import OPERATIONS, Forwarded, Outgoing
 from gateway.routing.attempts import Attempt
 from gateway.routing.call import STILL_TALKING_S
 from gateway.routing.metering import Charge, Metered
@@ -29,8 +29,8 @@ class Passing:
         self.attempt = attempt
         self._charge = charge
         self.reply: Forwarded
-        self._health = attempt.health
-        self._operation = sent.operation
+        self._health = attempt.slot.health
+        self._operation = OPERATIONS.get(sent.path, "other")
         self._streamed = sent.streamed
         self._metrics = metrics
         self._clock = clock

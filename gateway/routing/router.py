@@ -122,7 +122,8 @@ class Router:
             passing = Passing(attempt, sent, self._metrics, self._clock, charge)
             outgoing = sent if attempt.model == sent.model else replace(sent, model=attempt.model)
             try:
-                reply = await self._upstream.forward(attempt.health.deployment, outgoing, ctx, attempt.timeouts)
+                deployment = attempt.slot.health.deployment
+                reply = await self._upstream.forward(deployment, outgoing, ctx, attempt.timeouts)
                 passing.answered(reply)
                 if reply.status < 400 or not attempts.more(reply.status):
                     return passing
@@ -228,7 +229,7 @@ class Router:
     def _charge_of(self, attempt: Attempt, sent: Outgoing, ctx: RequestContext) -> Charge | None:
         if not costs(sent):
             return None
-        reason = "embedding" if sent.operation == "embeddings" else "answer"
+        reason = "embedding" if sent.path == "embeddings" else "answer"
 
         def charge(usage: tuple[int, int] | None, pieces: int) -> None:
             self.ledger.charge(ctx, attempt.model, reason, sent.json or {}, usage, pieces)

@@ -21,21 +21,20 @@ class Watch:
 
     def __init__(self) -> None:
         self.connections: set[Connection] = set()  # all that are open
-        self._ticking = False
+        self.ticking = False
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        """A connection waits."""
-        if not self._ticking:
-            self._ticking = True
-            loop.call_later(TICK_S, self._tick, loop)
+        """A connection waits, and it does not tick yet."""
+        self.ticking = True
+        loop.call_later(TICK_S, self._tick, loop)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         waiting = [connection for connection in self.connections if connection.waits_until is not None]
         for connection in waiting:
             if connection.waits_until is not None and connection.waits_until.remaining_s() == 0:
                 connection.late()
-        self._ticking = bool(waiting)
-        if self._ticking:
+        self.ticking = bool(waiting)
+        if self.ticking:
             loop.call_later(TICK_S, self._tick, loop)
 
 
@@ -138,7 +137,8 @@ class Connection(asyncio.Protocol):
             self._timer = self._loop.call_later(left_s, self.late)
         else:
             self.waits_until = until
-            self._watch.begin(self._loop)
+            if not self._watch.ticking:
+                self._watch.begin(self._loop)
         return waiter
 
     def late(self) -> None:

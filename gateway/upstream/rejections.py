@@ -9,7 +9,8 @@ from gateway.chat import Deployment, Json
 from gateway.errors import UpstreamRejected, error_payload
 
 MAX_RETRY_AFTER_S = 3600.0
-_QUOTAS = tuple((f"x-ratelimit-remaining-{what}", f"x-ratelimit-reset-{what}") for what in ("requests", "tokens"))
+_REQUESTS_LEFT, _TOKENS_LEFT = "x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens"
+_QUOTAS = ((_REQUESTS_LEFT, "x-ratelimit-reset-requests"), (_TOKENS_LEFT, "x-ratelimit-reset-tokens"))
 # Local servers are given any word as a key, such as "x": that is no secret, and stands in every message.
 LEAST_KEY = 8  # characters
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")  # 6m0s, 12ms
@@ -48,6 +49,8 @@ def retry_after(headers: Json) -> float | None:
 def exhausted_s(headers: Json) -> float | None:
     """Seconds in which the provider will take nothing more, by the quota headers of a reply; None: it will, or it does
     not say. OpenAI writes "6m0s" and "12ms", others plain seconds."""
+    if headers.get(_REQUESTS_LEFT) != "0" and headers.get(_TOKENS_LEFT) != "0":
+        return None
     longest = None
     for remaining, reset in _QUOTAS:
         if headers.get(remaining) == "0" and (seconds := _seconds(str(headers.get(reset, "")))) is not None:

@@ -86,7 +86,7 @@ def test_a_key_without_limits_has_none() -> None:
     held = accounts(Clock(), Limit("requests", "minute", 1))
     for _ in range(3):
         assert held.enter("another") == {}
-    assert not held.counts("another")
+    assert held.of("another") is None
 
 
 def test_a_budget_in_money_says_when_it_resets_and_resets() -> None:
