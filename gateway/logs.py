@@ -50,8 +50,7 @@ def configure_logs(level: str = "info", style: str = "json") -> None:
 
 FLUSH_S = 0.2  # a line of the access log may be that old before it is written
 FLUSH_LINES = 256
-_STAMP = "%s.%06dZ"  # numbers are written sooner that way than by an f-string
-_REQUEST = '{"request_id":"%s",%s,"seconds":%.4f,"event":"request","level":"info","timestamp":"%s"}\n'
+_STAMP = "%s.%06dZ"  # written in half the time of an f-string with an int in it
 MAX_WAITING = 256  # batches; when nobody takes the output, lines are dropped and counted, not requests held up
 
 
@@ -82,7 +81,10 @@ class AccessLog:
                 error=error,
             )  # fmt: skip
             return
-        self._add(_REQUEST % (id, _what(method, operation, model, error), seconds, self._timestamp()))
+        self._add(
+            f'{{"request_id":"{id}",{_what(method, operation, model, error)},"seconds":{seconds:.4f},'
+            f'"event":"request","level":"info","timestamp":"{self._timestamp()}"}}\n'
+        )
 
     def spent(
         self, id: str, tenant: str, model: str, reason: str, prompt_tokens: int, completion_tokens: int, money: float
