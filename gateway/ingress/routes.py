@@ -96,7 +96,7 @@ class Endpoints:
         raw = caller.received if caller.received is not None else await caller.body()
         body = openai.parse_object(raw)
         had_wishes = "ocho" in body
-        wishes = wishes_of(head.wishes, body)
+        wishes = wishes_of(head.wishes, body) if had_wishes or head.wishes else NONE
         documents = named_documents(body) if self._pipeline.shelves is not None else None
         model = openai.model_of(body, path_model)
         openai.check_chat(body)

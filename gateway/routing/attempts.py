@@ -76,7 +76,7 @@ class Attempts:
         self.budget.request()
         self.number = 1
         self._tried[own] = [health]
-        return self._attempt(own, slot)
+        return Attempt(slot, own.line, own.model, "primary", own.route.timeouts, 1)
 
     async def next(self, failure: UpstreamError | None) -> Attempt:
         """The next attempt after ``failure`` (None: the first). Raises what the caller is told if there is none."""

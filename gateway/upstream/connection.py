@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
         self._unread = 0
         self._paused = False
         self._busy = False  # a reply is awaited
-        self._complete = False
+        self.complete = False  # all of the reply has come
         self._framed = False  # the body says itself where it ends
         self._kept_open = False
         self._error: ConnectionError | None = None
@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
                 self._paused = False
                 self._transport.resume_reading()
             return body
-        if self._complete:
+        if self.complete:
             return b""
         if self._error is not None:
             raise self._error
@@ -113,14 +113,10 @@ class Connection(asyncio.Protocol):
             if body is not None:
                 return body
 
-    def rest(self) -> bytes | None:
-        """What is left of the body, where all of it has come."""
-        return self.received() if self._complete else None
-
     @property
     def reusable(self) -> bool:
         """The exchange is over and the server keeps the connection."""
-        return self._complete and not self._body and self.usable and self._kept_open
+        return self.complete and not self._body and self.usable and self._kept_open
 
     def close(self) -> None:
         self.usable = False
@@ -166,7 +162,7 @@ class Connection(asyncio.Protocol):
         self._watch.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._complete or not self._busy:  # nobody asked: the next reply could not be told from this
+        if not self._busy:  # nobody asked: the next reply could not be told from this
             self.close()
             return
         if not self.status:
@@ -175,7 +171,7 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeDecodeError):
             self.usable = False
-            if not self._complete:
+            if not self.complete:
                 self._fail("the reply is not HTTP/1.1")
         if not self.status and self._head_bytes > MAX_HEAD_BYTES:
             self._fail("the reply's headers are too large")
@@ -190,8 +186,8 @@ class Connection(asyncio.Protocol):
         self._watch.connections.discard(self)
         self._parser = self._transport = None  # which know this connection: else the garbage collector is needed
         if self.status and not self._framed and exc is None:
-            self._complete = True  # a body without a length ends with the connection
-        elif not self._complete:
+            self.complete = True  # a body without a length ends with the connection
+        elif not self.complete:
             self._error = self._error or ConnectionError("the connection was closed in the middle of the reply")
         self._wake()
 
@@ -202,7 +198,7 @@ class Connection(asyncio.Protocol):
     # what the parser calls
 
     def on_message_begin(self) -> None:
-        if self._complete:
+        if self.complete:
             self.usable = False  # a second reply to one request
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -211,7 +207,7 @@ class Connection(asyncio.Protocol):
             self.headers[_name(name)] = text.strip(" \t")
 
     def on_headers_complete(self) -> None:
-        if self._complete:
+        if self.complete:
             return
         status = self._parser.get_status_code()
         if status < 200:  # 100 Continue, 103 Early Hints: the reply itself is still to come
@@ -222,13 +218,13 @@ class Connection(asyncio.Protocol):
         self._framed = "content-length" in headers or "transfer-encoding" in headers or status in (204, 304)
 
     def on_body(self, body: bytes) -> None:
-        if not self._complete:
+        if not self.complete:
             self._body.append(body)
             self._unread += len(body)
 
     def on_message_complete(self) -> None:
-        if self.status and not self._complete:
-            self._complete = True
+        if self.status and not self.complete:
+            self.complete = True
             self._busy = False
             self._kept_open = self._parser.should_keep_alive()
 

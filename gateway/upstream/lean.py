@@ -114,7 +114,10 @@ class LeanReply:
         self.headers = connection.headers
 
     def rest(self) -> bytes | None:
-        return self._connection.rest() if self._connection is not None else b""
+        connection = self._connection
+        if connection is None:
+            return b""
+        return connection.received() if connection.complete else None
 
     async def read(self, until: Deadline) -> bytes:
         if self._connection is None:
