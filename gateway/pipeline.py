@@ -164,7 +164,9 @@ class Pipeline:
         async with beside() as start:
             meaning, retrieval = self.finder.begin(job, text, start)
             budget = deadline.within(self.finder.budgets.semantic_s + self.finder.patience_s(job))
-            look = await attempt(ctx, "cache_semantic", self._by_meaning(job, meaning, retrieval), budget, Look(None))
+            # Where it is late, what it waits for goes on.
+            meant = self._by_meaning(job, asyncio.shield(meaning), asyncio.shield(retrieval))
+            look = await attempt(ctx, "cache_semantic", meant, budget, Look(None))
             if look.hit is not None:
                 self._saved(job, look.hit)
                 if look.hit.outcome is CacheOutcome.SEMANTIC and look.hit.served_by is ServedBy.CACHE:
@@ -316,7 +318,7 @@ class Pipeline:
         return meant or self.reviewed.allowed(job.case, hit)
 
     async def _by_meaning(
-        self, job: Job, meaning: asyncio.Task[Vector | None], retrieval: asyncio.Task[Evidence]
+        self, job: Job, meaning: asyncio.Future[Vector | None], retrieval: asyncio.Future[Evidence]
     ) -> Look:
         """A verified answer to the same question in other words, or the same one re-checked against new documents or
         brought back; else what a judge may look at."""

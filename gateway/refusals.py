@@ -6,6 +6,7 @@ for again, what near wordings were answered meanwhile is looked at, now and then
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections import OrderedDict
@@ -62,7 +63,7 @@ class Refusals:
         async with beside() as start:
             meaning, evidence = self.finder.begin(job, text, start)
             looking = self.semantic.look(
-                job.keys, job.request.question, meaning, evidence, ctx.wishes,
+                job.keys, job.request.question, asyncio.shield(meaning), asyncio.shield(evidence), ctx.wishes,
                 judged=True, rechecked=True, beyond=refusal.entry.key,
             )  # fmt: skip
             budget = ctx.deadline.within(self.finder.budgets.semantic_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,10 @@ class Search:
     def __init__(self) -> None:
         self.passages: list[dict[str, Any]] = [{"document": "leave", "text": "정규직의 연차휴가는 15일이다."}]
         self.status = 200
+        self.stands_still_s = 0.0
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(self.stands_still_s)
         return web.json_response({"passages": self.passages}, status=self.status)
 
 
@@ -86,6 +89,12 @@ async def test_a_service_that_fails_vouches_for_nothing(it: House, search: Searc
     await it.kept()
     search.status = 500
     assert (await ask(it))[0] == "miss"
+
+
+async def test_a_service_that_stands_still_costs_the_documents_and_not_the_answer(it: House, search: Search) -> None:
+    search.stands_still_s = 30
+    reply = await it.chat(QUESTION, "handbook")
+    assert (reply.status, reply.headers.get("x-ocho-documents")) == (200, "partial"), reply.body
 
 
 def test_mistakes_in_a_collection_name_the_line_and_the_keys_of_its_kind(tmp_path: Path) -> None:
