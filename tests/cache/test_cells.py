@@ -68,11 +68,12 @@ def test_many_equal_rows_stay_findable() -> None:
     assert len(rows) == 3 * FULL
 
 
-def test_wide_vectors_are_found_by_their_sketches() -> None:
-    """384 numbers a vector, all in a narrow cone, as embedders make them."""
+@pytest.mark.parametrize("width", [384, 300])  # whole words of bits, and not
+def test_wide_vectors_are_found_by_their_sketches(width: int) -> None:
+    """All in a narrow cone, as embedders make them."""
     chance = np.random.default_rng(4)
-    middles = chance.normal(size=(300, 384)) + 3.0
-    rows = middles[chance.integers(300, size=12_000)] + chance.normal(scale=0.4, size=(12_000, 384))
+    middles = chance.normal(size=(300, width)) + 3.0
+    rows = middles[chance.integers(300, size=12_000)] + chance.normal(scale=0.4, size=(12_000, width))
     vectors = np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
     cells = filled(vectors)
     wanted = found = looked = 0
