@@ -56,6 +56,10 @@ class Belief:
         """Log-odds to be right, lowered by how little is known yet."""
         return float(self.mean @ row - CAUTION * math.sqrt(max(float(row @ self.covariance @ row), 0.0)))
 
+    def chance(self, row: Row) -> float:
+        """To be right, as far as is known: what the bar makes of it holds near the bar alone."""
+        return _sigmoid(float(self.mean @ row))
+
     def fit(self, rows: Matrix, right: Vector, noise: float = LABEL_NOISE) -> None:
         """Believe the labels, and the start where they say nothing. ``noise``: share of them that is wrong."""
         mean, trust = self.mean, 1 - 2 * noise

@@ -145,7 +145,7 @@ class AdaptiveRule:
         scope = self._of(key.scope)
         row = row_of(asked, neighbors, key)
         row[_EARNED] = 0.0  # a judge looks at that himself
-        return 1 - float(scope.bar.doubt(scope.belief.cautious(row)))
+        return scope.belief.chance(row)
 
     def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> CacheKey | None:
         """A miss was answered: ``same`` tells for kept answers whether the fresh one states the same facts."""

@@ -16,10 +16,10 @@ from gateway.clock import WallClock
 from gateway.errors import StoreUnavailable
 from gateway.ports import AnswerStore, DocumentRecord, QuestionIndex, Vector
 
-# Chance to be right from which a kept answer is put to the judge. With one that errs in 2 % of his verdicts, whatever
-# he is asked, .6 kept labelled streams within 1 % of wrong hits, .5 not quite; asked about all that is near, 8 to 11 %.
-# Not for answers from documents: what is found for the question must bear those out as well.
-WORTH_ASKING = 0.6
+# Chance to be right from which a kept answer is put to the judge. With one that errs in 2 % (5 %) of his verdicts,
+# whatever he is asked, .2 kept labelled streams at 0.1 to 0.2 (0.4 to 0.7) % of wrong hits; asked about all that is
+# near, he left 8 to 11 % at 2 %. Not for answers from documents: what is found for the question must bear those out.
+WORTH_ASKING = 0.2
 
 
 @dataclass(frozen=True, slots=True)

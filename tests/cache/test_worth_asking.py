@@ -60,7 +60,7 @@ async def asked_about(chances: Mapping[str, float], found: Evidence | None) -> s
     return {doubt.entry.key.digest for doubt in look.doubts}
 
 
-CHANCES = {"likely": WORTH_ASKING, "maybe": WORTH_ASKING - 0.01, "hardly": 0.1}
+CHANCES = {"likely": WORTH_ASKING, "maybe": WORTH_ASKING - 0.01, "hardly": WORTH_ASKING / 2}
 
 
 @pytest.mark.parametrize(
