@@ -22,10 +22,10 @@ NEGATIONS_KO = (
     r"|말고|제외|빼고|대신|보다는|자제|삼가|(?<![가-힣])금[하합]|지양"
     r"|미(?=납|사용|제출|신청|등록|지급|수령|가입|승인|포함|접종)|비(?=활성|공개|대면|정규)|(?<![가-힣])무(?=급|단|상)|무료"
 )
-NEGATIONS_EN = (
+NEGATIONS_EN = (  # "I don't know how to pay" asks how
     r"\b(?:not|no|never|none|without|except|excluding|cannot|cant|dont|doesnt|didnt|wont|isnt|arent|wasnt|werent|havent"
     r"|hasnt|hadnt|couldnt|wouldnt|shouldnt|non|unable|neither|nor|nothing|stop|avoid|unless|fail|fails|failed"
-    r"|instead of|rather than|\w+n['’]t)\b"
+    r"|instead of|rather than|\w+n['’]t)\b(?!\s+(?:know|understand|sure|certain|idea)\b)"
 )
 
 QUESTION_WORDS: tuple[tuple[str, str], ...] = (

@@ -11,10 +11,12 @@ from functools import lru_cache
 from gateway.cache import contrasts, numbers
 from gateway.cache.grammar import Grammar, apart, grammar
 from gateway.cache.language import language
-from gateway.cache.lexical import stems
+from gateway.cache.lexical import small, stems
 
 HANGUL = re.compile(r"[가-힣]")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_.][A-Za-z0-9]+)*")
+_JOINED = re.compile(r"(?<=[a-z])\.(?=[A-Z])")  # "it works.But": two sentences
+_PLURAL = re.compile(r"[A-Z]{2,}s")
 _MIXED = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[A-Za-z0-9][A-Za-z0-9_.-]+")
 _NEGATION = re.compile(f"{contrasts.NEGATIONS_KO}|{contrasts.NEGATIONS_EN}", re.IGNORECASE)
 _NEGATING = re.compile(r"(?:않|없|못|아니|아닌|말고|마$|마세|마십|대신|not$|never$|no$|\w+n['’]?t$)")
@@ -73,7 +75,7 @@ def facets(text: str) -> Facets:
     return Facets(
         numbers=numbers.numbers(folded),
         codes=_codes(text, spoken),
-        latin=frozenset(_CODE.findall(folded)),
+        latin=frozenset(map(_abbreviation, _CODE.findall(text))) | frozenset(_CODE.findall(folded)),
         negations=len(_NEGATION.findall(folded)),
         audience=_sides(folded, _AUDIENCE),
         hard=_sides(folded, _HARD),
@@ -191,14 +193,26 @@ def _who_asks(one: Facets) -> frozenset[str]:
 def _codes(text: str, spoken: str) -> frozenset[str]:
     """Names in Latin letters. In English only what looks like one: capitals inside, or digits."""
     mixed = {word.casefold().rstrip(".-_") for word in _MIXED.findall(text)}
-    words = _CODE.findall(text)
     if spoken == "latin":
-        named = {word for word in words if len(word) > 1 and word[1:] != word[1:].lower()}
         if text.upper() == text:  # shouted: capitals say nothing
-            named = set()
-    else:
-        named = {word for word in words if word.casefold() not in _ORDINARY_LATIN}
+            return frozenset(mixed)
+        words = _CODE.findall(_JOINED.sub(" ", text))
+        named = {word for word in words if len(word) > 1 and word[1:] != word[1:].lower()}
+        return frozenset(mixed | {_abbreviation(word) for word in named if not _shouted(word)})
+    named = {word for word in _CODE.findall(text) if word.casefold() not in _ORDINARY_LATIN}
     return frozenset(mixed | {word.casefold() for word in named})
+
+
+def _abbreviation(word: str) -> str:
+    """ATM of ATMs, US of U.S."""
+    if all(len(part) == 1 for part in word.split(".")):
+        word = word.replace(".", "")
+    return (word[:-1] if _PLURAL.fullmatch(word) else word).casefold()
+
+
+def _shouted(word: str) -> bool:
+    """An ordinary word in capitals."""
+    return word != "US" and small(word.casefold())
 
 
 def _compile(side: str) -> re.Pattern[str]:

@@ -48,6 +48,11 @@ def stems(text: str) -> tuple[str, ...]:
     return tuple(stem for word in words if (stem := _stem(word)))
 
 
+def small(word: str) -> bool:
+    """Whether a word in lower case carries no content."""
+    return word in _SMALL
+
+
 def overlap(one: frozenset[str], other: frozenset[str]) -> float:
     """Cosine of two sets, 0 to 1."""
     if not one or not other:

@@ -54,6 +54,10 @@ def test_rewording_is_no_difference(one: str, other: str) -> None:
         ("지원금지급 일정은 언제인가요?", "지원금 지급 일정이 언제예요?"),  # no 금지
         ("안내 데스크는 어디인가요?", "안내데스크가 어디예요?"),
         ("연차가 며칠인지 궁금합니다.", "연차가 며칠인지 알려주세요."),
+        ("What ATMs can I use?", "Which ATM can I use?"),
+        ("How long to the U.S.?", "How long to the US?"),
+        ("WHY is my card declined?", "Why is my card declined?"),
+        ("I don't know how to top up", "How do I top up?"),
         ("송금하는 방법이 궁금하네요", "송금 방법 알려줘"),
         ("정산은 언제까지 마감인가요?", "정산 마감은 언제까지예요?"),  # no "-지 마"
         ("카드인가요 아니면 현금인가요?", "카드인가요, 현금인가요?"),
