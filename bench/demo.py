@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
 def stand_in() -> Iterator[Setup]:
     models = ("gpt-4=azure-gpt4-2023", "gpt-35-turbo=gpt35-2023")
     flags = [word for model in models for word in ("--model", model)]
-    flags += ["--faults", "on", "--seed", str(SEED), "--questions", str(QUESTIONS)]
+    flags += ["--faults", "on", "--seed", str(SEED), "--questions", str(QUESTIONS), "--judge-noise", "0.05"]
     with servers.provider(WORK / "provider.log", *flags) as url:
         yield Setup("stand-in provider, azure-gpt4-2023", url, "demo", "gpt-4", "gpt-35-turbo", "gpt-4", "gpt-35-turbo",
                     36, 35.0)  # fmt: skip

@@ -27,6 +27,7 @@ from gateway.retrieval.record import Record
 from gateway.retrieval.sources.embedded import EmbeddedSource
 
 PATIENCE_S = 120.0
+JUDGE_NOISE = 0.05  # share of the stand-in's verdicts that are wrong, where it was told which questions are one
 # USD per million tokens (input, output): list prices of gpt-4 and gpt-3.5-turbo-1106 in November 2023,
 # of gpt-4o-2024-08-06 and of gpt-4.1-mini in 2025.
 PRICES = {
@@ -92,7 +93,8 @@ def _provider_flags(options: argparse.Namespace) -> list[str]:
     flags += ["--faults", options.faults, "--seed", str(options.seed), "--time-scale", str(options.time_scale)]
     if options.slots:
         flags += ["--slots", str(options.slots)]
-    return [*flags, "--reader", options.reader, "--questions", *map(str, options.questions)]
+    flags += ["--reader", options.reader, "--judge-noise", str(JUDGE_NOISE)]
+    return [*flags, "--questions", *map(str, options.questions)]
 
 
 def ingest(documents: Path, config: Path) -> None:

@@ -71,10 +71,11 @@ def _config(arguments: argparse.Namespace) -> ProviderConfig:
 
 
 def _truths(arguments: argparse.Namespace) -> Truths:
+    told = arguments.questions if arguments.reader == "told" else []
     return Truths(
-        read_meanings(arguments.judge_data),
+        read_meanings([*arguments.judge_data, *told]),
         read_rewrites(arguments.questions),
-        read_answers(arguments.questions) if arguments.reader == "told" else {},
+        read_answers(told),
         arguments.judge_noise,
     )
 
@@ -107,7 +108,8 @@ def _parser() -> argparse.ArgumentParser:
         "--reader",
         choices=["told", "words"],
         default="told",
-        help="of --questions it knows the `facts`, and misreads at its profile's rates; or it compares words",
+        help="of --questions it knows the `facts`, and misreads at its profile's rates, and as a judge the `group`; "
+        "or it compares words",
     )
     add("--slots", type=int, help="chat calls a model works on at once; more wait in line (default: no limit)")
     add("--judge-noise", type=float, default=0.0, help="share of its verdicts that are wrong (default 0)")

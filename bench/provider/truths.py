@@ -109,8 +109,13 @@ def read_answers(files: Iterable[Path]) -> dict[str, Gold]:
 
 
 def read_meanings(files: Iterable[Path]) -> dict[str, str]:
-    """From ``*_groups.jsonl`` (``q``, ``g``) files."""
-    return {squeezed(row["q"]): f"{path.name}:{row['g']}" for path, row in _rows(files) if "q" in row and "g" in row}
+    """From ``*_groups.jsonl`` (``q``, ``g``) files, and from files of questions (``q``, ``group``)."""
+    found = {}
+    for path, row in _rows(files):
+        group = row.get("g", row.get("group"))
+        if group is not None and "q" in row and not row.get("turns"):
+            found[squeezed(row["q"])] = f"{path.name}:{group}"
+    return found
 
 
 def _rows(files: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
