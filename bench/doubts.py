@@ -29,7 +29,7 @@ from gateway.routing import calibrating
 from gateway.routing.doubting import MOST_AGREE, SURE, WEIGHTS
 from gateway.routing.spend import Errand
 from gateway.routing.votes import votes_on
-from gateway.settling import has_sentence, lead_of
+from gateway.samples import has_sentence, lead_of
 from gateway.wiring.gating import Drafting, Labelled, calibration_context, drafting
 from gateway.wiring.ingesting import ingest_into
 

@@ -13,24 +13,21 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from gateway.asked import Asked, keeping, opened_by
 from gateway.chat import (
     Answer,
     AnswerEvent,
-    CacheEntry,
-    CacheOutcome,
     ChatRequest,
     Closed,
-    Evidence,
     Opened,
-    RequestContext,
     Send,
     ServedBy,
 )
-from gateway.clock import Deadline, Timings, WallClock
+from gateway.clock import Timings, WallClock
 from gateway.errors import UpstreamError
+from gateway.fallbacks import fallbacks, nothing
 from gateway.metrics import Metrics
 from gateway.retrieval.question import search_text
-from gateway.retrieval.quote import quote
 from gateway.routing import race as racing
 from gateway.routing.deployments import Pace
 from gateway.routing.details import Section, expanding
@@ -47,7 +44,8 @@ from gateway.routing.sizing import TOKENS_PER_SENTENCE, size_for, sized
 from gateway.routing.spend import USUAL_ANSWER_TOKENS, Allowance, Errand, prompt_tokens
 from gateway.routing.told import Telling, tell
 from gateway.routing.weighing import Scales
-from gateway.settling import another_sample, has_sentence
+from gateway.samples import has_sentence
+from gateway.settling import another_sample
 from gateway.stages import beside, ended
 
 FEWEST_TOKENS = 40  # a cited sentence: with less time than this takes, the big model starts in vain
@@ -74,33 +72,6 @@ class Promise:
     draft: DraftPlan | None = None
     sized: bool = False
     late: Allowance = field(default_factory=lambda: Allowance(0.5))  # for answers that come too late for their caller
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One question that has to be answered, with its evidence."""
-
-    ctx: RequestContext
-    request: ChatRequest  # as the caller sent it
-    grounded: ChatRequest  # as it goes upstream
-    over_best: Callable[[int, Evidence], ChatRequest]  # the same over only so many passages, the likeliest by score
-    evidence: Evidence
-    opened: Opened
-    due: Deadline  # the promise
-    stale: Callable[[], Awaitable[CacheEntry | None]]
-    keep: Callable[[Answer, float | None], None]  # (answer, seconds at most or None): offer it to the cache
-    big: Callable[[ChatRequest, Send, Errand], Awaitable[object]]  # the configured model's answer to a grounded request
-    held: bool = False  # that answer is held back until it is settled: its silence says nothing
-    contradicts: Callable[[str], bool] = lambda draft: False  # the answer that was given before, on the same documents
-
-    @property
-    def question(self) -> str:
-        """Of a follow-up what it stands for, where that is known."""
-        return self.evidence.meant or self.request.question
-
-    @property
-    def korean(self) -> bool:
-        return any("가" <= letter <= "힣" for letter in self.request.question)
 
 
 @dataclass(slots=True)
@@ -140,7 +111,7 @@ class InTime:
 
     async def _answer(self, asked: Asked, promise: Promise, doubts: Doubts, send: Send) -> None:
         draft = promise.draft if self._may_draft(asked) else None
-        rungs = {"draft": self._quick, "stale": self._stale, "quote": self._quote}
+        rungs = fallbacks(asked, self.wall_clock)
         counted, errand, details = _Counted(asked, self.metrics, send), Errand(), draft is not None and draft.details
         telling: list[Telling] = []  # the draft's, where details follow it
         sized_too = promise.sized and is_plain(asked.request)
@@ -150,7 +121,7 @@ class InTime:
             tell_draft=partial(self._begin_draft, asked, counted, telling)
             if details
             else partial(self._tell_draft, asked),
-            ladder=[Rung(name, partial(rungs[name], asked)) for name in promise.on_expiry if name != "wait"],
+            ladder=[Rung(name, rungs[name]) for name in promise.on_expiry if name != "wait"],
             background=partial(self._later, asked, promise.late, errand),
             details=partial(self._details, asked, telling) if details else None,
             again=self._again(asked, draft, sized_too, doubts) if draft is not None else None,
@@ -207,7 +178,7 @@ class InTime:
             anew = replace(asked, grounded=replace(asked.grounded, body=body))
             return partial(self._big, anew, in_size, True, Errand("settle"))
 
-        return Again(doubts.confidence, has_sentence, start, partial(self._nothing, asked))
+        return Again(doubts.confidence, has_sentence, start, partial(nothing, asked))
 
     async def _big_in_time(
         self, asked: Asked, draft: DraftPlan | None, in_size: bool, errand: Errand, send: Send
@@ -272,15 +243,15 @@ class InTime:
 
     def _tell_draft(self, asked: Asked, drafted: Drafted, send: Send) -> None:
         ttl_s = None if drafted.verdict.sure else PROVISIONAL_TTL_S
-        opened = _opened(asked, ServedBy.DRAFT, drafted)
-        tell(drafted.answer.text, opened, drafted.answer.usage, _keeping(asked, ttl_s, send))
+        opened = opened_by(asked, ServedBy.DRAFT, drafted)
+        tell(drafted.answer.text, opened, drafted.answer.usage, keeping(asked, ttl_s, send))
 
     def _begin_draft(
         self, asked: Asked, counted: _Counted, telling: list[Telling], drafted: Drafted, send: Send
     ) -> None:
         """As ``_tell_draft``, but for the end, since details follow. What is kept is the short answer: the gate has
         passed no more than that."""
-        telling.append(Telling(_opened(asked, ServedBy.DRAFT, drafted), send))
+        telling.append(Telling(opened_by(asked, ServedBy.DRAFT, drafted), send))
         telling[0].begin(drafted.answer.text)
         asked.keep(drafted.answer, None if drafted.verdict.sure else PROVISIONAL_TTL_S)
         counted.ended()
@@ -299,70 +270,6 @@ class InTime:
 
         heading = "\n\n**자세히**\n\n" if asked.korean else "\n\n**Details**\n\n"
         self.metrics.details_ended(await Section(short, telling[0], heading, supported).append(ask))
-
-    async def _quick(self, asked: Asked, drafted: Drafted | None, send: Send) -> bool:
-        """A draft that did not pass, but is more likely right than wrong. Not kept."""
-        if drafted is None:
-            return False
-        label = (
-            "빠른 답변입니다. 아직 충분히 확인되지 않았으니 출처를 함께 보시기 바랍니다.\n\n"
-            if asked.korean
-            else "This is a quick answer that has not been fully checked; please look at its source.\n\n"
-        )
-        opened = replace(_opened(asked, ServedBy.DRAFT, drafted), labelled=True)
-        tell(label + drafted.answer.text, opened, drafted.answer.usage, send)
-        return True
-
-    def _nothing(self, asked: Asked, send: Send) -> None:
-        """That the documents do not say it. Kept for a while, so that who asks again at once is told the same."""
-        nearest = max(asked.evidence.passages, key=lambda passage: passage.score)
-        where = f"{nearest.title or nearest.document} [doc{asked.evidence.passages.index(nearest) + 1}]"
-        text = (
-            f"문서에서 이 질문에 대한 답을 찾을 수 없습니다. 가장 가까운 문서: {where}"
-            if asked.korean
-            else f"The documents do not contain an answer to this question. The closest one: {where}"
-        )
-        opened = replace(asked.opened, served_by=ServedBy.NOTICE, stages=dict(asked.ctx.timings.stages))
-        tell(text, opened, None, _keeping(asked, PROVISIONAL_TTL_S, send))
-
-    async def _stale(self, asked: Asked, drafted: Drafted | None, send: Send) -> bool:
-        """What was answered before the documents changed."""
-        entry = await asked.stale()
-        if entry is None:
-            return False
-        age_s = entry.age_s(self.wall_clock())
-        minutes = max(1, round(age_s / 60))
-        label = (
-            f"{_age_ko(minutes)} 전의 답변입니다. 그 뒤에 문서가 바뀌어 지금은 다를 수 있습니다.\n\n"
-            if asked.korean
-            else f"This answer is {_age_en(minutes)} old; its documents have changed since and it may differ now.\n\n"
-        )
-        opened = replace(
-            asked.opened,
-            served_by=ServedBy.STALE, cache=CacheOutcome.STALE, model=entry.answer.model, citations=entry.citations,
-            age_s=age_s, labelled=True, stages=dict(asked.ctx.timings.stages),
-        )  # fmt: skip
-        tell(label + entry.answer.text, opened, None, send)
-        return True
-
-    async def _quote(self, asked: Asked, drafted: Drafted | None, send: Send) -> bool:
-        """The best passage itself."""
-        found = quote(asked.request.question, asked.evidence)
-        if found is None or not is_plain(asked.request):
-            return False
-        quoted = "\n".join(f"> {line}" for line in found.text.splitlines())
-        text = (
-            f"제시간에 답을 완성하지 못하여, 질문과 가장 가까운 문서의 내용을 그대로 보여 드립니다.\n\n{quoted}\n\n"
-            f"출처: {found.source} [doc{found.number}]"
-            if asked.korean
-            else "An answer was not ready in time; this is the passage closest to your question.\n\n"
-            f"{quoted}\n\nSource: {found.source} [doc{found.number}]"
-        )
-        opened = replace(
-            asked.opened, served_by=ServedBy.QUOTE, labelled=True, stages=dict(asked.ctx.timings.stages)
-        )  # fmt: skip
-        tell(text, opened, None, send)
-        return True
 
     def _may_draft(self, asked: Asked) -> bool:
         return asked.ctx.draft and bool(asked.evidence.passages) and is_plain(asked.request)
@@ -397,36 +304,7 @@ def _needed_s(pace: Pace) -> float:
     return racing.RESERVE_S + pace.first_token_s + FEWEST_TOKENS / pace.tokens_per_s
 
 
-def _opened(asked: Asked, served_by: ServedBy, drafted: Drafted) -> Opened:
-    return replace(
-        asked.opened, served_by=served_by, model=drafted.answer.model or asked.opened.model,
-        deployment=drafted.deployment, attempts=1, stages=dict(asked.ctx.timings.stages),
-    )  # fmt: skip
-
-
 def _keep(asked: Asked, ttl_s: Callable[[Answer, float], float | None], event: AnswerEvent, confidence: float) -> None:
     """Offers the finished answer to the cache."""
     if isinstance(event, Closed):
         asked.keep(event.answer, ttl_s(event.answer, confidence))
-
-
-def _keeping(asked: Asked, ttl_s: float | None, send: Send) -> Send:
-    """Sends, and offers the finished answer to the cache before the last listener can leave and end its flight."""
-
-    def keep_and_send(event: AnswerEvent) -> None:
-        if isinstance(event, Closed):
-            asked.keep(event.answer, ttl_s)
-        send(event)
-
-    return keep_and_send
-
-
-def _age_ko(minutes: int) -> str:
-    return f"{minutes}분" if minutes < 60 else f"{minutes // 60}시간" if minutes < 2880 else f"{minutes // 1440}일"
-
-
-def _age_en(minutes: int) -> str:
-    count, unit = (
-        (minutes, "minute") if minutes < 60 else (minutes // 60, "hour") if minutes < 2880 else (minutes // 1440, "day")
-    )
-    return f"{count} {unit}{'s' if count > 1 else ''}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
+from gateway.asked import Asked
 from gateway.cache.canonical import Epochs, made_by
 from gateway.cache.exact import ExactCache
 from gateway.cache.language import language
@@ -23,7 +24,7 @@ from gateway.chat import (
 )
 from gateway.clock import Timings
 from gateway.consulting import confirmed
-from gateway.in_time import Asked, InTime
+from gateway.in_time import InTime
 from gateway.metrics import Metrics
 from gateway.plan import Asking, Job
 from gateway.ports import DocumentRecord, Finding, ReviewQueue

@@ -53,7 +53,7 @@ from gateway.retrieval.question import search_text
 from gateway.retrieval.shelves import Shelves
 from gateway.routing.router import ANY_MODEL
 from gateway.routing.spend import prompt_tokens
-from gateway.settling import Held
+from gateway.samples import Held
 from gateway.stages import Stages, beside
 from gateway.values import dataclass
 

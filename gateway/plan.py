@@ -17,7 +17,8 @@ from gateway.retrieval.gather import Gatherer
 from gateway.routing.gate import answers_another
 from gateway.routing.rewriting import Rewriter
 from gateway.routing.rivals import said_better
-from gateway.settling import Matter, Settling, borne_out, cited, doubts_of, lead_of
+from gateway.samples import lead_of
+from gateway.settling import Matter, Settling, borne_out, cited, doubts_of
 
 
 @dataclass(frozen=True, slots=True)

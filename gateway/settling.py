@@ -12,46 +12,34 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.cache.replay import replay
 from gateway.chat import (
-    Answer,
-    AnswerEvent,
     CacheEntry,
     CacheHit,
     CacheOutcome,
-    Closed,
-    Delta,
     Evidence,
     Json,
     Passage,
     Send,
 )
 from gateway.clock import Deadline
-from gateway.errors import GatewayError
 from gateway.facts import Comparison, Verdict, compare, signature, unsupported
 from gateway.metrics import Metrics
 from gateway.retrieval.grounding import SEED
 from gateway.routing.gate import answers_another, misplaced
 from gateway.routing.nearness import Nearness
 from gateway.routing.spend import Allowance
-from gateway.stages import beside, ended
+from gateway.samples import Ask, Sample, lead_of
+from gateway.stages import beside
 
 TEMPERATURE = 0.5  # of samples beyond the first: at 0 they would repeat it, faults and all
 MOST_SAMPLES = 3
-LAST_CALL_S = 0.8  # before the promised time: nothing is held back any longer that nothing speaks against so far
-LONG_LEAD = 900  # characters without a paragraph's end: then what there is counts as the lead
-LEAD_END = "\n\n"
-_SENTENCE = re.compile(
-    r"[^\s.!?。]{2}[.!?。]+[\"'”’)\]]*(?:\s*\[doc\d+\])*(?=\s+\S)", re.IGNORECASE
-)  # and what follows has begun
 REFUSES = ("refusal",)
 _CITED = re.compile(r"\[doc(\d+)\]", re.IGNORECASE)
 
-Ask = Callable[[int, Send], Awaitable[Answer]]  # (which sample, counted from 0; where its events go)
 AGAIN = -1  # the number of the sample that the earlier answer's own question is asked for again
 
 
@@ -109,18 +97,18 @@ class Settler:
 
     async def settle(self, ask: Ask, matter: Matter, send: Send) -> None:
         """Send one whole answer. Raises the first sample's error where there is nothing else to give."""
-        samples = [_Sample(ask, 0, matter.due)]
+        samples = [Sample(ask, 0, matter.due)]
         try:
             for number in range(1, 1 + matter.witnesses):
                 if matter.may_ask():
-                    samples.append(_Sample(ask, number, matter.due))
+                    samples.append(Sample(ask, number, matter.due))
             async with beside() as start:
                 await self._settle(ask, samples, matter, start(matter.look()), send)
         finally:
             await asyncio.gather(*(sample.stop() for sample in samples))
 
     async def _settle(
-        self, ask: Ask, samples: list[_Sample], matter: Matter, looking: asyncio.Task[None], send: Send
+        self, ask: Ask, samples: list[Sample], matter: Matter, looking: asyncio.Task[None], send: Send
     ) -> None:
         first = samples[0]
         lead = await first.lead_in_time()
@@ -142,7 +130,7 @@ class Settler:
             if comparison.verdict is Verdict.DIFFERENT:
                 matter.flip, matter.fresh = comparison, first.text
         while len(samples) < MOST_SAMPLES and await _in_doubt(samples, matter) and matter.may_ask():
-            samples.append(_Sample(ask, len(samples), matter.due))
+            samples.append(Sample(ask, len(samples), matter.due))
         best = await _best(samples, matter)
         if best is not None and matter.disputed and not await _outweighs(ask, best, matter):
             best = None
@@ -161,16 +149,6 @@ class Settler:
         matter.result = "earlier"
         self.metrics.settled(matter.result)
         replay(CacheHit(earlier, CacheOutcome.EXACT), send)
-
-
-def has_sentence(text: str) -> bool:
-    """The first sentence, or paragraph, is whole and more has begun."""
-    return LEAD_END in text.lstrip() or bool(_SENTENCE.search(text))
-
-
-def lead_of(text: str) -> str:
-    """The first paragraph."""
-    return text.strip().split(LEAD_END, 1)[0]
 
 
 def doubts_of(lead: str, matter: Matter) -> tuple[str, ...]:
@@ -225,7 +203,7 @@ def _no_other(verdict: Verdict, lead: str, earlier: CacheEntry, matter: Matter) 
     return not matter.refuted and weakness(lead, matter) >= weakness(earlier.answer.text, matter)
 
 
-async def _after_all(best: _Sample, earlier: CacheEntry, matter: Matter) -> bool:
+async def _after_all(best: Sample, earlier: CacheEntry, matter: Matter) -> bool:
     """What is to be given says what was given before: by other samples than the first, or that nothing is found. Or it
     says so now, while nothing speaks against the answer to what a judge is sure, or two judges say, is the same
     question."""
@@ -239,7 +217,7 @@ async def _after_all(best: _Sample, earlier: CacheEntry, matter: Matter) -> bool
     return matter.contested and compare(fresh, before).verdict is Verdict.SAME
 
 
-async def _outweighs(ask: Ask, best: _Sample, matter: Matter) -> bool:
+async def _outweighs(ask: Ask, best: Sample, matter: Matter) -> bool:
     """A wording that is always read amiss does not replace the answer that another one was given."""
     if matter.earlier is None or matter.earlier.question == matter.question:
         return True
@@ -257,7 +235,7 @@ async def _overruled(ask: Ask, lead: str, matter: Matter) -> bool:
         return True
     if not matter.may_ask():
         return False
-    again = _Sample(ask, AGAIN)
+    again = Sample(ask, AGAIN)
     try:
         told = signature(await again.lead())
     finally:
@@ -267,7 +245,7 @@ async def _overruled(ask: Ask, lead: str, matter: Matter) -> bool:
     return compare(told, signature(matter.earlier.answer.text)).verdict is Verdict.DIFFERENT
 
 
-async def _in_doubt(samples: Sequence[_Sample], matter: Matter) -> bool:
+async def _in_doubt(samples: Sequence[Sample], matter: Matter) -> bool:
     """Whether one more sample could change what is given."""
     leads = [await sample.lead() for sample in samples if not sample.failed]
     if matter.disputed or not leads:
@@ -282,7 +260,7 @@ async def _in_doubt(samples: Sequence[_Sample], matter: Matter) -> bool:
     return max(votes) == 0 or not all(doubts_of(lead, matter) == REFUSES for lead in leads)
 
 
-async def _best(samples: Sequence[_Sample], matter: Matter) -> _Sample | None:
+async def _best(samples: Sequence[Sample], matter: Matter) -> Sample | None:
     """The sample that most others agree with, among those the documents bear out; None: the earlier answer stands."""
     alive = [sample for sample in samples if not sample.failed]
     if not alive:
@@ -327,108 +305,3 @@ def another_sample(asked: Json, grounded: Json, number: int) -> dict[str, Any]:
 def kept_of(matter: Matter) -> str:
     """Which answer a flip ended with: the earlier or the fresh one, or a correction that another wording called for."""
     return "earlier" if matter.kept_earlier else "corrected" if matter.contested else "fresh"
-
-
-class Held:
-    """Events kept back until they may go."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.closed = False
-        self._events: list[AnswerEvent] = []
-        self._out: Send | None = None
-
-    def hear(self, event: AnswerEvent) -> None:
-        if self._out is not None:
-            self._out(event)
-            return
-        self._events.append(event)
-        if isinstance(event, Delta):
-            self.text += event.text
-        elif isinstance(event, Closed):
-            self.text, self.closed = event.answer.text, True
-
-    @property
-    def lead(self) -> str | None:
-        """The first paragraph, once it is whole."""
-        text = self.text.lstrip()
-        whole = self.closed or LEAD_END in text or len(text) > LONG_LEAD
-        return text.split(LEAD_END, 1)[0].rstrip() if whole else None
-
-    def let_go(self, out: Send) -> None:
-        self._out = out
-        for event in self._events:
-            out(event)
-        self._events.clear()
-
-
-@dataclass(slots=True)
-class _Sample:
-    """One answer being made: held back until it is given."""
-
-    ask: Ask
-    number: int
-    due: Deadline | None = None
-    task: asyncio.Task[None] = field(init=False)
-    text: str = ""
-    error: GatewayError | None = None
-    _held: Held = field(default_factory=Held)
-    _lead: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __post_init__(self) -> None:
-        self.task = asyncio.create_task(self._run())
-
-    @property
-    def failed(self) -> bool:
-        return self.error is not None
-
-    async def lead(self) -> str:
-        """The first paragraph (``due``: sentence), once it is whole; the whole text where there is but one. "" where it
-        failed."""
-        await self._lead.wait()
-        lead = self.text.strip().split(LEAD_END, 1)[0]
-        sentence = _SENTENCE.search(lead) if self.due is not None else None
-        return lead[: sentence.end()] if sentence is not None else lead
-
-    async def lead_in_time(self) -> str | None:
-        """As ``lead``; None where the promised time is nearly up before that, and a part of it is there."""
-        if self.due is None:
-            return await self.lead()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, self.due.remaining_s() - LAST_CALL_S)):
-                await self._lead.wait()
-        return None if self.text.strip() and not self._lead.is_set() else await self.lead()
-
-    async def whole(self) -> str:
-        """Raises the sample's error."""
-        await asyncio.wait([self.task])
-        self.task.result()
-        if self.error is not None:
-            raise self.error
-        return self.text
-
-    async def give(self, send: Send) -> None:
-        """Pass on what there is and what comes. Raises the sample's error."""
-        self._held.let_go(send)
-        await self.whole()
-
-    async def stop(self) -> None:
-        await ended(self.task)
-
-    async def _run(self) -> None:
-        try:
-            await self.ask(self.number, self._hear)
-        except GatewayError as error:
-            self.error = error
-        finally:
-            self._lead.set()
-
-    def _hear(self, event: AnswerEvent) -> None:
-        self._held.hear(event)
-        if isinstance(event, Delta) and not self._lead.is_set():
-            self.text += event.text
-            text = self.text.lstrip()
-            if LEAD_END in text or len(text) > LONG_LEAD or (self.due is not None and has_sentence(text)):
-                self._lead.set()
-        elif isinstance(event, Closed):
-            self.text = event.answer.text

@@ -25,8 +25,9 @@ from gateway.chat import (
 from gateway.clock import Deadline
 from gateway.errors import UpstreamBroken
 from gateway.metrics import Metrics
+from gateway.samples import LAST_CALL_S, Held
 from gateway.settling import AGAIN as AGAIN_NUMBER
-from gateway.settling import LAST_CALL_S, Held, Matter, Settler, borne_out
+from gateway.settling import Matter, Settler, borne_out
 from tests.cache.makers import answer, entry
 from tests.virtual_time import run
 

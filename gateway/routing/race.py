@@ -22,9 +22,10 @@ from typing import Any
 
 import structlog
 
-from gateway.chat import AnswerEvent, Closed, Delta, Send
+from gateway.chat import AnswerEvent, Send
 from gateway.clock import Deadline
-from gateway.errors import GatewayError, UpstreamBroken
+from gateway.errors import GatewayError
+from gateway.routing.contender import Big, Contender
 from gateway.routing.doubting import GIVEN, SURE
 from gateway.routing.draft import Drafted
 from gateway.routing.gate import REFUSES
@@ -43,15 +44,6 @@ class Draft(StrEnum):
     PASSED = "passed"
     USABLE = "usable"  # below the bar, above the lower one: to be given with a label, when time is up
     FAILED = "failed"  # refused by the gate, an error, or there is none
-
-
-class Big(StrEnum):
-    IDLE = "idle"
-    RUNNING = "running"
-    TALKING = "talking"  # its first content token is here
-    DONE = "done"
-    FAILED = "failed"
-    REFUSED = "refused"  # the provider says that the request is wrong: so it would be at any time
 
 
 class Time(StrEnum):
@@ -176,9 +168,9 @@ class _Race:
     drafted: Drafted | None = None
     draft_state: Draft = Draft.FAILED
     draft_task: asyncio.Task[None] | None = None
-    big: _Held | None = None
+    big: Contender | None = None
     big_task: asyncio.Task[None] | None = None
-    second: _Held | None = None  # what the big model says when it is asked again
+    second: Contender | None = None  # what the big model says when it is asked again
     second_task: asyncio.Task[None] | None = None
     asked_again: bool = False
     guessed: bool = False
@@ -266,7 +258,7 @@ class _Race:
 
     def _start_big(self) -> None:
         again = self.runners.again
-        self.big = _Held(self.news, again.settled if again is not None else None)
+        self.big = Contender(self.news, again.settled if again is not None else None)
         self.big_task = asyncio.create_task(self.big.run(self.runners.big))
 
     async def _draft(self, ask: Callable[[], Awaitable[Drafted]]) -> None:
@@ -292,7 +284,7 @@ class _Race:
             return
         self.asked_again = True
         if (ask := again.start()) is not None:
-            self.second = _Held(self.news, again.settled)
+            self.second = Contender(self.news, again.settled)
             self.second_task = asyncio.create_task(self.second.run(ask))
 
     async def _reconsidered(self) -> Move:
@@ -321,7 +313,7 @@ class _Race:
         assert self.big is not None
         return Move.NONE if self.big.settled and 0 <= self._worth(self.big) < GIVEN else Move.BIG
 
-    def _worth(self, held: _Held) -> float:
+    def _worth(self, held: Contender) -> float:
         """How likely its answer is right; of one that has only begun no more is known than what speaks against it."""
         if held.error is not None or not held.text:
             return -1.0
@@ -330,10 +322,10 @@ class _Race:
         found = self.runners.again.confidence(held.text, held.lowest, held.settled)
         return found if held.settled else min(GIVEN, found)
 
-    def _unsure(self, held: _Held) -> bool:
+    def _unsure(self, held: Contender) -> bool:
         return self._worth(held) < (SURE if held.settled else GIVEN)
 
-    def _undecided(self, first: _Held) -> bool:
+    def _undecided(self, first: Contender) -> bool:
         """No answer is given before its first sentence is whole, while there is time."""
         waits = self.second is not None and not self.second.settled
         return not first.settled or (waits and self._unsure(first))
@@ -349,11 +341,11 @@ class _Race:
             raise self.big.error
         return self._result("big")
 
-    def _give(self, held: _Held, event: AnswerEvent) -> None:
+    def _give(self, held: Contender, event: AnswerEvent) -> None:
         self._keep(held, event)  # before the last listener can leave and end its flight
         self.send(event)
 
-    def _keep(self, held: _Held, event: AnswerEvent) -> None:
+    def _keep(self, held: Contender, event: AnswerEvent) -> None:
         if self.runners.keep is not None:
             self.runners.keep(event, self._worth(held))
 
@@ -386,56 +378,3 @@ class _Race:
 
     def _result(self, committed: str, rung: str = "") -> Result:
         return Result(committed, rung, self.draft_state, self.guessed)
-
-
-class _Held:
-    """The big model's events: kept back until it may speak, then passed straight on."""
-
-    def __init__(self, news: asyncio.Event, enough: Callable[[str], bool] | None = None) -> None:
-        """``enough``: whether a text that has begun is ``settled``, which is news as well."""
-        self.state = Big.RUNNING
-        self.error: GatewayError | None = None
-        self.text = ""
-        self.settled = False
-        self.lowest: float | None = None  # log-probability of its tokens until it was settled, where that is known
-        self._enough = enough
-        self._news = news
-        self._held: list[AnswerEvent] = []
-        self._out: Send | None = None
-
-    async def run(self, ask: Callable[[Send], Awaitable[object]]) -> None:
-        try:
-            await ask(self._hear)
-        except GatewayError as error:
-            self.error = error
-        finally:
-            self.settled = True
-            if self.state is not Big.DONE:
-                self.error = self.error or UpstreamBroken("the answer stopped in the middle")
-                self.state = Big.FAILED if getattr(self.error, "retryable", True) else Big.REFUSED
-            self._news.set()
-
-    def speak(self, out: Send) -> None:
-        self._out = out
-        for event in self._held:
-            out(event)
-        self._held.clear()
-
-    def _hear(self, event: AnswerEvent) -> None:
-        if self._out is not None:
-            self._out(event)
-        else:
-            self._held.append(event)
-            if isinstance(event, Delta):
-                self.text += event.text
-                if event.logprob is not None and not self.settled:
-                    self.lowest = min(event.logprob, self.lowest or 0.0)
-                if self._enough is not None and not self.settled and self._enough(self.text):
-                    self.settled = True
-                    self._news.set()
-            elif isinstance(event, Closed):
-                self.settled = True
-        state = Big.DONE if isinstance(event, Closed) else Big.TALKING
-        if state is not self.state:
-            self.state = state
-            self._news.set()

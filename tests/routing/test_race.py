@@ -15,6 +15,7 @@ from gateway.chat import Answer, AnswerEvent, CacheOutcome, Closed, Delta, Opene
 from gateway.clock import Deadline
 from gateway.errors import GatewayError, UpstreamBroken
 from gateway.routing import gate
+from gateway.routing.contender import Big
 from gateway.routing.details import Section
 from gateway.routing.draft import Drafted
 from gateway.routing.gate import Verdict
@@ -22,7 +23,6 @@ from gateway.routing.race import (
     MOVES,
     RESERVE_S,
     Again,
-    Big,
     Draft,
     Move,
     Result,

@@ -1,0 +1,72 @@
+"""One answer of the big model that takes part in a race: kept back until it may speak."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+
+from gateway.chat import AnswerEvent, Closed, Delta, Send
+from gateway.errors import GatewayError, UpstreamBroken
+
+
+class Big(StrEnum):
+    IDLE = "idle"
+    RUNNING = "running"
+    TALKING = "talking"  # its first content token is here
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"  # the provider says that the request is wrong: so it would be at any time
+
+
+class Contender:
+    """The big model's events: kept back until it may speak, then passed straight on."""
+
+    def __init__(self, news: asyncio.Event, enough: Callable[[str], bool] | None = None) -> None:
+        """``enough``: whether a text that has begun is ``settled``, which is news as well."""
+        self.state = Big.RUNNING
+        self.error: GatewayError | None = None
+        self.text = ""
+        self.settled = False
+        self.lowest: float | None = None  # log-probability of its tokens until it was settled, where that is known
+        self._enough = enough
+        self._news = news
+        self._held: list[AnswerEvent] = []
+        self._out: Send | None = None
+
+    async def run(self, ask: Callable[[Send], Awaitable[object]]) -> None:
+        try:
+            await ask(self._hear)
+        except GatewayError as error:
+            self.error = error
+        finally:
+            self.settled = True
+            if self.state is not Big.DONE:
+                self.error = self.error or UpstreamBroken("the answer stopped in the middle")
+                self.state = Big.FAILED if getattr(self.error, "retryable", True) else Big.REFUSED
+            self._news.set()
+
+    def speak(self, out: Send) -> None:
+        self._out = out
+        for event in self._held:
+            out(event)
+        self._held.clear()
+
+    def _hear(self, event: AnswerEvent) -> None:
+        if self._out is not None:
+            self._out(event)
+        else:
+            self._held.append(event)
+            if isinstance(event, Delta):
+                self.text += event.text
+                if event.logprob is not None and not self.settled:
+                    self.lowest = min(event.logprob, self.lowest or 0.0)
+                if self._enough is not None and not self.settled and self._enough(self.text):
+                    self.settled = True
+                    self._news.set()
+            elif isinstance(event, Closed):
+                self.settled = True
+        state = Big.DONE if isinstance(event, Closed) else Big.TALKING
+        if state is not self.state:
+            self.state = state
+            self._news.set()

@@ -1,0 +1,138 @@
+"""Answers being made that are held back: their events, their first paragraphs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from gateway.chat import Answer, AnswerEvent, Closed, Delta, Send
+from gateway.clock import Deadline
+from gateway.errors import GatewayError
+from gateway.stages import ended
+
+LAST_CALL_S = 0.8  # before the promised time: nothing is held back any longer that nothing speaks against so far
+LONG_LEAD = 900  # characters without a paragraph's end: then what there is counts as the lead
+LEAD_END = "\n\n"
+_SENTENCE = re.compile(
+    r"[^\s.!?。]{2}[.!?。]+[\"'”’)\]]*(?:\s*\[doc\d+\])*(?=\s+\S)", re.IGNORECASE
+)  # and what follows has begun
+
+Ask = Callable[[int, Send], Awaitable[Answer]]  # (which sample, counted from 0; where its events go)
+
+
+def has_sentence(text: str) -> bool:
+    """The first sentence, or paragraph, is whole and more has begun."""
+    return LEAD_END in text.lstrip() or bool(_SENTENCE.search(text))
+
+
+def lead_of(text: str) -> str:
+    """The first paragraph."""
+    return text.strip().split(LEAD_END, 1)[0]
+
+
+class Held:
+    """Events kept back until they may go."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.closed = False
+        self._events: list[AnswerEvent] = []
+        self._out: Send | None = None
+
+    def hear(self, event: AnswerEvent) -> None:
+        if self._out is not None:
+            self._out(event)
+            return
+        self._events.append(event)
+        if isinstance(event, Delta):
+            self.text += event.text
+        elif isinstance(event, Closed):
+            self.text, self.closed = event.answer.text, True
+
+    @property
+    def lead(self) -> str | None:
+        """The first paragraph, once it is whole."""
+        text = self.text.lstrip()
+        whole = self.closed or LEAD_END in text or len(text) > LONG_LEAD
+        return text.split(LEAD_END, 1)[0].rstrip() if whole else None
+
+    def let_go(self, out: Send) -> None:
+        self._out = out
+        for event in self._events:
+            out(event)
+        self._events.clear()
+
+
+@dataclass(slots=True)
+class Sample:
+    """One answer being made: held back until it is given."""
+
+    ask: Ask
+    number: int
+    due: Deadline | None = None
+    task: asyncio.Task[None] = field(init=False)
+    text: str = ""
+    error: GatewayError | None = None
+    _held: Held = field(default_factory=Held)
+    _lead: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.task = asyncio.create_task(self._run())
+
+    @property
+    def failed(self) -> bool:
+        return self.error is not None
+
+    async def lead(self) -> str:
+        """The first paragraph (``due``: sentence), once it is whole; the whole text where there is but one. "" where it
+        failed."""
+        await self._lead.wait()
+        lead = self.text.strip().split(LEAD_END, 1)[0]
+        sentence = _SENTENCE.search(lead) if self.due is not None else None
+        return lead[: sentence.end()] if sentence is not None else lead
+
+    async def lead_in_time(self) -> str | None:
+        """As ``lead``; None where the promised time is nearly up before that, and a part of it is there."""
+        if self.due is None:
+            return await self.lead()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, self.due.remaining_s() - LAST_CALL_S)):
+                await self._lead.wait()
+        return None if self.text.strip() and not self._lead.is_set() else await self.lead()
+
+    async def whole(self) -> str:
+        """Raises the sample's error."""
+        await asyncio.wait([self.task])
+        self.task.result()
+        if self.error is not None:
+            raise self.error
+        return self.text
+
+    async def give(self, send: Send) -> None:
+        """Pass on what there is and what comes. Raises the sample's error."""
+        self._held.let_go(send)
+        await self.whole()
+
+    async def stop(self) -> None:
+        await ended(self.task)
+
+    async def _run(self) -> None:
+        try:
+            await self.ask(self.number, self._hear)
+        except GatewayError as error:
+            self.error = error
+        finally:
+            self._lead.set()
+
+    def _hear(self, event: AnswerEvent) -> None:
+        self._held.hear(event)
+        if isinstance(event, Delta) and not self._lead.is_set():
+            self.text += event.text
+            text = self.text.lstrip()
+            if LEAD_END in text or len(text) > LONG_LEAD or (self.due is not None and has_sentence(text)):
+                self._lead.set()
+        elif isinstance(event, Closed):
+            self.text = event.answer.text
