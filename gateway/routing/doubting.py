@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from gateway.chat import Answer, Evidence
 from gateway.facts import signature
-from gateway.routing.gate import Draft, why_unsupported, why_vetoed
+from gateway.routing.gate import CITATION, Draft, why_unsupported, why_vetoed
 from gateway.routing.nearness import Nearness
 from gateway.routing.votes import votes_on
 
@@ -61,8 +61,8 @@ class Doubts:
         if signature(text).refuses:
             return SURE if votes.refused else ALONE_IN_REFUSING
         said = text if whole else text[: text.rfind(" ") + 1]  # half a number is another number
-        if why_unsupported(said, self.question, self.evidence):
-            return 0.0
+        if why_unsupported(said, self.question, self.evidence):  # nowhere, or only not where it says
+            return 0.0 if why_unsupported(CITATION.sub("", said), self.question, self.evidence) else GIVEN
         if not whole or (lowest is None and not votes.others):
             return 1.0
         by_token, agree, refused, constant = WEIGHTS[lowest is not None]

@@ -58,6 +58,10 @@ def test_numbers_from_nowhere_are_wrong_whatever_else_is_known() -> None:
     assert doubts().confidence("정지는 12", -0.1, False) == 1.0  # half a number
 
 
+def test_a_number_that_stands_elsewhere_than_cited_is_not_sure_but_given() -> None:
+    assert doubts(RIGHT, RIGHT).confidence(RIGHT.replace("doc1", "doc2"), -0.1, True) == GIVEN
+
+
 def test_a_refusal_is_believed_where_a_draft_finds_nothing_either() -> None:
     assert doubts(RIGHT, REFUSAL).confidence(REFUSAL, None, True) == SURE
     assert doubts(RIGHT, WRONG).confidence(REFUSAL, None, True) == ALONE_IN_REFUSING
