@@ -14,15 +14,7 @@ from functools import partial
 from typing import Any
 
 from gateway.asked import Asked, keeping, opened_by
-from gateway.chat import (
-    Answer,
-    AnswerEvent,
-    ChatRequest,
-    Closed,
-    Opened,
-    Send,
-    ServedBy,
-)
+from gateway.chat import Answer, AnswerEvent, ChatRequest, Closed, Opened, Send, ServedBy
 from gateway.clock import Timings, WallClock
 from gateway.errors import UpstreamError
 from gateway.fallbacks import fallbacks, nothing
@@ -152,8 +144,8 @@ class InTime:
             price.of(prompt, TOKENS_PER_SENTENCE),
         )
 
-    def _usual_cost(self, asked: Asked, request: ChatRequest | None = None) -> float:
-        grounded = request or asked.grounded
+    def _usual_cost(self, asked: Asked) -> float:
+        grounded = asked.grounded
         return self.router.ledger.price(grounded.requested_model).of(prompt_tokens(grounded.body), USUAL_ANSWER_TOKENS)
 
     def _later(self, asked: Asked, late: Allowance, errand: Errand, work: Coroutine[Any, Any, None]) -> bool:

@@ -19,7 +19,7 @@ from gateway.routing.nearness import Nearness
 from gateway.routing.votes import votes_on
 
 SURE = 0.9  # an answer this likely right is given at once
-GIVEN = 0.5  # none is given that is more likely wrong than right, if another question is what it answers
+GIVEN = 0.5  # none is given that is less likely right
 # Weights of (lowest log-probability, drafts that agree, drafts that refuse, constant): rounded from fits on the answers
 # to three document sets (decision 13); `python -m bench doubts` fits them anew and says how well they tell.
 WEIGHTS = {True: (4.3, 0.8, -1.5, 4.8), False: (0.0, 0.9, -1.45, 1.3)}  # with and without log-probabilities

@@ -68,7 +68,7 @@ def test_what_it_was_told_of_follow_ups_is_about_what_they_stand_for() -> None:
 
 
 @pytest.mark.parametrize("name", [*CORPORA])
-def test_each_fact_stands_in_one_statement_of_its_document_as_it_is_said(name: str) -> None:
+def test_each_fact_stands_in_its_document_as_the_stand_in_says_it(name: str) -> None:
     corpus = CORPORA[name]
     for question in [*handbook.load(corpus.questions), *handbook.load(corpus.follow_ups)]:
         if question.document is None:
