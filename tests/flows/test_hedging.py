@@ -31,10 +31,11 @@ async def test_a_slow_first_token_is_made_good_by_another_deployment(tmp_path: P
                 before = len(one.calls)
                 reply = await it.chat(f"another {n}?", "chat")
                 assert reply.status == 200
-                hedges += reply.headers["x-ocho-served-by"] == "hedge"
-                if hedges and len(one.calls) > before:  # on a busy machine it may hang up before it was read
+                hedged = reply.headers["x-ocho-served-by"] == "hedge"
+                hedges += hedged
+                if hedged and len(one.calls) > before:  # on a busy machine it may hang up before it was read
                     break
-            assert reply.headers["x-ocho-served-by"] == "hedge"
+            assert hedged
             assert reply.headers["x-ocho-deployment"] == "chat-2"
             await one.until(lambda calls: all(call.ended for call in calls))
             assert one.calls[-1].cancelled
