@@ -222,10 +222,11 @@ class InTime:
     async def _draft(self, asked: Asked, draft: DraftPlan, doubts: Doubts) -> Drafted:
         with asked.ctx.timings.measure("draft"):
             looks = looks_at(asked.grounded, asked.over_best, asked.evidence, doubts.looked)
-            drafted = await self.drafter.draft(draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx)
+            drafted = await self.drafter.draft(
+                draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx, doubts.heard
+            )
         if asked.contradicts(drafted.answer.text):
             return replace(drafted, verdict=replace(drafted.verdict, accepted=False, usable=False, sure=False))
-        doubts.drafts = drafted.said
         return drafted
 
     async def _near(self, asked: Asked) -> Nearness | None:

@@ -14,6 +14,7 @@ class Big(StrEnum):
     IDLE = "idle"
     RUNNING = "running"
     TALKING = "talking"  # its first content token is here
+    SURE = "sure"  # its first sentence is whole and likely enough right
     DONE = "done"
     FAILED = "failed"
     REFUSED = "refused"  # the provider says that the request is wrong: so it would be at any time

@@ -38,7 +38,10 @@ class Doubts:
     question: str  # what was asked; of a follow-up what it stands for, where that is known
     evidence: Evidence
     looking: asyncio.Future[Nearness | None] | None  # at the lines; None: nobody does
-    drafts: Sequence[str] = ()  # what the draft model said in its looks, once that is known
+    drafts: Sequence[str] = ()  # what the draft model has said in its looks so far
+
+    def heard(self, drafts: Sequence[str]) -> None:
+        self.drafts = drafts
 
     @property
     def nearness(self) -> Nearness | None:

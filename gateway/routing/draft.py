@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
@@ -100,19 +100,25 @@ class Drafter:
         return self._form.setdefault(model, Form())
 
     async def draft(
-        self, model: str, max_tokens: int, looks: Sequence[Look], evidence: Evidence, ctx: RequestContext
+        self,
+        model: str,
+        max_tokens: int,
+        looks: Sequence[Look],
+        evidence: Evidence,
+        ctx: RequestContext,
+        heard: Callable[[Sequence[str]], None] = lambda said: None,
     ) -> Drafted:
         """A short answer by ``model`` and the gate's verdict on it. Raises GatewayError where no look gives one.
 
         ``looks``: the question over the same evidence in several cuts, asked side by side. All are judged over the
         whole ``evidence``, each by what the others say as well, as far as they have spoken. The first that passes is
-        taken, else the one most likely right.
+        taken, else the one most likely right. ``heard`` is told what they have said, each time one is done.
         """
         form, clock = self.form(model), ctx.deadline.clock
         began = clock()
         try:
             tasks = [asyncio.create_task(self._look(model, max_tokens, look, evidence, ctx)) for look in looks]
-            drafted = await self._best(model, tasks, evidence)
+            drafted = await self._best(model, tasks, evidence, heard)
         except asyncio.CancelledError:
             form.gave_up(clock() - began)
             raise
@@ -149,7 +155,13 @@ class Drafter:
         answer = await self._router.stream(request, own, opened, hear, Errand("draft"))
         return answer, deployment
 
-    async def _best(self, model: str, looks: Sequence[asyncio.Task[_Seen | None]], evidence: Evidence) -> Drafted:
+    async def _best(
+        self,
+        model: str,
+        looks: Sequence[asyncio.Task[_Seen | None]],
+        evidence: Evidence,
+        heard: Callable[[Sequence[str]], None],
+    ) -> Drafted:
         """The first to pass, else the likeliest; the rest are cancelled and waited for. Raises the last error where all
         fail."""
         best: Drafted | None = None
@@ -166,6 +178,7 @@ class Drafter:
                         failure = error
                         continue
                     seen += [found] if found is not None else []
+                heard([one.draft.text for one in seen])
                 best = max((self._judged(model, one, seen, evidence) for one in seen), key=_likelihood, default=None)
         finally:
             for look in looks:

@@ -64,22 +64,22 @@ class Move(StrEnum):
 
 _W, _S, _B, _D, _L, _F = Move.WAIT, Move.START, Move.BIG, Move.DRAFT, Move.LADDER, Move.FAIL
 _ROWS: dict[tuple[Time, Draft], tuple[Move, ...]] = {
-    # time       draft            big: idle  running  talking  done  failed  refused
-    (Time.LEFT, Draft.RUNNING): (_W, _W, _W, _B, _W, _W),
-    (Time.LEFT, Draft.LATE): (_S, _W, _B, _B, _W, _F),
-    (Time.LEFT, Draft.PASSED): (_D, _D, _D, _B, _D, _D),
-    (Time.LEFT, Draft.USABLE): (_S, _W, _B, _B, _L, _L),
-    (Time.LEFT, Draft.FAILED): (_S, _W, _B, _B, _L, _F),
-    (Time.UP, Draft.RUNNING): (_L, _L, _B, _B, _L, _F),
-    (Time.UP, Draft.LATE): (_L, _L, _B, _B, _L, _F),
-    (Time.UP, Draft.PASSED): (_D, _D, _D, _B, _D, _D),
-    (Time.UP, Draft.USABLE): (_L, _L, _B, _B, _L, _L),
-    (Time.UP, Draft.FAILED): (_L, _L, _B, _B, _L, _F),
-    (Time.OVER, Draft.RUNNING): (_S, _W, _B, _B, _W, _F),
-    (Time.OVER, Draft.LATE): (_S, _W, _B, _B, _W, _F),
-    (Time.OVER, Draft.PASSED): (_D, _D, _D, _B, _D, _D),
-    (Time.OVER, Draft.USABLE): (_S, _W, _B, _B, _F, _F),
-    (Time.OVER, Draft.FAILED): (_S, _W, _B, _B, _F, _F),
+    # time       draft            big: idle  running  talking  sure  done  failed  refused
+    (Time.LEFT, Draft.RUNNING): (_W, _W, _W, _B, _B, _W, _W),
+    (Time.LEFT, Draft.LATE): (_S, _W, _B, _B, _B, _W, _F),
+    (Time.LEFT, Draft.PASSED): (_D, _D, _D, _D, _B, _D, _D),
+    (Time.LEFT, Draft.USABLE): (_S, _W, _B, _B, _B, _L, _L),
+    (Time.LEFT, Draft.FAILED): (_S, _W, _B, _B, _B, _L, _F),
+    (Time.UP, Draft.RUNNING): (_L, _L, _B, _B, _B, _L, _F),
+    (Time.UP, Draft.LATE): (_L, _L, _B, _B, _B, _L, _F),
+    (Time.UP, Draft.PASSED): (_D, _D, _D, _D, _B, _D, _D),
+    (Time.UP, Draft.USABLE): (_L, _L, _B, _B, _B, _L, _L),
+    (Time.UP, Draft.FAILED): (_L, _L, _B, _B, _B, _L, _F),
+    (Time.OVER, Draft.RUNNING): (_S, _W, _B, _B, _B, _W, _F),
+    (Time.OVER, Draft.LATE): (_S, _W, _B, _B, _B, _W, _F),
+    (Time.OVER, Draft.PASSED): (_D, _D, _D, _D, _B, _D, _D),
+    (Time.OVER, Draft.USABLE): (_S, _W, _B, _B, _B, _F, _F),
+    (Time.OVER, Draft.FAILED): (_S, _W, _B, _B, _B, _F, _F),
 }
 MOVES = {(time, draft, big): row[n] for (time, draft), row in _ROWS.items() for n, big in enumerate(Big)}
 
@@ -189,7 +189,7 @@ class _Race:
             if self.big is not None and self._draft_went_wrong():
                 self._ask_again()
             time = self._time(clock())
-            move = MOVES[time, self.draft_state, self.big.state if self.big else Big.IDLE]
+            move = MOVES[time, self.draft_state, self._big_state()]
             match await self._reconsidered() if move is Move.BIG else move:
                 case Move.WAIT:
                     await self._news_or(self._next_instant(clock()))
@@ -221,6 +221,12 @@ class _Race:
         """Cancel what still runs and wait for its end."""
         await ended(*(task for task in (self.draft_task, self.big_task, self.second_task) if task is not None))
         self.big = self.second = None  # which know this race: together they would wait for the garbage collector
+
+    def _big_state(self) -> Big:
+        if self.big is None:
+            return Big.IDLE
+        sure = self.big.state is Big.TALKING and self.runners.again is not None and self.big.settled
+        return Big.SURE if sure and not self._unsure(self.big) else self.big.state
 
     def _time(self, now: float) -> Time:
         if self.climbed:

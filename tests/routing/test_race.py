@@ -430,6 +430,14 @@ def test_a_draft_that_passes_goes_before_a_big_answer_that_is_not_fine() -> None
     assert seen.at[0] == pytest.approx(1.4)
 
 
+def test_an_answer_that_is_sure_does_not_wait_for_a_draft_and_one_that_is_not_does() -> None:
+    course = Course(draft="passed", draft_s=1.4, arm_s=0.0, first_token_s=0.5, tokens=30, again="better", first="big")
+    sure = play(course)
+    assert (sure.started, sure.text[:4]) == (["draft", "big"], "big0")
+    assert sure.at[0] == pytest.approx(0.6)
+    assert play(replace(course, first="bad")).text == "draft"
+
+
 def test_a_second_answer_that_is_late_leaves_the_first_to_be_given() -> None:
     seen = play(Course(draft_s=2.5, draft="failed", arm_s=0.0, first_token_s=2.4, again="better"))
     assert seen.text.startswith("bad0")
