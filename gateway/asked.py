@@ -18,6 +18,7 @@ from gateway.chat import (
     ServedBy,
 )
 from gateway.clock import Deadline
+from gateway.meaning import Meaning
 from gateway.routing.draft import Drafted
 from gateway.routing.spend import Errand
 
@@ -31,6 +32,7 @@ class Asked:
     grounded: ChatRequest  # as it goes upstream
     over_best: Callable[[int, Evidence], ChatRequest]  # the same over only so many passages, the likeliest by score
     evidence: Evidence
+    meaning: Meaning
     opened: Opened
     due: Deadline  # the promise
     stale: Callable[[], Awaitable[CacheEntry | None]]
@@ -42,7 +44,7 @@ class Asked:
     @property
     def question(self) -> str:
         """Of a follow-up what it stands for, where that is known."""
-        return self.evidence.meant or self.request.question
+        return self.meaning.text or self.request.question
 
     @property
     def korean(self) -> bool:

@@ -151,7 +151,6 @@ class Evidence:
     passages: tuple[Passage, ...] = ()
     epoch: str = ""  # state of the collections when the search began; changes with every ingest or delete
     partial: bool = False  # a source was late or failed: the passages are right but may not be all
-    meant: str = ""  # the question that a follow-up stands for, where that was found out
 
     @property
     def dependencies(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the documents hold on a question: found by its own words and, for a follow-up, also by what it means."""
+"""What the documents hold on a question: found by its own words and, for a follow-up, by what it means as well."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import structlog
 from gateway.chat import Evidence
 from gateway.clock import Deadline
 from gateway.errors import GatewayError
+from gateway.meaning import Meaning, Meant
 from gateway.metrics import Metrics
 from gateway.plan import Job
 from gateway.ports import Embedder, Vector
-from gateway.retrieval.gather import Found, Gatherer
+from gateway.retrieval.gather import Found
 from gateway.retrieval.question import follows_up
 from gateway.routing.rewriting import Rewriter, TooDear
-from gateway.stages import Stages, Start, beside
+from gateway.stages import Stages, Start
 from gateway.values import dataclass
 
 log = structlog.get_logger()
@@ -35,6 +36,15 @@ class Budgets:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """What is looked for, beside each other."""
+
+    vector: asyncio.Task[Vector | None]
+    evidence: asyncio.Task[Evidence]
+    meaning: Meaning
+
+
+@dataclass(frozen=True, slots=True)
 class Finder:
     embedder: Embedder | None  # finds documents
     wordings: Embedder | None  # tells questions apart for the cache; may be the same
@@ -42,10 +52,14 @@ class Finder:
     metrics: Metrics
     budgets: Budgets = Budgets()
 
-    def begin(self, job: Job, text: str, start: Start) -> tuple[asyncio.Task[Vector | None], asyncio.Task[Evidence]]:
-        """Side by side: the question's vector for the cache, and the search in documents."""
+    def begin(self, job: Job, text: str, start: Start) -> Begun:
+        """Side by side: the question's vector for the cache, the search in documents, and what a follow-up means, which
+        nothing here waits for."""
         embedding = start(self.vector(job, text))
-        return start(self.meaning(job, text, embedding)), start(self.evidence(job, text, embedding))
+        search = start(self._found(job, text, embedding))
+        rewriter = self._rewriter(job)
+        meaning = Meaning(start(self._meant(job, rewriter, search)) if rewriter is not None and text else None)
+        return Begun(start(self.meaning(job, text, embedding)), start(self._evidence(job, search)), meaning)
 
     async def vector(self, job: Job, text: str) -> Vector | None:
         """The question's vector for the search in documents; None when nobody needs it, or it is off, late or fails."""
@@ -66,48 +80,47 @@ class Finder:
         vectors = await self.stages.attempt(job.ctx, "embed", embedder.embed([text], query=True), budget, None)
         return vectors[0] if vectors is not None else None
 
-    async def evidence(self, job: Job, text: str, embedding: asyncio.Task[Vector | None]) -> Evidence:
-        """What is found for ``text`` in time. A follow-up is rewritten meanwhile, where the model has a rewriter, and
-        what is found for that joins it; a rewriting that is late, fails or is too dear changes nothing."""
+    async def _found(self, job: Job, text: str, embedding: asyncio.Task[Vector | None]) -> Found:
+        """What is found for ``text`` in time."""
         plan, ctx = job.plan, job.ctx
         if plan.gatherer is None or not text:
-            return Evidence()
+            return Found()
 
         async def vector() -> Vector | None:
             return await asyncio.shield(embedding)
 
-        async with beside() as start:
-            rewriter = self.rewriter(job)
-            meaning = start(self._meant(job, plan.gatherer, rewriter)) if rewriter is not None else None
-            search = plan.gatherer.find(text, ctx.tenant.groups, plan.collections, vector, ctx.deadline)
-            budget = ctx.deadline.within(self.budgets.retrieval_s)
-            found = await self.stages.attempt(ctx, "retrieve", search, budget, Found(partial=True))
-            evidence = plan.gatherer.chosen(found, await meaning if meaning is not None else None)
+        search = plan.gatherer.find(text, ctx.tenant.groups, plan.collections, vector, ctx.deadline)
+        budget = ctx.deadline.within(self.budgets.retrieval_s)
+        return await self.stages.attempt(ctx, "retrieve", search, budget, Found(partial=True))
+
+    async def _evidence(self, job: Job, search: asyncio.Task[Found]) -> Evidence:
+        found, gatherer = await asyncio.shield(search), job.plan.gatherer
+        if gatherer is None:
+            return Evidence()
+        evidence = gatherer.chosen(found)
         self.metrics.evidence(len(evidence.passages))
         return evidence
 
-    def rewriter(self, job: Job) -> Rewriter | None:
+    def _rewriter(self, job: Job) -> Rewriter | None:
         """The rewriter of a question that needs one."""
         rewriter = job.plan.rewriter
-        wanted = rewriter is not None and not job.ctx.wishes.only_if_cached and follows_up(job.request)
+        wanted = job.plan.gatherer is not None and not job.ctx.wishes.only_if_cached and follows_up(job.request)
         return rewriter if wanted else None
 
-    def patience_s(self, job: Job) -> float:
-        """Seconds that ``evidence`` may take beyond the usual."""
-        rewriter = self.rewriter(job)
-        return rewriter.patience_s if rewriter is not None else 0.0
-
-    async def _meant(self, job: Job, gatherer: Gatherer, rewriter: Rewriter) -> Found | None:
-        """What is found for the stand-alone question that the follow-up means, if that comes in time."""
-        by = _due(job, rewriter)
-        work = self._rewritten(job, gatherer, rewriter, by)
-        result, found = await self.stages.attempt(job.ctx, "rewrite", work, by, ("late", None))
+    async def _meant(self, job: Job, rewriter: Rewriter, search: asyncio.Task[Found]) -> Meant | None:
+        """The stand-alone question that a follow-up means, if that is known in time, and what its search adds to
+        ``search``. A rewriting that is late, fails or is too dear changes nothing."""
+        ctx = job.ctx
+        promised_s = ctx.promise.remaining_s() if ctx.promise is not None else float("inf")
+        by = ctx.deadline.within(min(rewriter.patience_s, PROMISED_SHARE * promised_s))
+        work = self._rewritten(job, rewriter, search, by)
+        result, meant = await self.stages.attempt(ctx, "rewrite", work, by, ("late", None))
         self.metrics.rewritten(result)
-        return found
+        return meant
 
     async def _rewritten(
-        self, job: Job, gatherer: Gatherer, rewriter: Rewriter, by: Deadline
-    ) -> tuple[str, Found | None]:
+        self, job: Job, rewriter: Rewriter, search: asyncio.Task[Found], by: Deadline
+    ) -> tuple[str, Meant | None]:
         try:
             text = await rewriter.rewrite(job.request, job.ctx)
         except TooDear:
@@ -117,8 +130,12 @@ class Finder:
             return "failed", None
         if text is None:
             return "unchanged", None
+        gatherer = job.plan.gatherer
+        assert gatherer is not None
         vector = partial(self._embedded, text)
-        return "joined", await gatherer.find(text, job.ctx.tenant.groups, job.plan.collections, vector, by)
+        meant = await gatherer.find(text, job.ctx.tenant.groups, job.plan.collections, vector, by)
+        better = gatherer.better(await asyncio.shield(search), meant)
+        return "there" if better is None else "joined", Meant(text, better)
 
     async def _embedded(self, text: str) -> Vector | None:
         if self.embedder is None:
@@ -129,9 +146,3 @@ class Finder:
             return None
         first: Vector = vectors[0]
         return first
-
-
-def _due(job: Job, rewriter: Rewriter) -> Deadline:
-    ctx = job.ctx
-    promised_s = ctx.promise.remaining_s() if ctx.promise is not None else float("inf")
-    return ctx.deadline.within(min(rewriter.patience_s, PROMISED_SHARE * promised_s))

@@ -99,7 +99,9 @@ class InTime:
         """Send one whole answer, by the promise where that is possible. Raises UpstreamError."""
         async with beside() as start:
             looking = start(self._near(asked)) if promise.draft is not None and self._may_draft(asked) else None
-            await self._answer(asked, promise, Doubts(asked.question, asked.evidence, looking), send)
+            await self._answer(
+                asked, promise, Doubts(asked.request.question, asked.evidence, looking, meaning=asked.meaning), send
+            )
 
     async def _answer(self, asked: Asked, promise: Promise, doubts: Doubts, send: Send) -> None:
         draft = promise.draft if self._may_draft(asked) else None
@@ -223,7 +225,7 @@ class InTime:
         with asked.ctx.timings.measure("draft"):
             looks = looks_at(asked.grounded, asked.over_best, asked.evidence, doubts.looked)
             drafted = await self.drafter.draft(
-                draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx, doubts.heard
+                draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx, doubts.heard, asked.meaning
             )
         if asked.contradicts(drafted.answer.text):
             return replace(drafted, verdict=replace(drafted.verdict, accepted=False, usable=False, sure=False))
@@ -232,7 +234,8 @@ class InTime:
     async def _near(self, asked: Asked) -> Nearness | None:
         if self.lines is None or not asked.evidence.passages:
             return None
-        return await self.lines.near(asked.evidence.meant or search_text(asked.request), asked.evidence)
+        await asked.meaning.known()  # the nearest to the words before it is another question's
+        return await self.lines.near(asked.meaning.text or search_text(asked.request), asked.evidence)
 
     def _tell_draft(self, asked: Asked, drafted: Drafted, send: Send) -> None:
         ttl_s = None if drafted.verdict.sure else PROVISIONAL_TTL_S

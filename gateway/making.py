@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -25,6 +26,7 @@ from gateway.chat import (
 from gateway.clock import Timings
 from gateway.consulting import confirmed
 from gateway.in_time import InTime
+from gateway.meaning import Meaning, Meant
 from gateway.metrics import Metrics
 from gateway.plan import Asking, Job
 from gateway.ports import DocumentRecord, Finding, ReviewQueue
@@ -35,7 +37,9 @@ from gateway.routing.plain import is_plain
 from gateway.routing.router import Router
 from gateway.routing.spend import USUAL_ANSWER_TOKENS, Errand, prompt_tokens, tokens_of
 from gateway.routing.told import tell
+from gateway.samples import Held
 from gateway.settling import AGAIN, Matter, Settler, another_sample, contradicted, doubts_of, kept_of
+from gateway.stages import beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,32 @@ class Maker:
     review: ReviewQueue | None = None
 
     async def make(self, asking: Asking, send: Send) -> None:
-        """Ask upstream, hold the answer against what speaks against it, keep it."""
+        """Ask upstream, hold the answer against what speaks against it, keep it.
+
+        Of a follow-up over what its own words find, which is mostly all there is. What it means is found out meanwhile,
+        and where that finds something better, what was made is dropped and made anew over that.
+        """
+        finding = asking.meaning.finding
+        if finding is None or finding.done():
+            await self._make(_better(asking), send)
+            return
+        if asking.job.plan.promise is None or asking.job.plan.promise.draft is None:
+            await asking.meaning.known()
+            await self._make(_better(asking), send)
+            return
+        held = Held()
+        async with beside() as start:
+            agreeing = replace(asking, meaning=Meaning(start(_agreeing(asking.meaning))))
+            making = start(self._make(agreeing, held.hear))
+            await asyncio.wait({finding})
+            better = _better(asking)
+            if better is asking:
+                held.let_go(send)
+                await making
+                return
+        await self._make(better, send)
+
+    async def _make(self, asking: Asking, send: Send) -> None:
         job, evidence = asking.job, asking.shown
         ctx, request, plan = job.ctx, job.request, job.plan
         opened = Opened(
@@ -90,8 +119,8 @@ class Maker:
             return self.grounded(job, shown, anchor, best)
 
         asked = Asked(
-            ctx, request, grounded, over_best, evidence, opened, ctx.promise, stale, keep, big, matter is not None,
-            contradicts,
+            ctx, request, grounded, over_best, evidence, asking.meaning, opened, ctx.promise, stale, keep, big,
+            matter is not None, contradicts,
         )  # fmt: skip
         await self.in_time.answer(asked, plan.promise, send)
 
@@ -118,7 +147,11 @@ class Maker:
         due = job.ctx.promise if earlier is None and job.plan.promise is not None else None
         sure = doubted is not None and doubted.sure
         lines = self.in_time.lines
-        near = partial(lines.near, evidence.meant or search_text(job.request), evidence) if lines is not None else None
+        near = (
+            partial(lines.near, asking.meaning.text or search_text(job.request), evidence)
+            if lines is not None
+            else None
+        )
         confirms = None
         if earlier is not None:
             confirms = partial(confirmed, job.plan.second_judge, job.request.question, earlier, job.ctx)
@@ -212,6 +245,22 @@ class Maker:
         if job.plan.answers_with:
             request = replace(request, requested_model=job.plan.answers_with)
         return request
+
+
+def _better(asking: Asking) -> Asking:
+    """Over what was found for what it means, where that is known and better."""
+    finding = asking.meaning.finding
+    meant = finding.result() if finding is not None and finding.done() else None
+    return replace(asking, evidence=meant.evidence) if meant is not None and meant.evidence is not None else asking
+
+
+async def _agreeing(meaning: Meaning) -> Meant | None:
+    """What it means, for those who judge what is made meanwhile. Where that finds something better it is not told: what
+    they judge is dropped."""
+    meant = await meaning.known()
+    if meant is not None and meant.evidence is not None:
+        await asyncio.get_running_loop().create_future()
+    return meant
 
 
 def nothing_found(asking: Asking) -> bool:

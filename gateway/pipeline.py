@@ -162,23 +162,23 @@ class Pipeline:
         began = deadline.clock()
         text = search_text(request)
         async with beside() as start:
-            meaning, retrieval = self.finder.begin(job, text, start)
-            budget = deadline.within(self.finder.budgets.semantic_s + self.finder.patience_s(job))
+            begun = self.finder.begin(job, text, start)
             # Where it is late, what it waits for goes on.
-            meant = self._by_meaning(job, asyncio.shield(meaning), asyncio.shield(retrieval))
+            meant = self._by_meaning(job, asyncio.shield(begun.vector), asyncio.shield(begun.evidence))
+            budget = deadline.within(self.finder.budgets.semantic_s)
             look = await attempt(ctx, "cache_semantic", meant, budget, Look(None))
             if look.hit is not None:
                 self._saved(job, look.hit)
                 if look.hit.outcome is CacheOutcome.SEMANTIC and look.hit.served_by is ServedBy.CACHE:
-                    self._known_by(Asking(job, flight, (), await retrieval, None, began), look.hit)
+                    self._known_by(Asking(job, flight, (), await begun.evidence, None, began), look.hit)
                 replay(look.hit, send)
                 return
-            evidence = await retrieval
-            vector = await meaning if job.keys.semantic else None
-        asking = Asking(job, flight, look.doubts, evidence, vector, began).without_neighbours()
-        if ctx.wishes.only_if_cached and not asking.doubts:
-            raise NotCached(NOT_CACHED)
-        await self._found_or_made(asking, send)
+            evidence = await begun.evidence
+            vector = await begun.vector if job.keys.semantic else None
+            asking = Asking(job, flight, look.doubts, evidence, vector, began, begun.meaning).without_neighbours()
+            if ctx.wishes.only_if_cached and not asking.doubts:
+                raise NotCached(NOT_CACHED)
+            await self._found_or_made(asking, send)
 
     async def _found_or_made(self, asking: Asking, send: Send) -> None:
         """Ask the judge whether the answer is there or on its way; else make it. Where the promised time is short,

@@ -12,6 +12,7 @@ from gateway.cache.semantic import Doubtful
 from gateway.chat import CacheHit, CacheKey, ChatRequest, Evidence, Passage, RequestContext, ServedBy
 from gateway.consulting import Consulted
 from gateway.in_time import Promise
+from gateway.meaning import STANDS_ALONE, Meaning
 from gateway.ports import Judge, Vector
 from gateway.retrieval.gather import Gatherer
 from gateway.routing.gate import answers_another
@@ -68,6 +69,7 @@ class Asking:
     evidence: Evidence
     vector: Vector | None
     began: float  # on the deadline's clock
+    meaning: Meaning = STANDS_ALONE
     doubted: Consulted | None = None  # what the judge would have served: this time answered afresh, and compared
     reused: tuple[Passage, ...] = ()  # found for another wording alone, which the judge took for this question
     followed: set[CacheKey] = field(default_factory=set)  # whose events were passed on

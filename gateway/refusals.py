@@ -61,14 +61,14 @@ class Refusals:
         ctx, text = job.ctx, search_text(job.request)
         assert self.semantic is not None
         async with beside() as start:
-            meaning, evidence = self.finder.begin(job, text, start)
+            begun = self.finder.begin(job, text, start)
             looking = self.semantic.look(
-                job.keys, job.request.question, asyncio.shield(meaning), asyncio.shield(evidence), ctx.wishes,
-                judged=True, rechecked=True, beyond=refusal.entry.key,
+                job.keys, job.request.question, asyncio.shield(begun.vector), asyncio.shield(begun.evidence),
+                ctx.wishes, judged=True, rechecked=True, beyond=refusal.entry.key,
             )  # fmt: skip
             budget = ctx.deadline.within(self.finder.budgets.semantic_s)
             look = await self.stages.attempt(ctx, "cache_semantic", looking, budget, Look(None))
-            asking = Asking(job, None, look.doubts, await evidence, None, ctx.deadline.clock())
+            asking = Asking(job, None, look.doubts, await begun.evidence, None, ctx.deadline.clock())
         return asking, look.hit
 
     async def _judged(self, asking: Asking) -> CacheHit | None:

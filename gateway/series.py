@@ -208,8 +208,8 @@ class Series:
             "ocho_retrieval_passages", "Passages in the evidence of a request.", (), (0, 1, 2, 3, 5, 10, 20)
         )
         self._rewrites = counter(
-            "ocho_rewrites", "Follow-ups that a fast model wrote out for the search: joined (what that found is in the "
-            "evidence), unchanged, late, failed, too dear.", ("result",),
+            "ocho_rewrites", "Follow-ups that a fast model wrote out: there (what that finds best was found already), "
+            "joined (it is in the evidence now), unchanged, late, failed, too dear.", ("result",),
         )  # fmt: skip
         self._answers = gauge(
             "ocho_answers", "Reviewed answers and those that wait for a reviewer, by status.", ("status",),

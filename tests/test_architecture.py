@@ -15,7 +15,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"clock", "errors", "heap", "instruments", "transactions"}),
     frozenset({"chat", "series"}),
     frozenset({"facts"}),
-    frozenset({"ports", "metrics", "settings", "logs"}),
+    frozenset({"ports", "meaning", "metrics", "settings", "logs"}),
     frozenset({"stages"}),
     frozenset({"accounts", "cache", "embedding", "retrieval", "routing", "upstream"}),
     frozenset({"samples", "asked"}),

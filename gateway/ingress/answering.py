@@ -27,6 +27,7 @@ from gateway.ingress.caller import Caller, Reply
 from gateway.ingress.reply import STREAM_HEADERS, answer_headers, server_timing
 from gateway.ingress.sse import KEEP_ALIVE, Writer, served_by_comment
 from gateway.metrics import Metrics
+from gateway.stages import ended
 
 log = structlog.get_logger()
 
@@ -219,8 +220,6 @@ async def _with_pauses(
     except StopAsyncIteration:
         return
     finally:
-        if not first.done():
-            first.cancel()
-            await asyncio.wait([first])
+        await ended(first)
     async for batch in batches:
         yield batch

@@ -54,7 +54,6 @@ class Found:
     ranked: Sequence[Passage] = ()  # best first
     epoch: str = ""
     partial: bool = False  # a source was late or failed
-    text: str = ""  # that was searched for
 
 
 class Gatherer:
@@ -124,19 +123,19 @@ class Gatherer:
         ranked: Sequence[Passage] = _rank(text, [rankings[name] for name in names if name in rankings])
         if self._rerank is not None and ranked:
             ranked = await self._reranked(self._rerank, text, ranked, hard)
-        return Found(ranked, epoch, missing, text)
+        return Found(ranked, epoch, missing)
 
-    def chosen(self, found: Found, meant: Found | None = None) -> Evidence:
-        """The best passages of a search and, if there was one, of the search for what the question means."""
-        if meant is None or not meant.ranked:
-            return Evidence(_select(found.ranked, self._top_k, self._token_budget), found.epoch, found.partial)
+    def chosen(self, found: Found) -> Evidence:
+        """The best passages of a search."""
+        return Evidence(_select(found.ranked, self._top_k, self._token_budget), found.epoch, found.partial)
+
+    def better(self, found: Found, meant: Found) -> Evidence | None:
+        """The best passages of a search and of the search for what the question means; None where the best one of that
+        is among those of the first."""
+        if not meant.ranked or meant.ranked[0].id in self.chosen(found).ids:
+            return None
         partial = found.partial and meant.partial  # what one of them missed the other has looked for
-        return Evidence(
-            _select(joined(found.ranked, meant.ranked), self._top_k, self._token_budget),
-            found.epoch,
-            partial,
-            meant.text,
-        )
+        return self.chosen(Found(joined(found.ranked, meant.ranked), found.epoch, partial))
 
     async def close(self) -> None:
         """Stop what was left behind."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from gateway.chat import Answer, Evidence
 from gateway.facts import signature
+from gateway.meaning import STANDS_ALONE, Meaning
 from gateway.routing.gate import CITATION, Draft, why_unsupported, why_vetoed
 from gateway.routing.nearness import Nearness
 from gateway.routing.votes import votes_on
@@ -35,10 +36,16 @@ PATIENCE_S = 0.25  # with a look at the lines that is not over when it is needed
 class Doubts:
     """Of one question's answers, as they come."""
 
-    question: str  # what was asked; of a follow-up what it stands for, where that is known
+    asked: str
     evidence: Evidence
     looking: asyncio.Future[Nearness | None] | None  # at the lines; None: nobody does
     drafts: Sequence[str] = ()  # what the draft model has said in its looks so far
+    meaning: Meaning = STANDS_ALONE
+
+    @property
+    def question(self) -> str:
+        """Of a follow-up what it stands for, where that is known."""
+        return self.meaning.text or self.asked
 
     def heard(self, drafts: Sequence[str]) -> None:
         self.drafts = drafts
@@ -54,6 +61,7 @@ class Doubts:
     async def looked(self) -> Nearness | None:
         """``nearness``, waited for a while."""
         if self.looking is not None:
+            await self.meaning.known()
             await asyncio.wait({self.looking}, timeout=PATIENCE_S)
         return self.nearness
 

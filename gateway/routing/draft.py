@@ -17,6 +17,7 @@ from typing import Any
 from gateway.chat import Answer, AnswerEvent, CacheOutcome, ChatRequest, Evidence, Opened, RequestContext, ServedBy
 from gateway.clock import Timings
 from gateway.errors import GatewayError
+from gateway.meaning import STANDS_ALONE, Meaning
 from gateway.metrics import Metrics
 from gateway.routing.citing import with_citations
 from gateway.routing.gate import Calibrations, Draft, Verdict, judge
@@ -107,17 +108,19 @@ class Drafter:
         evidence: Evidence,
         ctx: RequestContext,
         heard: Callable[[Sequence[str]], None] = lambda said: None,
+        meaning: Meaning = STANDS_ALONE,
     ) -> Drafted:
         """A short answer by ``model`` and the gate's verdict on it. Raises GatewayError where no look gives one.
 
         ``looks``: the question over the same evidence in several cuts, asked side by side. All are judged over the
         whole ``evidence``, each by what the others say as well, as far as they have spoken. The first that passes is
-        taken, else the one most likely right. ``heard`` is told what they have said, each time one is done.
+        taken, else the one most likely right. ``heard`` is told what they have said, each time one is done. Judged
+        by what the question means, once that is known.
         """
         form, clock = self.form(model), ctx.deadline.clock
         began = clock()
         try:
-            tasks = [asyncio.create_task(self._look(model, max_tokens, look, evidence, ctx)) for look in looks]
+            tasks = [asyncio.create_task(self._look(model, max_tokens, look, evidence, ctx, meaning)) for look in looks]
             drafted = await self._best(model, tasks, evidence, heard)
         except asyncio.CancelledError:
             form.gave_up(clock() - began)
@@ -130,14 +133,15 @@ class Drafter:
         return drafted
 
     async def _look(
-        self, model: str, max_tokens: int, look: Look, evidence: Evidence, ctx: RequestContext
+        self, model: str, max_tokens: int, look: Look, evidence: Evidence, ctx: RequestContext, meaning: Meaning
     ) -> _Seen | None:
         grounded = await look()
         if grounded is None:
             return None
-        question = evidence.meant or grounded.question
         request = replace(grounded, requested_model=model, body=short(grounded.body, max_tokens))
         answer, deployment = await self._scales.ask(request, partial(self._ask, model, ctx))
+        await meaning.known()
+        question = meaning.text or grounded.question
         marked = with_citations(answer.text, question, evidence)
         draft = Draft(marked or answer.text, answer.finish_reason, logprobs_of(answer), found=marked is not None)
         return _Seen(draft, question, answer, deployment)

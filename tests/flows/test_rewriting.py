@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+from aiohttp import web
+
 from bench.provider import Provider, ProviderConfig, running_provider
+from bench.provider.records import Call
 from bench.provider.truths import Truths
-from tests.flows.house import House, Reply, fill, hangs, house, model, refuses, scripted
+from tests.flows.house import (
+    DONE,
+    House,
+    Reaction,
+    Reply,
+    chunk,
+    fill,
+    hangs,
+    house,
+    model,
+    refuses,
+    scripted,
+    streams,
+)
 
 FIRST = "정규직의 연차휴가는 며칠인가요?"
 FOLLOW_UP = "그럼 인턴은요?"
@@ -26,8 +44,10 @@ TOLD = Truths(rewrites={f"{FIRST}\n{FOLLOW_UP}": MEANT})
 
 
 @asynccontextmanager
-async def chatbot(tmp_path: Path, big: str, fast: str, **rewrite: Any) -> AsyncIterator[House]:
-    """A model over ``RULES`` whose prompt has room for two passages."""
+async def chatbot(
+    tmp_path: Path, big: str, fast: str, draft: dict[str, Any] | None = None, **rewrite: Any
+) -> AsyncIterator[House]:
+    """A model over ``RULES`` whose prompt has room for two passages. ``draft``: its settings, by a model ``small``."""
     folder = tmp_path / "rules"
     folder.mkdir()
     for name, text in RULES.items():
@@ -38,8 +58,11 @@ async def chatbot(tmp_path: Path, big: str, fast: str, **rewrite: Any) -> AsyncI
         "hard_s": 5,
         "rewrite": {"model": "fast", "patience_s": 5} | rewrite,
     }
-    handbook = {"name": "handbook", "answers_with": "gpt-4", "documents": documents}
-    async with house(tmp_path, model("gpt-4", big), model("fast", fast), handbook, documents=[{"name": "hr"}]) as it:
+    handbook: dict[str, Any] = {"name": "handbook", "answers_with": "gpt-4", "documents": documents}
+    if draft is not None:
+        handbook |= {"draft": {"model": "small"} | draft, "deadline": {"seconds": 30}}
+    models = [model("gpt-4", big), model("fast", fast), model("small", big), handbook]
+    async with house(tmp_path, *models, documents=[{"name": "hr"}]) as it:
         await fill(it.gateway.settings, "hr", folder)
         yield it
 
@@ -56,7 +79,7 @@ def cited(reply: Reply) -> list[str]:
 
 
 def rewrites(it: House) -> dict[str, float]:
-    results = ("joined", "unchanged", "late", "failed", "too dear")
+    results = ("there", "joined", "unchanged", "late", "failed", "too dear")
     return {r: n for r in results if (n := it.count("ocho_rewrites_total", result=r))}
 
 
@@ -112,3 +135,40 @@ async def test_without_an_allowance_or_a_rewriter_nobody_is_asked(tmp_path: Path
             assert cited(await after_first(it, FOLLOW_UP)) == OWN_WORDS
             assert rewrites(it) == result
     assert {call.body["model"] for call in provider.calls} == {"gpt-4"}
+
+
+def writes(question: str, asked_first: Callable[[], bool]) -> Reaction:
+    """A rewriter that waits until ``asked_first``."""
+
+    async def react(request: web.Request) -> web.StreamResponse:
+        async with asyncio.timeout(20):
+            while not asked_first():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        return await streams(chunk(question), chunk(finish="stop"), DONE)(request)
+
+    return react
+
+
+def about_the_follow_up(calls: Sequence[Call]) -> list[Call]:
+    return [call for call in calls if call.body["messages"][-1]["content"].startswith(FOLLOW_UP)]
+
+
+@pytest.mark.parametrize(
+    ("means", "result", "documents"),
+    [
+        ("계약직의 연차휴가는 며칠인가요?", "there", OWN_WORDS),
+        (MEANT, "joined", ["hr/leave.md", "hr/trainees.md"]),
+    ],
+)
+async def test_beside_drafts_a_follow_up_is_asked_while_it_is_rewritten(
+    tmp_path: Path, provider: Provider, means: str, result: str, documents: list[str]
+) -> None:
+    async with (
+        scripted(writes(means, lambda: len(about_the_follow_up(provider.calls)) >= 2)) as rewriter,
+        chatbot(tmp_path, provider.base_url, rewriter.base_url, {"mode": "race", "max_extra_spend": 1.0}) as it,
+    ):
+        reply = await after_first(it, FOLLOW_UP)
+        assert rewrites(it) == {result: 1}
+        assert cited(reply) == documents
+        shown = {"하루를 유급으로" in str(call.body) for call in about_the_follow_up(provider.calls)}
+        assert shown == ({False} if result == "there" else {False, True})  # over own words first
