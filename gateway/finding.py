@@ -21,6 +21,7 @@ from gateway.stages import Stages, Start
 from gateway.values import dataclass
 
 log = structlog.get_logger()
+SEARCHES = 2
 PROMISED_SHARE = 0.2  # of the time that is left of a promise: as long as a rewriting may take of it
 
 
@@ -81,7 +82,8 @@ class Finder:
         return vectors[0] if vectors is not None else None
 
     async def _found(self, job: Job, text: str, embedding: asyncio.Task[Vector | None]) -> Found:
-        """What is found for ``text`` in time."""
+        """What is found for ``text`` in time. Where every source was late or failed, they are asked once more: without
+        passages the model can only say that nothing is there."""
         plan, ctx = job.plan, job.ctx
         if plan.gatherer is None or not text:
             return Found()
@@ -89,9 +91,14 @@ class Finder:
         async def vector() -> Vector | None:
             return await asyncio.shield(embedding)
 
-        search = plan.gatherer.find(text, ctx.tenant.groups, plan.collections, vector, ctx.deadline)
-        budget = ctx.deadline.within(self.budgets.retrieval_s)
-        return await self.stages.attempt(ctx, "retrieve", search, budget, Found(partial=True))
+        found = Found(partial=True)
+        for _ in range(SEARCHES):
+            search = plan.gatherer.find(text, ctx.tenant.groups, plan.collections, vector, ctx.deadline)
+            budget = ctx.deadline.within(self.budgets.retrieval_s)
+            found = await self.stages.attempt(ctx, "retrieve", search, budget, found)
+            if found.ranked or not found.partial:
+                break
+        return found
 
     async def _evidence(self, job: Job, search: asyncio.Task[Found]) -> Evidence:
         found, gatherer = await asyncio.shield(search), job.plan.gatherer

@@ -317,6 +317,8 @@ class _Race:
             assert self.second_task is not None
             self.second_task.cancel()
         assert self.big is not None
+        if self.big.error is not None:
+            return MOVES[self._time(self.promise.clock()), self.draft_state, self.big.state]
         return Move.NONE if self.big.settled and 0 <= self._worth(self.big) < GIVEN else Move.BIG
 
     def _worth(self, held: Contender) -> float:
@@ -332,9 +334,12 @@ class _Race:
         return self._worth(held) < (SURE if held.settled else GIVEN)
 
     def _undecided(self, first: Contender) -> bool:
-        """No answer is given before its first sentence is whole, while there is time."""
+        """No answer is given before its first sentence is whole, and that there is none not before the draft's verdict,
+        while there is time."""
         waits = self.second is not None and not self.second.settled
-        return not first.settled or (waits and self._unsure(first))
+        likeliest = max(self._worth(held) for held in (first, self.second) if held is not None)
+        drafting = self.draft_state in (Draft.RUNNING, Draft.LATE) and likeliest < GIVEN
+        return not first.settled or drafting or (waits and self._unsure(first))
 
     async def _commit_big(self) -> Result:
         assert self.big is not None

@@ -24,8 +24,12 @@ class Search:
         self.passages: list[dict[str, Any]] = [{"document": "leave", "text": "정규직의 연차휴가는 15일이다."}]
         self.status = 200
         self.stands_still_s = 0.0
+        self.failing = 0  # so many of the next searches
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
+        if self.failing > 0:
+            self.failing -= 1
+            return web.Response(status=500)
         await asyncio.sleep(self.stands_still_s)
         return web.json_response({"passages": self.passages}, status=self.status)
 
@@ -89,6 +93,11 @@ async def test_a_service_that_fails_vouches_for_nothing(it: House, search: Searc
     await it.kept()
     search.status = 500
     assert (await ask(it))[0] == "miss"
+
+
+async def test_where_nothing_was_found_for_a_fault_it_is_searched_once_more(it: House, search: Search) -> None:
+    search.failing = 1
+    assert "15일" in (await ask(it))[1]
 
 
 async def test_a_service_that_stands_still_costs_the_documents_and_not_the_answer(it: House, search: Search) -> None:

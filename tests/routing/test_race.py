@@ -403,6 +403,12 @@ def test_an_answer_more_likely_wrong_than_right_is_not_given() -> None:
     assert play(Course(draft="error", again="dear", first="lie")).text == "none"
 
 
+def test_that_there_is_no_answer_is_not_said_while_a_draft_may_have_one() -> None:
+    course = Course(draft="passed", draft_s=3.5, arm_s=0.0, first_token_s=0.5, again="lie", first="lie")
+    assert play(course).text == "draft"
+    assert play(replace(course, draft="failed")).text == "none"
+
+
 def test_what_has_only_begun_goes_before_an_answer_that_is_not_given() -> None:
     late = Course(draft_s=2.5, draft="failed", arm_s=0.0, first_token_s=2.0, token_s=0.5, again="better", first="lie")
     assert play(late).text.startswith("big0")
