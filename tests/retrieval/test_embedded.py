@@ -9,9 +9,8 @@ from gateway.clock import Deadline
 from gateway.ports import Search, Vector
 from gateway.retrieval.documents import Document, Piece
 from gateway.retrieval.record import Record
-from gateway.retrieval.sources.embedded import EmbeddedSource, _by
+from gateway.retrieval.sources.embedded import EmbeddedSource
 from tests.retrieval.fakes import HashingEmbedder, no_vector
-from tests.virtual_time import run
 
 EMBEDDER = HashingEmbedder()
 
@@ -109,19 +108,10 @@ async def test_words_go_on_alone_when_the_vector_is_late_or_fails(record: Record
     async def broken() -> Vector | None:
         raise ConnectionError
 
-    deadline = Deadline.after(0.1)
+    deadline = Deadline.after(1.5)
     assert len(await source.search(Search("연차휴가", 5, frozenset(), never), deadline)) == 1
-    assert deadline.remaining_s() >= 0
+    assert deadline.remaining_s() > 0  # before whoever asks has given up
     assert len(await source.search(Search("연차휴가", 5, frozenset(), broken), soon())) == 1
-
-
-def test_a_third_of_the_time_is_left_when_the_words_go_on_alone() -> None:
-    async def play() -> float:
-        deadline = Deadline.after(0.6, asyncio.get_running_loop().time)
-        assert await _by(asyncio.get_running_loop().create_future(), deadline) is None
-        return deadline.remaining_s()
-
-    assert run(play()) == pytest.approx(0.2)
 
 
 async def test_meaning_finds_what_words_do_not(record: Record, source: EmbeddedSource) -> None:

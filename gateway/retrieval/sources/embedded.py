@@ -26,7 +26,7 @@ from gateway.retrieval.tokens import terms
 T = TypeVar("T")
 
 CANDIDATES = 50  # taken from each leg into the fusion
-_KEPT_BACK = 1 / 3  # of the time left, for answering by words alone: on a busy machine a turn of a thread takes a while
+_KEPT_BACK = 1 / 6  # of the time left, for handing over what the words alone find: on a busy machine the loop is late
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +85,26 @@ class EmbeddedSource:
         return await self._searched(search, deadline, lambda legs: legs)
 
     async def _searched(self, search: Search, deadline: Deadline, then: Callable[[Legs], T]) -> T:
-        """Search by words while the vector is still on its way; the rest is one turn of a thread."""
+        """Search by words while the vector is still on its way. What they find alone is at hand when that is late, or
+        the turn of a thread that it takes."""
         vector = asyncio.ensure_future(search.vector()) if self._model is not None else None
+        by = deadline.within((1 - _KEPT_BACK) * max(0.0, deadline.remaining_s()))
         try:
             await self._follow()
             index, depth = self._index, max(self._candidates, search.k)
             allowed = {needed: may_see(needed, search.groups) for needed in index.rights()}
-            lexical = await self._run(lambda: index.lexical(terms(search.text), depth, allowed))
-            embedded = await _by(vector, deadline) if vector is not None else None
-            return await self._run(
-                lambda: then(Legs(lexical, index.dense(embedded, depth, allowed) if embedded is not None else None))
-            )
+
+            def by_words() -> tuple[Lexical, T]:
+                found = index.lexical(terms(search.text), depth, allowed)
+                return found, then(Legs(found, None))
+
+            lexical, alone = await self._run(by_words)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(by.remaining_s()):
+                    embedded = await _known(vector) if vector is not None else None
+                    if embedded is not None:
+                        return await self._run(lambda: then(Legs(lexical, index.dense(embedded, depth, allowed))))
+            return alone
         finally:
             if vector is not None and not vector.done():
                 vector.cancel()  # our wait for it only: the vector is shared, its owner shields it
@@ -142,9 +151,7 @@ class EmbeddedSource:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
-async def _by(vector: asyncio.Future[Vector | None], deadline: Deadline) -> Vector | None:
-    """The vector if it comes in time. Its failure is not this source's: the words go on alone."""
-    done, _ = await asyncio.wait({vector}, timeout=max(0.0, (1 - _KEPT_BACK) * deadline.remaining_s()))
-    if not done or vector.cancelled() or vector.exception() is not None:
-        return None
-    return vector.result()
+async def _known(vector: asyncio.Future[Vector | None]) -> Vector | None:
+    """Its failure is not this source's: the words go on alone."""
+    await asyncio.wait({vector})
+    return None if vector.cancelled() or vector.exception() is not None else vector.result()
