@@ -1,0 +1,228 @@
+"""A race run on a virtual clock: what everybody would do if left alone, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.chat import Answer, AnswerEvent, CacheOutcome, Closed, Delta, Opened, Send, ServedBy
+from gateway.clock import Deadline
+from gateway.errors import GatewayError, UpstreamBroken
+from gateway.routing import gate
+from gateway.routing.details import Section
+from gateway.routing.draft import Drafted
+from gateway.routing.gate import Verdict
+from gateway.routing.race import (
+    Again,
+    Result,
+    Rung,
+    Runners,
+    Timing,
+    race,
+)
+from gateway.routing.spend import Allowance
+from gateway.routing.told import Telling
+from tests.virtual_time import run
+
+PROMISE_S = 5.0
+HARD_S = 60.0
+GRAIN_S = 1e-6
+
+
+@dataclass(frozen=True)
+class Course:
+    """What everybody would do if left alone."""
+
+    draft_s: float = 1.0
+    draft: str = "passed"  # passed, usable, failed, error, none
+    first_token_s: float = 1.0
+    token_s: float = 0.1
+    tokens: int = 5
+    big: str = "ok"  # ok, refused (before content), broken (after the third token)
+    ladder: tuple[str, ...] = ()  # rungs that have something to tell
+    on_expiry: tuple[str, ...] = ("draft", "stale", "quote")
+    arm_s: float | None = None
+    patience_s: float = 2.6
+    room: bool = True
+    balance: float = 10.0
+    leaves_s: float | None = None
+    again: str = "off"  # off, better, bad, lie, broken, dear: what the second answer is like, if the first is not sure
+    first: str = ""  # how the first answer begins, if not as ``again`` says
+    details: str = "off"  # off, ok, silent, unsupported (third sentence), broken, refused
+
+
+SENTENCES = ("첫째 문장입니다. ", "둘째 문장입니다 [doc1]. ", "셋째는 99일입니다. ", "넷째 문장입니다.")
+HEADING = "\n\n**자세히**\n\n"
+CONFIDENCE = {"big": 1.0, "bad": 0.7, "lie": 0.2}  # by how an answer begins
+
+
+@dataclass
+class Seen:
+    """What happened."""
+
+    events: list[AnswerEvent] = field(default_factory=list)
+    at: list[float] = field(default_factory=list)
+    running: dict[str, float] = field(default_factory=dict)  # started and not ended
+    started: list[str] = field(default_factory=list)
+    background: list[asyncio.Task[None]] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)  # answers of the big model that were offered to the cache
+    result: Result | None = None
+    error: GatewayError | None = None
+    ended_at: float = 0.0
+    left_running: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return "".join(e.text for e in self.events if isinstance(e, Delta))
+
+    @property
+    def opened(self) -> list[Opened]:
+        return [e for e in self.events if isinstance(e, Opened)]
+
+    @property
+    def closed(self) -> int:
+        return sum(isinstance(e, Closed) for e in self.events)
+
+
+def tell(send: Send, served_by: ServedBy, text: str, *, labelled: bool = False) -> None:
+    send(Opened(served_by, CacheOutcome.MISS, "m", labelled=labelled))
+    send(delta(text))
+    send(Closed(answer(text)))
+
+
+def delta(text: str) -> Delta:
+    return Delta.of({"choices": [{"index": 0, "delta": {"content": text}}]})
+
+
+def answer(text: str) -> Answer:
+    return Answer(({"index": 0, "message": {"content": text}, "finish_reason": "stop"},), "m")
+
+
+def drafted(kind: str) -> Drafted:
+    veto = gate.REFUSES if kind == "refused" else ""
+    verdict = Verdict(0.9, veto, kind == "passed", kind in {"passed", "usable"}, False)
+    return Drafted(answer("draft"), verdict, "d", gate.Draft("draft", "stop"))
+
+
+def play(course: Course) -> Seen:
+    return run(_play(course))
+
+
+async def _play(course: Course) -> Seen:
+    loop = asyncio.get_running_loop()
+    seen = Seen()
+
+    def hear(event: AnswerEvent) -> None:
+        seen.events.append(event)
+        seen.at.append(loop.time())
+
+    async def call(name: str, work: Coroutine[Any, Any, Any]) -> Any:
+        seen.started.append(name)
+        seen.running[name] = loop.time()
+        try:
+            return await work
+        finally:
+            del seen.running[name]
+
+    async def ask_draft() -> Drafted:
+        await asyncio.sleep(course.draft_s)
+        if course.draft == "error":
+            raise UpstreamBroken("draft broke")
+        return drafted(course.draft)
+
+    first = course.first or ("bad" if course.again != "off" else "big")
+
+    async def ask_big(send: Send, name: str = first) -> None:
+        await asyncio.sleep(course.first_token_s)
+        if course.big == "refused" or (course.again == "broken" and name == "big"):
+            raise UpstreamBroken("big refused")
+        send(Opened(ServedBy.MODEL, CacheOutcome.MISS, "big"))
+        for n in range(course.tokens):
+            if course.big == "broken" and n == 3:
+                raise UpstreamBroken("big broke")
+            send(delta(f"{name}{n} "))
+            await asyncio.sleep(course.token_s)
+        send(Closed(answer("big")))
+
+    async def rung(name: str, usable: Drafted | None, send: Send) -> bool:
+        if name == "draft":
+            if usable is None:
+                return False
+            tell(send, ServedBy.DRAFT, "quick: draft", labelled=True)
+            return True
+        if name not in course.ladder:
+            return False
+        tell(send, ServedBy(name), name, labelled=True)
+        return True
+
+    async def ask_details(send: Send) -> None:
+        await asyncio.sleep(course.first_token_s)
+        if course.details == "refused":
+            raise UpstreamBroken("details refused")
+        send(Opened(ServedBy.MODEL, CacheOutcome.MISS, "big"))
+        for n, sentence in enumerate(SENTENCES if course.details != "silent" else ()):
+            for start in range(0, len(sentence), 5):
+                send(delta(sentence[start : start + 5]))
+                await asyncio.sleep(course.token_s)
+            if course.details == "broken" and n == 1:
+                raise UpstreamBroken("details broke")
+        send(Closed(answer("".join(SENTENCES))))
+
+    telling: list[Telling] = []
+
+    def begin(drafted: Drafted, send: Send) -> None:
+        telling.append(Telling(Opened(ServedBy.DRAFT, CacheOutcome.MISS, "m"), send))
+        telling[0].begin("draft")
+
+    async def details(drafted: Drafted, send: Send) -> None:
+        def supported(sentence: str) -> bool:
+            return course.details != "unsupported" or "99" not in sentence
+
+        section = Section(drafted.answer, telling[0], HEADING, supported)
+        await section.append(lambda hear: call("details", ask_details(hear)))
+
+    def take(work: Coroutine[Any, Any, None]) -> bool:
+        if course.room:
+            seen.background.append(asyncio.create_task(work))
+        return course.room
+
+    def start_again() -> Any:
+        name = course.again if course.again in CONFIDENCE else "big"
+        return None if course.again == "dear" else lambda send: call("again", ask_big(send, name))
+
+    def rung_of(name: str) -> Rung:
+        return Rung(name, lambda usable, send: rung(name, usable, send))
+
+    runners = Runners(
+        big=lambda send: call("big", ask_big(send)),
+        draft=(lambda: call("draft", ask_draft())) if course.draft != "none" else None,
+        tell_draft=begin if course.details != "off" else lambda d, send: tell(send, ServedBy.DRAFT, "draft"),
+        ladder=[rung_of(name) for name in course.on_expiry],
+        background=take,
+        keep=lambda event, confidence: seen.kept.append(event.answer.text) if isinstance(event, Closed) else None,
+        details=details if course.details != "off" else None,
+        again=Again(
+            lambda text, lowest, whole: CONFIDENCE[text[:3]],
+            lambda text: text.count(" ") >= 2,
+            start_again,
+            lambda send: tell(send, ServedBy.NOTICE, "none"),
+        )
+        if course.again != "off"
+        else None,
+    )
+    allowance = Allowance(0.15, _balance=course.balance)
+    promise = Deadline.after(PROMISE_S, loop.time)
+    task = asyncio.create_task(race(runners, Timing(course.arm_s, course.patience_s, 1.0), promise, allowance, hear))
+    try:
+        async with asyncio.timeout(course.leaves_s if course.leaves_s is not None else HARD_S):
+            seen.result = await task
+    except GatewayError as error:
+        seen.error = error
+    except TimeoutError:
+        pass
+    seen.ended_at = loop.time()
+    seen.left_running = tuple(seen.running)
+    await asyncio.gather(*seen.background, return_exceptions=True)
+    return seen

@@ -1,0 +1,120 @@
+"""The race: its table, and who answers in one course or another, on a virtual clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.routing.contender import Big
+from gateway.routing.race import (
+    MOVES,
+    RESERVE_S,
+    Draft,
+    Move,
+    Result,
+    Time,
+)
+from tests.routing.courses import PROMISE_S, Course, play
+
+
+def test_the_table_has_a_move_for_every_state() -> None:
+    assert set(MOVES) == {(t, d, b) for t in Time for d in Draft for b in Big}
+
+
+@pytest.mark.parametrize("draft", [Draft.RUNNING, Draft.LATE, Draft.FAILED])
+def test_an_unchecked_draft_is_never_committed(draft: Draft) -> None:
+    assert Move.DRAFT not in {MOVES[time, draft, big] for time in Time for big in Big}
+
+
+def test_a_cascade_asks_the_big_model_only_after_the_verdict() -> None:
+    assert play(Course(draft="passed")).started == ["draft"]
+    failed = play(Course(draft="failed"))
+    assert (failed.started, failed.text) == (["draft", "big"], "big0 big1 big2 big3 big4 ")
+
+
+def test_an_armed_big_model_starts_when_a_draft_takes_its_time() -> None:
+    seen = play(Course(draft_s=2.0, arm_s=1.3, draft="failed", first_token_s=1.0))
+    assert seen.at[0] == pytest.approx(2.3)
+
+
+def test_a_draft_that_hangs_does_not_hold_up_a_big_model_that_talks() -> None:
+    assert play(Course(draft_s=30, arm_s=0.0, patience_s=2.0)).at[0] == pytest.approx(1.5)  # its last word is at 1.5
+    assert play(Course(draft_s=30, arm_s=0.0, patience_s=2.0, tokens=30)).at[0] == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("again", "text", "at"),
+    [("better", "big", 3.2), ("bad", "bad", 3.2), ("broken", "bad", 3.1), ("dear", "bad", 2.1)],
+)
+def test_an_answer_that_begins_badly_is_asked_for_once_more(again: str, text: str, at: float) -> None:
+    seen = play(Course(draft="error", again=again))
+    assert seen.started == ["draft", "big", *(["again"] if again != "dear" else [])]
+    assert seen.text == "".join(f"{text}{n} " for n in range(5))
+    assert seen.at[0] == pytest.approx(at)
+
+
+def test_an_answer_more_likely_wrong_than_right_is_not_given() -> None:
+    seen = play(Course(draft="error", again="lie", first="lie"))
+    assert (seen.started, seen.text, seen.kept) == (["draft", "big", "again"], "none", [])
+    assert play(Course(draft="error", again="better", first="lie")).text.startswith("big0")
+    assert play(Course(draft="error", again="dear", first="lie")).text == "none"
+
+
+def test_that_there_is_no_answer_is_not_said_while_a_draft_may_have_one() -> None:
+    course = Course(draft="passed", draft_s=3.5, arm_s=0.0, first_token_s=0.5, again="lie", first="lie")
+    assert play(course).text == "draft"
+    assert play(replace(course, draft="failed")).text == "none"
+
+
+def test_what_has_only_begun_goes_before_an_answer_that_is_not_given() -> None:
+    late = Course(draft_s=2.5, draft="failed", arm_s=0.0, first_token_s=2.0, token_s=0.5, again="better", first="lie")
+    assert play(late).text.startswith("big0")
+
+
+def test_after_a_draft_that_does_not_pass_an_answer_is_asked_for_twice_and_judged_by_its_first_sentence() -> None:
+    course = Course(draft="failed", draft_s=1.0, arm_s=0.0, first_token_s=2.0, again="better")
+    seen = play(course)
+    assert (seen.started, seen.text[:4]) == (["draft", "big", "again"], "big0")
+    assert seen.at[0] == pytest.approx(3.1)  # the second began at 1.0; its first token at 3.0 does not tell yet
+    fine = play(replace(course, first="big"))
+    assert fine.text.startswith("big0")
+    assert fine.at[0] == pytest.approx(2.1)  # the first is fine, and given once that is seen
+
+
+def test_after_a_draft_that_finds_nothing_it_is_asked_for_once_and_judged_by_its_first_sentence() -> None:
+    seen = play(Course(draft="refused", draft_s=1.0, arm_s=0.0, first_token_s=2.0, again="better", first="big"))
+    assert (seen.started, seen.text[:4]) == (["draft", "big"], "big0")
+    assert seen.at[0] == pytest.approx(2.1)
+
+
+def test_a_draft_that_passes_goes_before_a_big_answer_that_is_not_fine() -> None:
+    seen = play(Course(draft="passed", draft_s=1.4, arm_s=0.0, first_token_s=0.5, again="better"))
+    assert (seen.started, seen.text) == (["draft", "big", "again"], "draft")
+    assert seen.at[0] == pytest.approx(1.4)
+
+
+def test_an_answer_that_is_sure_does_not_wait_for_a_draft_and_one_that_is_not_does() -> None:
+    course = Course(draft="passed", draft_s=1.4, arm_s=0.0, first_token_s=0.5, tokens=30, again="better", first="big")
+    sure = play(course)
+    assert (sure.started, sure.text[:4]) == (["draft", "big"], "big0")
+    assert sure.at[0] == pytest.approx(0.6)
+    assert play(replace(course, first="bad")).text == "draft"
+
+
+def test_a_second_answer_that_is_late_leaves_the_first_to_be_given() -> None:
+    seen = play(Course(draft_s=2.5, draft="failed", arm_s=0.0, first_token_s=2.4, again="better"))
+    assert seen.text.startswith("bad0")
+    assert seen.at[0] == pytest.approx(PROMISE_S - RESERVE_S)
+
+
+def test_a_late_answer_goes_on_in_the_background_while_there_is_room() -> None:
+    late = Course(draft="none", first_token_s=8, ladder=("quote",))
+    assert len(play(late).background) == 1
+    assert play(Course(draft="none", first_token_s=8, ladder=("quote",), room=False)).background == []
+
+
+def test_without_anything_to_give_it_waits() -> None:
+    seen = play(Course(draft="none", first_token_s=8))
+    assert seen.at[0] == pytest.approx(8)
+    assert seen.result == Result("big", "", Draft.FAILED, False)
