@@ -172,7 +172,7 @@ class InTime:
             anew = replace(asked, grounded=replace(asked.grounded, body=body))
             return partial(self._big, anew, in_size, True, Errand("settle"))
 
-        return Again(doubts.confidence, has_sentence, start, partial(nothing, asked))
+        return Again(doubts.confidence, has_sentence, doubts.agreed, start, partial(nothing, asked))
 
     async def _big_in_time(
         self, asked: Asked, draft: DraftPlan | None, in_size: bool, errand: Errand, send: Send

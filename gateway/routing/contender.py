@@ -23,14 +23,22 @@ class Big(StrEnum):
 class Contender:
     """The big model's events: kept back until it may speak, then passed straight on."""
 
-    def __init__(self, news: asyncio.Event, enough: Callable[[str], bool] | None = None) -> None:
-        """``enough``: whether a text that has begun is ``settled``, which is news as well."""
+    def __init__(
+        self,
+        news: asyncio.Event,
+        enough: Callable[[str], bool] = lambda text: False,
+        agreed: Callable[[str, float | None], bool] = lambda text, lowest: False,
+    ) -> None:
+        """``enough``: whether a text that has begun is ``settled``; ``agreed``: whether it is sure before that, by it
+        and its lowest log-probability. Both are news."""
         self.state = Big.RUNNING
         self.error: GatewayError | None = None
         self.text = ""
         self.settled = False
+        self.agreed = False
         self.lowest: float | None = None  # log-probability of its tokens until it was settled, where that is known
         self._enough = enough
+        self._agreed = agreed
         self._news = news
         self._held: list[AnswerEvent] = []
         self._out: Send | None = None
@@ -62,12 +70,19 @@ class Contender:
                 self.text += event.text
                 if event.logprob is not None and not self.settled:
                     self.lowest = min(event.logprob, self.lowest or 0.0)
-                if self._enough is not None and not self.settled and self._enough(self.text):
-                    self.settled = True
-                    self._news.set()
+                if not self.settled:
+                    self._look()
             elif isinstance(event, Closed):
                 self.settled = True
         state = Big.DONE if isinstance(event, Closed) else Big.TALKING
         if state is not self.state:
             self.state = state
+            self._news.set()
+
+    def _look(self) -> None:
+        if self._enough(self.text):
+            self.settled = True
+            self._news.set()
+        elif not self.agreed and self._agreed(self.text, self.lowest):
+            self.agreed = True
             self._news.set()

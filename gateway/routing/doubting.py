@@ -76,10 +76,21 @@ class Doubts:
             return 0.0 if why_unsupported(CITATION.sub("", said), self.question, self.evidence) else GIVEN
         if not whole or (lowest is None and not votes.others):
             return 1.0
-        by_token, agree, refused, constant = WEIGHTS[lowest is not None]
-        x = by_token * (lowest or 0.0) + agree * min(votes.agree, MOST_AGREE) + refused * votes.refused + constant
-        found = 1 / (1 + math.exp(-max(-40.0, min(40.0, x))))
+        found = _likelihood(lowest, votes.agree, votes.refused)
         return found if lowest is not None else max(GIVEN, found)  # drafts alone do not know better
+
+    def agreed(self, text: str, lowest: float | None) -> bool:
+        """That a text whose first sentence is not whole yet is sure already: it has stated every figure that a draft
+        states and the question does not. What follows those is grammar, and half the time of a sentence."""
+        said = text[: text.rfind(" ") + 1]  # half a number is another number
+        if lowest is None or not self.drafts or not any(map(str.isdigit, said)):
+            return False
+        stated, asked = _figures(said), _figures(self.question)
+        agree = sum(bool(figures := _figures(draft) - asked) and figures <= stated for draft in self.drafts)
+        if not agree or why_unsupported(said, self.question, self.evidence):
+            return False
+        refused = sum(signature(draft).refuses for draft in self.drafts)
+        return _likelihood(lowest, agree, refused) >= SURE
 
     def kept_for_s(self, answer: Answer, confidence: float) -> float | None:
         """Seconds that the big model's answer is kept at most; None: as long as any. A wrong answer that is kept is
@@ -94,3 +105,14 @@ class Doubts:
 
     def _unborne(self, text: str, answer: Answer) -> bool:
         return why_vetoed(Draft(text, answer.finish_reason), self.question, self.evidence) in UNBORNE
+
+
+def _likelihood(lowest: float | None, agree: int, refused: int) -> float:
+    by_token, by_agreement, by_refusal, constant = WEIGHTS[lowest is not None]
+    x = by_token * (lowest or 0.0) + by_agreement * min(agree, MOST_AGREE) + by_refusal * refused + constant
+    return 1 / (1 + math.exp(-max(-40.0, min(40.0, x))))
+
+
+def _figures(text: str) -> frozenset[tuple[str, float]]:
+    """What its answering sentence states in numbers."""
+    return frozenset((quantity.kind, quantity.value) for quantity in signature(text).lead.quantities)

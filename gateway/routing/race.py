@@ -118,6 +118,7 @@ class Again:
 
     confidence: Callable[[str, float | None, bool], float]  # of an answer's beginning: ``Doubts.confidence``
     settled: Callable[[str], bool]  # enough of an answer is there to know
+    agreed: Callable[[str, float | None], bool]  # it is sure before that: ``Doubts.agreed``
     start: Callable[[], Callable[[Send], Awaitable[object]] | None]  # how to ask; None: there is no money for it
     none: Callable[[Send], None]  # what is told where no answer is likely right
 
@@ -186,7 +187,7 @@ class _Race:
         while True:
             self.news.clear()
             self._look_at_the_clock(clock())
-            if self.big is not None and self._draft_went_wrong():
+            if self.big is not None and self._draft_went_wrong() and self._big_state() is not Big.SURE:
                 self._ask_again()
             time = self._time(clock())
             move = MOVES[time, self.draft_state, self._big_state()]
@@ -225,8 +226,8 @@ class _Race:
     def _big_state(self) -> Big:
         if self.big is None:
             return Big.IDLE
-        sure = self.big.state is Big.TALKING and self.runners.again is not None and self.big.settled
-        return Big.SURE if sure and not self._unsure(self.big) else self.big.state
+        known = self.big.state is Big.TALKING and self.runners.again is not None and self._told(self.big)
+        return Big.SURE if known and not self._unsure(self.big) else self.big.state
 
     def _time(self, now: float) -> Time:
         if self.climbed:
@@ -263,9 +264,12 @@ class _Race:
             self.draft_state = Draft.LATE
 
     def _start_big(self) -> None:
-        again = self.runners.again
-        self.big = Contender(self.news, again.settled if again is not None else None)
+        self.big = self._contender()
         self.big_task = asyncio.create_task(self.big.run(self.runners.big))
+
+    def _contender(self) -> Contender:
+        again = self.runners.again
+        return Contender(self.news, again.settled, again.agreed) if again is not None else Contender(self.news)
 
     async def _draft(self, ask: Callable[[], Awaitable[Drafted]]) -> None:
         try:
@@ -290,7 +294,7 @@ class _Race:
             return
         self.asked_again = True
         if (ask := again.start()) is not None:
-            self.second = Contender(self.news, again.settled)
+            self.second = self._contender()
             self.second_task = asyncio.create_task(self.second.run(ask))
 
     async def _reconsidered(self) -> Move:
@@ -303,12 +307,12 @@ class _Race:
             return Move.BIG
         while self.draft_state is not Draft.PASSED and (left_s := last_call - self.promise.clock()) > 0:
             self.news.clear()
-            if self._unsure(first) or (self._draft_went_wrong() and not first.settled):
+            if self._unsure(first) or (self._draft_went_wrong() and not self._told(first)):
                 self._ask_again()
             if not self._undecided(first):
                 break
             await self._news_or(left_s)
-        if self.draft_state is Draft.PASSED and (not first.settled or self._unsure(first)):
+        if self.draft_state is Draft.PASSED and (not self._told(first) or self._unsure(first)):
             return Move.DRAFT
         if self.second is not None and self.second_task is not None:
             if self._worth(self.second) > self._worth(first):
@@ -328,18 +332,22 @@ class _Race:
         if self.runners.again is None:
             return 1.0
         found = self.runners.again.confidence(held.text, held.lowest, held.settled)
-        return found if held.settled else min(GIVEN, found)
+        return found if held.settled else SURE if held.agreed else min(GIVEN, found)
+
+    def _told(self, held: Contender) -> bool:
+        """Enough of it is there to know how likely it is right."""
+        return held.settled or held.agreed
 
     def _unsure(self, held: Contender) -> bool:
-        return self._worth(held) < (SURE if held.settled else GIVEN)
+        return self._worth(held) < (SURE if self._told(held) else GIVEN)
 
     def _undecided(self, first: Contender) -> bool:
         """No answer is given before its first sentence is whole, and that there is none not before the draft's verdict,
         while there is time."""
-        waits = self.second is not None and not self.second.settled
+        waits = self.second is not None and not self._told(self.second)
         likeliest = max(self._worth(held) for held in (first, self.second) if held is not None)
         drafting = self.draft_state in (Draft.RUNNING, Draft.LATE) and likeliest < GIVEN
-        return not first.settled or drafting or (waits and self._unsure(first))
+        return not self._told(first) or drafting or (waits and self._unsure(first))
 
     async def _commit_big(self) -> Result:
         assert self.big is not None

@@ -49,6 +49,7 @@ class Course:
     balance: float = 10.0
     leaves_s: float | None = None
     again: str = "off"  # off, better, bad, lie, broken, dear: what the second answer is like, if the first is not sure
+    agrees: bool = False  # what the big model says agrees with a draft from its first word on
     first: str = ""  # how the first answer begins, if not as ``again`` says
     details: str = "off"  # off, ok, silent, unsupported (third sentence), broken, refused
 
@@ -206,6 +207,7 @@ async def _play(course: Course) -> Seen:
         again=Again(
             lambda text, lowest, whole: CONFIDENCE[text[:3]],
             lambda text: text.count(" ") >= 2,
+            lambda text, lowest: course.agrees,
             start_again,
             lambda send: tell(send, ServedBy.NOTICE, "none"),
         )

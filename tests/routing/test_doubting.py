@@ -92,3 +92,21 @@ def test_a_whole_answer_without_log_probabilities() -> None:
 @pytest.mark.parametrize("given", [None, {}, {"content": None}, {"content": "x"}, {"content": [{"token": "a"}]}])
 def test_what_are_no_log_probabilities_is_left_alone(given: object) -> None:
     assert logprobs_of(Answer(({"logprobs": given},), "m")) is None
+
+
+def test_an_answer_has_agreed_once_it_states_the_figures_of_a_draft() -> None:
+    it = doubts("정지 기간은 90일입니다 [doc1].")
+    assert not it.agreed("정지는 ", -0.1)
+    assert not it.agreed("정지는 9", -0.1)  # half a number
+    assert it.agreed("정지는 90일까지 ", -0.1)
+    assert not it.agreed("정지는 90일까지 ", -2.0)
+    assert not it.agreed("정지는 90일까지 ", None)
+    assert not it.agreed("정지는 60일까지 ", -0.1)
+    assert not doubts().agreed("정지는 90일까지 ", -0.1)
+    assert not doubts(REFUSAL).agreed("정지는 90일까지 ", -0.1)
+
+
+def test_figures_of_the_question_are_no_agreement() -> None:
+    it = Doubts("90일 정지는 얼마인가요?", FOUND, None, ["90일 정지에는 라이트 요금제 월 2만 원이 듭니다 [doc2]."])
+    assert not it.agreed("90일 정지에는 ", -0.1)
+    assert it.agreed("90일 정지에는 월 2만 원이 ", -0.1)

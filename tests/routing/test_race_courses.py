@@ -102,6 +102,12 @@ def test_an_answer_that_is_sure_does_not_wait_for_a_draft_and_one_that_is_not_do
     assert play(replace(course, first="bad")).text == "draft"
 
 
+def test_an_answer_that_agrees_with_a_draft_is_given_before_its_first_sentence_is_whole() -> None:
+    course = Course(draft="usable", draft_s=1.0, arm_s=0.0, first_token_s=2.0, again="better", first="big")
+    assert play(course).at[0] == pytest.approx(2.1)
+    assert play(replace(course, agrees=True)).at[0] == pytest.approx(2.0)
+
+
 def test_a_second_answer_that_is_late_leaves_the_first_to_be_given() -> None:
     seen = play(Course(draft_s=2.5, draft="failed", arm_s=0.0, first_token_s=2.4, again="better"))
     assert seen.text.startswith("bad0")
