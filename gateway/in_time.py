@@ -24,7 +24,7 @@ from gateway.routing import race as racing
 from gateway.routing.deployments import Pace
 from gateway.routing.details import Section, expanding
 from gateway.routing.doubting import PROVISIONAL_TTL_S, Doubts
-from gateway.routing.draft import PATIENT, Drafted, Drafter
+from gateway.routing.draft import DUE, PATIENT, Drafted, Drafter
 from gateway.routing.gate import why_unsupported
 from gateway.routing.hedge import Claim, Lost, hedged
 from gateway.routing.looks import looks_at
@@ -141,6 +141,7 @@ class InTime:
             draft.mode,
             form.acceptance,
             form.quantile(0.5),
+            form.quantile(DUE),
             form.quantile(PATIENT),
             asked.due.remaining_s() - _needed_s(pace),
             price.of(prompt, TOKENS_PER_SENTENCE),

@@ -36,6 +36,7 @@ USUAL_ACCEPTANCE = 0.6
 PATIENT = (
     0.85  # quantile of a draft's seconds that a big model which talks is held back for; above it, few pass in time
 )
+DUE = 0.75  # the same for a big model that is sure: it writes more, so its whole answer takes longer
 ABOUT_LATE, LATE_FACTOR = 0.9, 1.5  # a guess; any factor above 1 keeps the share of late ones at what it is
 NEWS = 0.05  # weight of one verdict in the acceptance
 
@@ -69,11 +70,11 @@ class Form:
     def gave_up(self, seconds: float) -> None:
         """A draft that nobody waited for any longer. Late ones count, and for more than they had taken by then: if only
         those in time counted, the next would have to be in time sooner, and so on."""
-        if seconds >= ABOUT_LATE * self.quantile(PATIENT):
+        if seconds >= ABOUT_LATE * self.quantile(DUE):
             self.seconds.append(LATE_FACTOR * seconds)
 
     def quantile(self, q: float) -> float:
-        """Seconds that a draft takes: ``q`` 0.5 or ``PATIENT``."""
+        """Seconds that a draft takes: ``q`` 0.5, ``DUE`` or ``PATIENT``."""
         if len(self.seconds) < 10:
             return USUAL_S[q > 0.5]
         ordered = sorted(self.seconds)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -40,6 +40,7 @@ MIN_PATIENCE_S = 0.5
 
 class Draft(StrEnum):
     RUNNING = "running"
+    DUE = "due"  # running for longer than three in four do
     LATE = "late"  # running for longer than six in seven do
     PASSED = "passed"
     USABLE = "usable"  # below the bar, above the lower one: to be given with a label, when time is up
@@ -65,17 +66,20 @@ class Move(StrEnum):
 _W, _S, _B, _D, _L, _F = Move.WAIT, Move.START, Move.BIG, Move.DRAFT, Move.LADDER, Move.FAIL
 _ROWS: dict[tuple[Time, Draft], tuple[Move, ...]] = {
     # time       draft            big: idle  running  talking  sure  done  failed  refused
-    (Time.LEFT, Draft.RUNNING): (_W, _W, _W, _B, _B, _W, _W),
+    (Time.LEFT, Draft.RUNNING): (_W, _W, _W, _W, _B, _W, _W),
+    (Time.LEFT, Draft.DUE): (_W, _W, _W, _B, _B, _W, _W),
     (Time.LEFT, Draft.LATE): (_S, _W, _B, _B, _B, _W, _F),
     (Time.LEFT, Draft.PASSED): (_D, _D, _D, _D, _B, _D, _D),
     (Time.LEFT, Draft.USABLE): (_S, _W, _B, _B, _B, _L, _L),
     (Time.LEFT, Draft.FAILED): (_S, _W, _B, _B, _B, _L, _F),
     (Time.UP, Draft.RUNNING): (_L, _L, _B, _B, _B, _L, _F),
+    (Time.UP, Draft.DUE): (_L, _L, _B, _B, _B, _L, _F),
     (Time.UP, Draft.LATE): (_L, _L, _B, _B, _B, _L, _F),
     (Time.UP, Draft.PASSED): (_D, _D, _D, _D, _B, _D, _D),
     (Time.UP, Draft.USABLE): (_L, _L, _B, _B, _B, _L, _L),
     (Time.UP, Draft.FAILED): (_L, _L, _B, _B, _B, _L, _F),
     (Time.OVER, Draft.RUNNING): (_S, _W, _B, _B, _B, _W, _F),
+    (Time.OVER, Draft.DUE): (_S, _W, _B, _B, _B, _W, _F),
     (Time.OVER, Draft.LATE): (_S, _W, _B, _B, _B, _W, _F),
     (Time.OVER, Draft.PASSED): (_D, _D, _D, _D, _B, _D, _D),
     (Time.OVER, Draft.USABLE): (_S, _W, _B, _B, _B, _F, _F),
@@ -91,9 +95,12 @@ class Timing:
     arm_s: float | None  # None: only once the draft's verdict is known
     patience_s: float  # a draft that takes longer is late
     guess: float = 0.0  # cost of starting the big model before the verdict
+    due_s: float = 0.0  # a big model that is sure waits for a draft so long
 
 
-def timing(mode: str, acceptance: float, median_s: float, late_s: float, latest_s: float, guess: float) -> Timing:
+def timing(
+    mode: str, acceptance: float, median_s: float, due_s: float, late_s: float, latest_s: float, guess: float
+) -> Timing:
     """The dial between money and time (papers.md §9–10.3).
 
     ``acceptance``: share of drafts that pass lately. ``latest_s``: a big model started later is not done in time.
@@ -101,7 +108,7 @@ def timing(mode: str, acceptance: float, median_s: float, late_s: float, latest_
     patience_s = max(MIN_PATIENCE_S, late_s)
     auto = 0.0 if acceptance < 0.3 else median_s if acceptance < 0.7 else late_s
     arm_s = {"cascade": None, "armed": median_s, "race": 0.0, "auto": min(auto, max(0.0, latest_s))}[mode]
-    return Timing(arm_s, patience_s, guess)
+    return Timing(arm_s, patience_s, guess, due_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +244,8 @@ class _Race:
     def _next_instant(self, now: float) -> float | None:
         """Seconds until the clock alone may change something; None: only news can."""
         instants = [] if self.climbed else [self.promise.at - RESERVE_S]
-        if self.draft_state is Draft.RUNNING:
-            instants.append(self.began + self.timing.patience_s)
+        if self.draft_state in (Draft.RUNNING, Draft.DUE):
+            instants += [self.began + self.timing.due_s, self.began + self.timing.patience_s]
             if self.big is None and self.timing.arm_s is not None:
                 instants.append(self.began + self.timing.arm_s)
         ahead = [instant - now for instant in instants if instant > now]
@@ -251,7 +258,7 @@ class _Race:
 
     def _look_at_the_clock(self, now: float) -> None:
         """Arm the big model when its time has come and the allowance has room; notice a late draft."""
-        if self.draft_state is not Draft.RUNNING:
+        if self.draft_state not in (Draft.RUNNING, Draft.DUE):
             return
         arm_s = self.timing.arm_s
         if self.big is None and arm_s is not None and now >= self.began + arm_s:
@@ -259,9 +266,11 @@ class _Race:
                 self.guessed = True
                 self._start_big()
             else:
-                self.timing = Timing(None, self.timing.patience_s)
+                self.timing = replace(self.timing, arm_s=None)
         if now >= self.began + self.timing.patience_s:
             self.draft_state = Draft.LATE
+        elif now >= self.began + self.timing.due_s:
+            self.draft_state = Draft.DUE
 
     def _start_big(self) -> None:
         self.big = self._contender()
@@ -346,7 +355,7 @@ class _Race:
         while there is time."""
         waits = self.second is not None and not self._told(self.second)
         likeliest = max(self._worth(held) for held in (first, self.second) if held is not None)
-        drafting = self.draft_state in (Draft.RUNNING, Draft.LATE) and likeliest < GIVEN
+        drafting = self.draft_state in (Draft.RUNNING, Draft.DUE, Draft.LATE) and likeliest < GIVEN
         return not self._told(first) or drafting or (waits and self._unsure(first))
 
     async def _commit_big(self) -> Result:

@@ -45,6 +45,7 @@ class Course:
     on_expiry: tuple[str, ...] = ("draft", "stale", "quote")
     arm_s: float | None = None
     patience_s: float = 2.6
+    due_s: float = 0.0
     room: bool = True
     balance: float = 10.0
     leaves_s: float | None = None
@@ -216,7 +217,9 @@ async def _play(course: Course) -> Seen:
     )
     allowance = Allowance(0.15, _balance=course.balance)
     promise = Deadline.after(PROMISE_S, loop.time)
-    task = asyncio.create_task(race(runners, Timing(course.arm_s, course.patience_s, 1.0), promise, allowance, hear))
+    task = asyncio.create_task(
+        race(runners, Timing(course.arm_s, course.patience_s, 1.0, course.due_s), promise, allowance, hear)
+    )
     try:
         async with asyncio.timeout(course.leaves_s if course.leaves_s is not None else HARD_S):
             seen.result = await task

@@ -23,6 +23,7 @@ courses = st.builds(
     on_expiry=st.sampled_from([("draft", "stale", "quote"), ("quote", "draft"), ("stale",), ()]),
     arm_s=st.none() | st.sampled_from([0.0, 0.7, 1.3, 2.6]),
     patience_s=st.sampled_from([0.5, 1.0, 2.6, 8.0]),
+    due_s=st.sampled_from([0.0, 0.8, 3.0]),
     room=st.booleans(),
     balance=st.sampled_from([0.0, 10.0]),
     leaves_s=st.none() | seconds,

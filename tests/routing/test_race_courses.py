@@ -22,7 +22,7 @@ def test_the_table_has_a_move_for_every_state() -> None:
     assert set(MOVES) == {(t, d, b) for t in Time for d in Draft for b in Big}
 
 
-@pytest.mark.parametrize("draft", [Draft.RUNNING, Draft.LATE, Draft.FAILED])
+@pytest.mark.parametrize("draft", [Draft.RUNNING, Draft.DUE, Draft.LATE, Draft.FAILED])
 def test_an_unchecked_draft_is_never_committed(draft: Draft) -> None:
     assert Move.DRAFT not in {MOVES[time, draft, big] for time in Time for big in Big}
 
@@ -96,6 +96,7 @@ def test_a_draft_that_passes_goes_before_a_big_answer_that_is_not_fine() -> None
 
 def test_an_answer_that_is_sure_does_not_wait_for_a_draft_and_one_that_is_not_does() -> None:
     course = Course(draft="passed", draft_s=1.4, arm_s=0.0, first_token_s=0.5, tokens=30, again="better", first="big")
+    assert play(replace(course, draft="failed", due_s=1.2)).at[0] == pytest.approx(1.2)  # so long the draft goes before
     sure = play(course)
     assert (sure.started, sure.text[:4]) == (["draft", "big"], "big0")
     assert sure.at[0] == pytest.approx(0.6)

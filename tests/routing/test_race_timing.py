@@ -18,7 +18,7 @@ from gateway.routing.spend import Allowance
      ("auto", 0.9, 2.0)],
 )  # fmt: skip
 def test_the_dial(mode: str, acceptance: float, arm_s: float | None) -> None:
-    assert timing(mode, acceptance, 1.3, 2.6, latest_s=2.0, guess=1.0).arm_s == arm_s
+    assert timing(mode, acceptance, 1.3, 2.0, 2.6, latest_s=2.0, guess=1.0).arm_s == arm_s
 
 
 def test_the_allowance_bounds_what_guesses_cost() -> None:
@@ -40,7 +40,7 @@ def test_a_guess_that_was_used_is_no_waste() -> None:
 
 
 def test_patience_has_a_floor() -> None:
-    assert timing("race", 0.5, 0.01, 0.02, 1.0, 1.0).patience_s == racing.MIN_PATIENCE_S
+    assert timing("race", 0.5, 0.01, 0.015, 0.02, 1.0, 1.0).patience_s == racing.MIN_PATIENCE_S
 
 
 def test_one_draft_in_seven_is_late_whatever_was_believed_before() -> None:
