@@ -14,14 +14,7 @@ from gateway.routing import gate
 from gateway.routing.details import Section
 from gateway.routing.draft import Drafted
 from gateway.routing.gate import Verdict
-from gateway.routing.race import (
-    Again,
-    Result,
-    Rung,
-    Runners,
-    Timing,
-    race,
-)
+from gateway.routing.race import Again, Result, Rung, Runners, Timing, race
 from gateway.routing.spend import Allowance
 from gateway.routing.told import Telling
 from tests.virtual_time import run

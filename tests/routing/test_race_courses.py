@@ -7,14 +7,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.routing.contender import Big
-from gateway.routing.race import (
-    MOVES,
-    RESERVE_S,
-    Draft,
-    Move,
-    Result,
-    Time,
-)
+from gateway.routing.moves import MOVES, Draft, Move, Time
+from gateway.routing.race import RESERVE_S, Result
 from tests.routing.courses import PROMISE_S, Course, play
 
 
