@@ -49,7 +49,7 @@ def test_a_minute_slides() -> None:
     assert meter.used(start + 120) == 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(st.floats(0, 30), st.floats(1, 50)), max_size=20), st.floats(1, 200), st.floats(0, 100)
 )  # fmt: skip

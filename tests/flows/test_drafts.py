@@ -329,7 +329,7 @@ async def test_a_request_that_the_provider_finds_wrong_is_told_so_and_not_called
 
 
 async def test_details_follow_a_draft_and_only_the_short_answer_is_kept(tmp_path: Path) -> None:
-    draft = {"model": "small", "mode": "race", "max_extra_spend": 1.0, "details": True}
+    draft = {"model": "small", "mode": "cascade", "details": True}
     async with handbook(tmp_path, big=FAST, small=FAST, draft=draft, deadline={"seconds": 5}) as (it, provider):
         provider.config = ProviderConfig(models={"big": "gpt4o-2024", "small": FAST}, faults=FAULTLESS, time_scale=0.1)
         reply = await it.chat(

@@ -71,7 +71,7 @@ def parsed(body: dict[str, Any]) -> ChatRequest | None:
         return None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(RESPONSE)
 def test_any_response_is_either_asked_for_as_a_chat_or_clearly_refused(body: dict[str, Any]) -> None:
     body = parse_object(orjson.dumps(body))
@@ -87,7 +87,7 @@ def test_any_response_is_either_asked_for_as_a_chat_or_clearly_refused(body: dic
     assert failed.count(b"\n\n") == 1
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(BODY)
 def test_any_body_is_either_a_request_with_a_cache_key_or_a_clear_refusal(body: dict[str, Any]) -> None:
     request = parsed(parse_object(orjson.dumps(body)))
@@ -98,7 +98,7 @@ def test_any_body_is_either_a_request_with_a_cache_key_or_a_clear_refusal(body: 
         cache_keys(b"secret", Tenant("t"), request, SHARING)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_either_an_object_or_a_refusal(body: bytes) -> None:
     try:
@@ -113,7 +113,7 @@ NAMES = ("cache-control", "x-ocho-cache", "x-ocho-cache-ttl", "x-ocho-cache-name
 SENSIBLE = st.sampled_from(["on", "5", "max-age=5", "max-age=" + "9" * 400, "no-store, only-if-cached", "1e3", "a,b"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(NAMES), HEADER | SENSIBLE))
 def test_any_headers_are_either_wishes_or_a_refusal(headers: dict[str, str]) -> None:
     try:

@@ -96,7 +96,7 @@ def test_where_most_are_hidden_the_first_look_still_finds_the_rest() -> None:
 texts = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(" ".join), min_size=1, max_size=25)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(texts, st.integers(0, 1 << 30))
 def test_a_ranking_does_not_depend_on_history(wanted: list[str], seed: int) -> None:
     """Documents that came, changed and went in any order rank as if they had been there from the start."""

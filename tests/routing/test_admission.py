@@ -201,7 +201,7 @@ def test_room_goes_to_the_tenant_with_the_fewest_calls_first_come_first() -> Non
     assert run(play()) == ["m1", "m2", "g1", "g2"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @example(4, [(0.0, "a", 1.0, 0.5, False)] * 6)  # room comes free in the very instant in which the patience of two ends
 @given(
     st.integers(4, 9),

@@ -30,7 +30,7 @@ courses = st.builds(
     again=st.sampled_from(["off", "off", "better", "bad", "broken", "dear"]),
     details=st.sampled_from(["off", "off", "ok", "silent", "unsupported", "broken", "refused"]),
 )
-every_course = settings(max_examples=150, deadline=None)
+every_course = settings(max_examples=150)
 
 
 @every_course

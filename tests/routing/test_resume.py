@@ -21,7 +21,7 @@ def joined(sent: str, second: str, step: int = 3) -> str:
     return sent + "".join(pieces) + joint.finish()
 
 
-every = settings(max_examples=300, deadline=None)
+every = settings(max_examples=300)
 cuts, steps = st.integers(1, len(WHOLE) - 1), st.integers(1, 30)
 
 
