@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.samples import Sample
 
-from gateway.chat import CacheOutcome, Deployment, ServedBy
+from gateway.chat import CacheOutcome, ServedBy
 from gateway.instruments import REFRESH_S, SHARED, Counter, Gauge, Notes, settle_all
 from gateway.series import Series
 
@@ -20,9 +20,9 @@ OTHER = "other"  # label for model names that are not configured
 PROMISE_S = 5.0
 
 
-Ended = tuple[str, str, str]  # operation, model, error type: "" where it went well
-Chat = tuple[str, CacheOutcome, ServedBy | str, bool, str]  # model, cache, served by, whether it streamed, outcome
-Called = tuple[Deployment, str, str, str, str]  # deployment, kind of attempt, operation, model, result:
+Chat = tuple[CacheOutcome, ServedBy | str, bool, str]  # cache, served by, whether it streamed, outcome
+Ended = tuple[str, str, str, Chat | None]  # operation, model, error type ("" where it went well), how the chat ended
+Called = tuple[str, str, str, str, str, str]  # deployment, its kind, kind of attempt, operation, model, result:
 # ok, cancelled, or what went wrong
 
 
@@ -30,7 +30,7 @@ class Metrics(Series):
     """``models`` bounds the model label.
 
     What every request tells is no method but is written down: ``requests`` that callers made and how many are under way
-    now, ``chats`` among them, ``calls`` to deployments, each with its seconds.
+    now, ``calls`` to deployments, each with its seconds.
     """
 
     def __init__(self, models: tuple[str, ...] = ()) -> None:
@@ -41,7 +41,6 @@ class Metrics(Series):
         self.requests_now = 0
         self._in_flight.set_function(lambda: float(self.requests_now))
         self.requests = Notes(self._tell_request)
-        self.chats = Notes(self._tell_chat)
         self.calls = Notes(self._tell_call)
 
     def model_label(self, model: str) -> str:
@@ -213,12 +212,15 @@ class Metrics(Series):
     # what was written down
 
     def _tell_request(self, ended: Ended, seconds: list[float]) -> None:
-        operation, model, error_type = ended
-        self._server_duration.labels(operation, self.model_label(model), error_type).observe_all(seconds)
+        operation, model, error_type, chat = ended
+        label = self.model_label(model)
+        self._server_duration.labels(operation, label, error_type).observe_all(seconds)
+        if chat is not None:
+            self._tell_chat(label, chat, seconds)
 
-    def _tell_chat(self, chat: Chat, seconds: list[float]) -> None:
-        model, cache, served_by, stream, outcome = chat
-        labels = (self.model_label(model), cache, served_by, "true" if stream else "false", outcome)
+    def _tell_chat(self, model: str, chat: Chat, seconds: list[float]) -> None:
+        cache, served_by, stream, outcome = chat
+        labels = (model, cache, served_by, "true" if stream else "false", outcome)
         self._requests.labels(*labels).observe_all(seconds)
         good = bisect_right(seconds, PROMISE_S) if outcome == "ok" else 0
         for result, count in (("good", good), ("bad", len(seconds) - good)):
@@ -226,16 +228,15 @@ class Metrics(Series):
                 self._promise.labels("5s", result).inc(count)
 
     def _tell_call(self, called: Called, seconds: list[float]) -> None:
-        deployment, kind, operation, model, result = called
+        deployment, provider, kind, operation, model, result = called
         outcome = result if result in {"ok", "cancelled"} else "failed"
-        self._attempts.labels(deployment.name, kind, outcome).inc(len(seconds))
-        labels = (operation, deployment.kind, self.model_label(model), "" if result == "ok" else result)
+        self._attempts.labels(deployment, kind, outcome).inc(len(seconds))
+        labels = (operation, provider, self.model_label(model), "" if result == "ok" else result)
         self._client_duration.labels(*labels).observe_all(seconds)
 
     def collect(self) -> Iterable[Metric]:
         """No series of its own: whatever was written down is told to those that are looked at after this."""
         self.requests.tell()
-        self.chats.tell()
         self.calls.tell()
         return ()
 

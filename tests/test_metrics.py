@@ -10,7 +10,7 @@ import prometheus_client
 import pytest
 
 from gateway.cache.admission import admissible
-from gateway.chat import Answer, CacheOutcome, CacheWishes, ChatRequest, Deployment, Evidence, ServedBy
+from gateway.chat import Answer, CacheOutcome, CacheWishes, ChatRequest, Evidence, ServedBy
 from gateway.ingress.reply import server_timing
 from gateway.instruments import FEW, Histogram
 from gateway.metrics import Metrics
@@ -61,20 +61,22 @@ async def test_what_was_written_down_is_in_the_next_scrape() -> None:
 
     told = {"model": "other", "cache": "bypass", "served_by": "model", "stream": "false", "outcome": "ok"}
     for seconds in (5.0, 5.1, 0.2):
-        metrics.chats["invented", CacheOutcome.BYPASS, ServedBy.MODEL, False, "ok"].append(seconds)
+        metrics.requests["chat", "invented", "", (CacheOutcome.BYPASS, ServedBy.MODEL, False, "ok")].append(seconds)
     assert value("ocho_request_duration_seconds_count", **told) == 3
     assert value("ocho_request_duration_seconds_bucket", le="5.0", **told) == 2
     assert value("ocho_slo_requests_total", objective="5s", result="good") == 2
     assert value("ocho_slo_requests_total", objective="5s", result="bad") == 1
-    metrics.chats["m", CacheOutcome.BYPASS, ServedBy.MODEL, True, "upstream_error"].append(0.1)
-    metrics.calls[Deployment("d", "azure", "", ""), "retry", "chat", "m", "429"].append(0.1)
-    metrics.requests["chat", "m", "502"].append(0.1)
+    broken = (CacheOutcome.BYPASS, ServedBy.MODEL, True, "upstream_error")
+    metrics.requests["chat", "m", "502", broken].append(0.1)
+    metrics.requests["chat", "m", "400", None].append(0.1)  # nothing that a cache or a model was asked for
+    metrics.calls["d", "azure", "retry", "chat", "m", "429"].append(0.1)
     assert value("ocho_slo_requests_total", objective="5s", result="bad") == 2
     assert value("ocho_upstream_attempts_total", deployment="d", kind="retry", result="failed") == 1
     named = {"gen_ai_operation_name": "chat", "gen_ai_request_model": "m"}
     at = {"gen_ai_provider_name": "azure", "error_type": "429"}
     assert value("gen_ai_client_operation_duration_seconds_count", **named, **at) == 1
     assert value("gen_ai_server_request_duration_seconds_count", **named, error_type="502") == 1
+    assert value("gen_ai_server_request_duration_seconds_count", **named, error_type="400") == 1
 
 
 @pytest.mark.parametrize("count", [0, 1, FEW - 1, FEW, 1000])

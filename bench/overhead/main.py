@@ -1,16 +1,15 @@
 """`python -m bench overhead`: requests per second, added latency and chunks per second of one worker on one core.
 
 Against the mock directly, a bare aiohttp proxy and, with --peers, other gateways: the same load, in the same rounds.
+With --of two gateways alone in many short rounds: what metrics cost, or what a second worker brings.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import math
 import statistics
-import urllib.request
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -22,6 +21,8 @@ from rich.progress import track
 
 from bench import facts, servers
 from bench.as_json import add_json, give_json, tables_aside
+from bench.overhead import pairs
+from bench.overhead.asking import ask, semantic_hits
 from bench.overhead.load import closed_loop, open_loop, paced_streams, percentile_ms
 from bench.overhead.mock import CHUNKS
 from bench.overhead.output import draw, show
@@ -43,8 +44,9 @@ Rows = dict[str, dict[str, list[float]]]  # target → figure → one value a ro
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench overhead", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved; medians are reported")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each segment")
+    parser.add_argument("--rounds", type=int, help="interleaved; medians are reported (default 5; with --of 40)")
+    parser.add_argument("--seconds", type=float, help="of each segment (default 2; with --of 0.5)")
+    parser.add_argument("--of", choices=pairs.PAIRS, help="only that")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=[], help="others, installed under .cache/peers")
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="WORD", help="only targets with such a word (or direct)"
@@ -53,6 +55,10 @@ def main(argv: Sequence[str]) -> int:
     add_json(parser)
     parser.add_argument("--png", type=Path, help="draw requests per second and CPU per request here")
     options = parser.parse_args(argv)
+    options.rounds = options.rounds or (40 if options.of else 5)
+    options.seconds = options.seconds or (0.5 if options.of else 2.0)
+    if options.of:
+        return _of(options, list(argv))
     try:
         with ExitStack() as stack:
             found = targets(stack, Path(".cache/bench"), options.peers)
@@ -70,12 +76,33 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def _of(options: argparse.Namespace, argv: list[str]) -> int:
+    """One pair."""
+    try:
+        with ExitStack() as stack:
+            pair = pairs.PAIRS[options.of](stack, Path(".cache/bench"))
+            found = uvloop.run(pairs.measure(pair, options.rounds, options.seconds, console))
+    except (servers.ServerFailed, RuntimeError) as error:
+        console.print(f"[red]the bench could not run:[/] {error}")
+        return 1
+    result = {**pairs.compared(pair, found), "run": _told(options, argv)}
+    with tables_aside(options.json):
+        pairs.show(result)
+    give_json(result, options.json)
+    return 0
+
+
+def _told(options: argparse.Namespace, argv: list[str]) -> dict[str, object]:
+    return {"command": facts.command("overhead", argv), "rounds": options.rounds, "seconds": options.seconds,
+            "seed": options.seed, **facts.machine()}  # fmt: skip
+
+
 async def _measure(found: Sequence[Target], rounds: int, for_s: float, seed: int) -> Rows:
     """Every figure of every round. A round in which a call failed counts in full or not at all, and is tried again."""
     rows: Rows = defaultdict(lambda: defaultdict(list))
     for target in found:
         for text in (target.warm, f"{target.warm}?") if target.warm else ():  # the first may be too early for a vector
-            await asyncio.to_thread(_ask, target, text)
+            await asyncio.to_thread(ask, target, text)
     for number in track(range(rounds), description="rounds", console=console):
         for target in found:
             for _ in range(TRIES):
@@ -98,7 +125,7 @@ async def _measure(found: Sequence[Target], rounds: int, for_s: float, seed: int
 async def _one(target: Target, figures: dict[str, list[float]], for_s: float, seed: int) -> None:
     """One target in one round."""
     plain = target.requests()
-    before = _semantic_hits(target)
+    before = semantic_hits(target)
     asked = len((await closed_loop(target.url, plain, 8, 0.3)).seconds)  # warm
     for connections in CLOSED:
         cpu = cpu_s(target.pid)
@@ -115,7 +142,7 @@ async def _one(target: Target, figures: dict[str, list[float]], for_s: float, se
         for percent in (50, 95, 99):
             figures[f"p{percent}_ms_at_{rate:.0f}"].append(sample.percentile_ms(percent))
     if target.wording is not None:
-        figures["semantic_hits"].append((_semantic_hits(target) - before) / max(1, asked))
+        figures["semantic_hits"].append((semantic_hits(target) - before) / max(1, asked))
     figures["started_s"].append(target.started_s)
     figures["rss_mb"].append(rss_mb(target.pid))
     if not target.streams:
@@ -130,32 +157,6 @@ async def _one(target: Target, figures: dict[str, list[float]], for_s: float, se
         figures["between_chunks_p99_ms"].append(percentile_ms(gaps, 99))
         together, _ = await paced_streams(target.url, paced, STREAMS, each=1, apart_s=0.0)
         figures["first_chunk_p99_ms_together"].append(percentile_ms(together, 99))
-
-
-def _ask(target: Target, text: str) -> None:
-    """One question over plain HTTP, whole. Raises ServerFailed."""
-    body = {"model": target.model, "messages": [{"role": "user", "content": text}], "temperature": 0, "stream": False}
-    headers = {"content-type": "application/json", "authorization": "Bearer bench-key", **target.headers}
-    request = urllib.request.Request(f"{target.url}/chat/completions", json.dumps(body).encode(), headers)
-    try:
-        with urllib.request.urlopen(request, timeout=30) as reply:
-            reply.read()
-    except OSError as error:
-        raise servers.ServerFailed(f"{target.name} does not answer: {error}") from error
-
-
-def _semantic_hits(target: Target) -> float:
-    """As the gateway counts them; 0 for what has no wordings."""
-    if target.wording is None:
-        return 0.0
-    with urllib.request.urlopen(f"{target.url.removesuffix('/v1')}/metrics", timeout=10) as reply:
-        lines = reply.read().decode().splitlines()
-    found = [
-        line
-        for line in lines
-        if line.startswith("ocho_cache_requests_total") and '"semantic"' in line and '"hit"' in line
-    ]
-    return sum(float(line.rsplit(" ", 1)[1]) for line in found)
 
 
 def _result(rows: Rows, options: argparse.Namespace, argv: list[str]) -> dict[str, object]:
@@ -189,6 +190,4 @@ def _result(rows: Rows, options: argparse.Namespace, argv: list[str]) -> dict[st
             added = medians.get(name, {}).get(figure, math.nan) - medians["direct"].get(figure, math.nan)
             if not math.isnan(added):
                 compared[f"{short}_added_{figure}"] = added
-    told = {"command": facts.command("overhead", argv), "rounds": options.rounds, "seconds": options.seconds,
-            "seed": options.seed, **facts.machine()}  # fmt: skip
-    return {**compared, "rows": medians, "run": told}
+    return {**compared, "rows": medians, "run": _told(options, argv)}

@@ -109,21 +109,18 @@ def targets(stack: ExitStack, work: Path, peers: Sequence[str]) -> list[Target]:
     cores = sorted(os.sched_getaffinity(0))
     first, last = {cores[0]}, {cores[-1]}
     start = Starter(stack, work).start
-    mock = f"http://127.0.0.1:{start('mock', last, {}, lambda port: _python('bench.overhead.mock', str(port)))[0]}"
-    config = _config(work, mock)
+    mock = url(start("mock", last, {}, lambda port: python("bench.overhead.mock", str(port)))[0], "")
+    config = config_file(work, mock)
 
-    def serve(port: int, *more: str) -> list[str]:
-        return _python("gateway", "serve", "--config", str(config), "--port", str(port), *more)
+    def serve(port: int) -> list[str]:
+        return python("gateway", *served(config, port))
 
-    def url(port: int, path: str = "/v1") -> str:
-        return f"http://127.0.0.1:{port}{path}"
-
-    bare = start("proxy", first, {}, lambda port: _python("bench.overhead.bare_proxy", str(port), mock))
-    hello = start("hello", first, {}, lambda port: _python("bench.overhead.hello", str(port)))
+    bare = start("proxy", first, {}, lambda port: python("bench.overhead.bare_proxy", str(port), mock))
+    hello = start("hello", first, {}, lambda port: python("bench.overhead.hello", str(port)))
     ocho = start("gateway", first, {}, serve)
     proxied = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}  # a proxy in sight: aiohttp's client
     general = start("general", first, proxied, serve)
-    two = start("two-workers", set(cores), {}, lambda port: _two(work, mock, port))
+    two = start("two-workers", set(cores), {}, lambda port: two_workers(work, mock, port))
     found = [
         Target("direct", url(int(mock.rsplit(":", 1)[1])), "mock"),
         Target("bare aiohttp proxy", url(bare[0]), "mock", *bare[1:]),
@@ -151,16 +148,26 @@ def _peer(peer: Peer, start: Callable[..., tuple[int, int, float]], cores: set[i
                   peer.headers(mock), streams=peer.streams, warm=ASKED)  # fmt: skip
 
 
-def _python(*arguments: str) -> list[str]:
+def url(port: int, path: str = "/v1") -> str:
+    return f"http://127.0.0.1:{port}{path}"
+
+
+def python(*arguments: str) -> list[str]:
     return [sys.executable, "-m", *arguments]
 
 
-def _config(work: Path, mock: str, name: str = "ocho", more: str = "") -> Path:
+def served(config: Path, port: int) -> list[str]:
+    """Arguments of ``ocho``."""
+    return ["serve", "--config", str(config), "--port", str(port)]
+
+
+def config_file(work: Path, mock: str, name: str = "ocho", more: str = "", telemetry: str = "{}") -> Path:
     """Every default on; one model that is only relayed, one with the caches."""
     path = work / f"{name}.yaml"
     path.write_text(
         f"""auth: {{keys: [{{key: bench-key, tenant: bench}}]}}
 server: {{host: 127.0.0.1{more}}}
+telemetry: {telemetry}
 models:
   - {{name: mock, deployments: [{{name: mock, base_url: "{mock}/v1"}}]}}
   - {{name: cached, answers_with: mock, cache: true}}
@@ -171,9 +178,8 @@ data_dir: {work / f"data-{name}"}
     return path
 
 
-def _two(work: Path, mock: str, port: int) -> list[str]:
-    config = _config(work, mock, "two", ", workers: 2")
-    return _python("gateway", "serve", "--config", str(config), "--port", str(port))
+def two_workers(work: Path, mock: str, port: int) -> list[str]:
+    return python("gateway", *served(config_file(work, mock, "two", ", workers: 2"), port))
 
 
 @contextmanager

@@ -199,11 +199,10 @@ class Answering:
         return time.monotonic() - self._began
 
     def _end(self, outcome: str) -> None:
-        opened, request = self._opened, self._request
+        opened = self._opened
         cache = opened.cache if opened is not None else CacheOutcome.MISS
         served_by = opened.served_by if opened is not None else "none"
-        chat = (request.requested_model, cache, served_by, request.stream, outcome)
-        self._metrics.chats[chat].append(self._elapsed())
+        self._caller.chat = (cache, served_by, self._request.stream, outcome)
 
 
 async def _with_pauses(

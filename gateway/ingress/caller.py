@@ -12,6 +12,7 @@ from aiohttp import web
 
 from gateway.errors import BodyTooLarge, InvalidRequest
 from gateway.ingress.head import Head, head_of
+from gateway.metrics import Chat
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class Caller(Protocol):
 
     operation: str  # what was asked for, as a bounded word
     model: str
+    chat: Chat | None  # how a chat ended, once it has
     received: bytes | None  # the body, where it is here already
 
     @property
@@ -69,6 +71,7 @@ def fresh_id() -> str:
 REQUEST_ID = web.RequestKey("request_id", str)
 OPERATION = web.RequestKey("operation", str)  # set by handlers: what was asked for, as a bounded word
 MODEL = web.RequestKey("model", str)
+CHAT: web.RequestKey[Chat | None] = web.RequestKey("chat", object)  # type: ignore[arg-type]  # which is no class
 
 
 class WebCaller:
@@ -100,6 +103,14 @@ class WebCaller:
     @model.setter
     def model(self, model: str) -> None:
         self._request[MODEL] = model
+
+    @property
+    def chat(self) -> Chat | None:
+        return self._request.get(CHAT)
+
+    @chat.setter
+    def chat(self, chat: Chat | None) -> None:
+        self._request[CHAT] = chat
 
     @property
     def head(self) -> Head:

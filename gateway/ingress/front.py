@@ -20,6 +20,7 @@ from gateway.ingress.caller import Reply, fresh_id, header_lines
 from gateway.ingress.head import Head
 from gateway.ingress.heads import Heads, begins_well
 from gateway.ingress.middleware import Around, error_reply
+from gateway.metrics import Chat
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_PIPELINED_BYTES = 256 * 1024  # sent ahead while an answer is under way; more is left in the socket
@@ -268,12 +269,13 @@ class FrontConnection(asyncio.Protocol):
 class FrontCaller:
     """``Caller`` of one request that was read here."""
 
-    __slots__ = ("_connection", "head", "id", "model", "operation", "received")
+    __slots__ = ("_connection", "chat", "head", "id", "model", "operation", "received")
 
     def __init__(self, connection: FrontConnection, head: Head) -> None:
         self.id = head.request_id or fresh_id()
         self.operation = "chat"
         self.model = ""
+        self.chat: Chat | None = None
         self.head = head
         self.received: bytes | None = None
         self._connection = connection

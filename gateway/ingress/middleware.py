@@ -14,13 +14,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway.errors import BodyTooLarge, GatewayError, InvalidRequest, NotFound, Overloaded
+from gateway.ingress.caller import CHAT, Caller, Reply, fresh_id
 from gateway.ingress.caller import MODEL as MODEL
 from gateway.ingress.caller import OPERATION as OPERATION
 from gateway.ingress.caller import REQUEST_ID as REQUEST_ID
-from gateway.ingress.caller import Caller, Reply, fresh_id
 from gateway.ingress.head import request_id
 from gateway.logs import AccessLog
-from gateway.metrics import Metrics
+from gateway.metrics import Chat, Metrics
 
 log = structlog.get_logger()
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})  # of a disk
@@ -76,12 +76,14 @@ class Around:
             reply.headers["x-request-id"] = caller.id
             return reply
         finally:
-            self._ended("POST", caller.id, caller.operation, caller.model, error_type, time.monotonic() - began)
+            self._ended(
+                "POST", caller.id, caller.operation, caller.model, error_type, caller.chat, time.monotonic() - began
+            )
 
     def at_once(self, caller: Caller, seconds: float) -> None:
         """A request was answered without waiting for anything."""
         self._metrics.requests_now += 1
-        self._ended("POST", caller.id, caller.operation, caller.model, "", seconds)
+        self._ended("POST", caller.id, caller.operation, caller.model, "", caller.chat, seconds)
 
     @property
     def middleware(self) -> Middleware:
@@ -105,15 +107,17 @@ class Around:
                 self._metrics.client_left()
                 raise
             finally:
-                operation, model = request.get(OPERATION, "other"), request.get(MODEL, "")
+                operation, model, chat = request.get(OPERATION, "other"), request.get(MODEL, ""), request.get(CHAT)
                 seconds = time.monotonic() - began
-                self._ended(request.method, request[REQUEST_ID], operation, model, error_type, seconds)
+                self._ended(request.method, request[REQUEST_ID], operation, model, error_type, chat, seconds)
 
         return middleware
 
-    def _ended(self, method: str, id: str, operation: str, model: str, error_type: str, seconds: float) -> None:
+    def _ended(
+        self, method: str, id: str, operation: str, model: str, error_type: str, chat: Chat | None, seconds: float
+    ) -> None:
         self._metrics.requests_now -= 1
-        self._metrics.requests[operation, model, error_type].append(seconds)
+        self._metrics.requests[operation, model, error_type, chat].append(seconds)
         self._access.request(id, method, operation, model, seconds, error_type)
 
 

@@ -18,6 +18,7 @@ from gateway.routing.spend import prompt_tokens
 PASSED_ON = frozenset({"content-type", "content-disposition", "content-encoding", "retry-after", "retry-after-ms"})
 PASSED_ON_PREFIXES = ("openai-", "x-ratelimit-", "azureml-", "apim-")
 MAX_NAMES = 1000  # of headers, remembered
+MAX_WAITS = 10_000  # remembered, of up to a second
 _BYPASS, _MODEL = CacheOutcome.BYPASS, ServedBy.MODEL  # members take long to look up
 WHOLE_BYTES = 1 << 20  # replies up to this size go out in one piece, larger ones (files) as they come
 
@@ -43,7 +44,7 @@ class Relay:
                 reserved = self._accounts.reserve(account, prompt_tokens(sent.json or {}))
             passing = await self._router.forward(sent, ctx, metered=account is not None and account.counts)
             reply, status = passing.reply, passing.reply.status
-            headers = self._headers(reply.headers, ctx, ctx.timings.clock() - began)
+            headers = self._headers(reply.headers, ctx, began)
             attempt = passing.attempt
             told = _told(attempt.slot.health.deployment.name, attempt.number)
             if headers.get("content-type", "").startswith("text/event-stream"):
@@ -62,11 +63,10 @@ class Relay:
             if passing is not None:
                 passing.close()
             if sent.path == "chat/completions":
-                chat = (sent.model, _BYPASS, _MODEL, sent.streamed, outcome)
-                self._metrics.chats[chat].append(ctx.timings.clock() - began)
+                caller.chat = (_BYPASS, _MODEL, sent.streamed, outcome)
 
-    def _headers(self, received: Mapping[str, str], ctx: RequestContext, seconds: float) -> dict[str, str]:
-        """The provider's that are passed on, and those of every reply. They came after ``seconds``."""
+    def _headers(self, received: Mapping[str, str], ctx: RequestContext, began: float) -> dict[str, str]:
+        """The provider's that are passed on, and those of every reply."""
         headers = {}
         for name, value in received.items():
             if _PASSES[name]:
@@ -74,7 +74,7 @@ class Relay:
         headers["x-request-id"] = ctx.id
         headers.update(ctx.told)
         if self._timing:
-            headers["server-timing"] = f"upstream_headers;dur={seconds * 1000:.1f}"
+            headers["server-timing"] = _WAITS[int((ctx.timings.clock() - began) * 10_000)]
         return headers
 
     async def _gathered(self, caller: Caller, reply: Forwarded, headers: Mapping[str, str]) -> bytes | None:
@@ -143,5 +143,16 @@ class _Passes(dict[str, bool]):
         return passes
 
 
+class _Waits(dict[int, str]):
+    """``Server-Timing`` by tenths of a millisecond: to write a float costs more than all else about it."""
+
+    def __missing__(self, tenths: int) -> str:
+        text = f"upstream_headers;dur={tenths / 10}"
+        if tenths < MAX_WAITS:
+            self[tenths] = text
+        return text
+
+
 _PASSES = _Passes()
+_WAITS = _Waits()
 _told = lru_cache(maxsize=256)(_Told)

@@ -90,6 +90,7 @@ class Repeats:
             return None
         self._known.move_to_end(key)
         caller.model = repeat.model
+        caller.chat = (_EXACT, _CACHE, repeat.stream, "ok")
         return self._replied(caller, repeat, hit, timings, began)
 
     def remember(
@@ -110,18 +111,17 @@ class Repeats:
             self._forget(next(iter(self._known)))
 
     def _replied(self, caller: Caller, repeat: _Repeat, hit: CacheHit, timings: Timings, began: float) -> Reply:
-        metrics, body = self._metrics, repeat.anew()
+        body = repeat.anew()
         headers = {"x-request-id": caller.id}
         if self._showing.hit_details:
             headers["age"] = str(int(hit.entry.age_s(time.time())))
         elapsed = time.monotonic() - began
         if repeat.stream:
-            metrics.first_token(repeat.model, _EXACT, _CACHE, elapsed)
+            self._metrics.first_token(repeat.model, _EXACT, _CACHE, elapsed)
         if self._showing.timing:
             headers["server-timing"] = server_timing(timings.stages, None if repeat.stream else elapsed)
             if repeat.stream:
                 body = body.removesuffix(DONE) + timing_comment(timings.stages, elapsed) + DONE
-        metrics.chats[repeat.model, _EXACT, _CACHE, repeat.stream, "ok"].append(elapsed)
         return Reply(200, body, headers, repeat.head)
 
     def _forget(self, key: tuple[str, str | None, bytes]) -> None:

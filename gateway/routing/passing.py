@@ -78,8 +78,10 @@ class Passing:
             self._health.pace.ended(seconds)
         attempt = self.attempt
         attempt.line.leave(attempt.slot)
-        called = (self._health.deployment, attempt.kind, self._operation, attempt.model, self._outcome)
-        self._metrics.calls[called].append(seconds)
+        deployment = self._health.deployment
+        self._metrics.calls[
+            deployment.name, deployment.kind, attempt.kind, self._operation, attempt.model, self._outcome
+        ].append(seconds)
 
 
 class _Watched:

@@ -293,7 +293,8 @@ class Router:
             if result == "ok":
                 attempt.health.pace.ended(seconds)
             attempt.line.leave(attempt.slot)
-            called = (attempt.health.deployment, attempt.kind, operation, attempt.model, result)
+            deployment = attempt.health.deployment
+            called = (deployment.name, deployment.kind, attempt.kind, operation, attempt.model, result)
             self._metrics.calls[called].append(seconds)
 
 
