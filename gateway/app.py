@@ -115,6 +115,7 @@ async def serving(settings: Settings, wall_clock: WallClock = time.time) -> Asyn
             gateway.endpoints.chat, gateway.endpoints.repeats.reply, gateway.around, others,
             max_body=_max_body(settings), body_s=server.body_s, idle_s=IDLE_S,
         )  # fmt: skip
+        gateway.metrics.watch_requests(lambda: front.under_way)
         listening = await loop.create_server(
             front, settings.host, server.port, backlog=1024, reuse_port=server.workers > 1 or None
         )

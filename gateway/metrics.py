@@ -29,8 +29,8 @@ Called = tuple[str, str, str, str, str, str]  # deployment, its kind, kind of at
 class Metrics(Series):
     """``models`` bounds the model label.
 
-    What every request tells is no method but is written down: ``requests`` that callers made and how many are under way
-    now, ``calls`` to deployments, each with its seconds.
+    What every request tells is no method but is written down: ``requests`` that callers made, ``calls`` to deployments,
+    each with its seconds; and ``requests_now``, how many are under way beside those that are watched.
     """
 
     def __init__(self, models: tuple[str, ...] = ()) -> None:
@@ -39,7 +39,8 @@ class Metrics(Series):
         super().__init__(registry)
         self._models = frozenset(models)
         self.requests_now = 0
-        self._in_flight.set_function(lambda: float(self.requests_now))
+        self._under_way: list[Callable[[], int]] = []
+        self._in_flight.set_function(lambda: float(self.requests_now + sum(count() for count in self._under_way)))
         self.requests = Notes(self._tell_request)
         self.calls = Notes(self._tell_call)
 
@@ -47,6 +48,10 @@ class Metrics(Series):
         return model if model in self._models else OTHER
 
     # what callers see
+
+    def watch_requests(self, under_way: Callable[[], int]) -> None:
+        """``under_way`` is asked at every scrape."""
+        self._under_way.append(under_way)
 
     def client_left(self) -> None:
         self._disconnects.inc()

@@ -59,6 +59,11 @@ class Front:
     def __call__(self) -> FrontConnection:
         return FrontConnection(self, self._loop)
 
+    @property
+    def under_way(self) -> int:
+        """Requests that are being answered."""
+        return sum(connection.answering is not None for connection in self.connections)
+
     async def drain(self, timeout_s: float) -> None:
         """Let answers under way finish, then end every connection."""
         self.draining = True

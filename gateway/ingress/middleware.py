@@ -50,7 +50,6 @@ class Around:
         """What ``answer`` comes to for a caller of our own server. Only cancellation is raised."""
         began = time.monotonic()
         error_type = ""
-        self._metrics.requests_now += 1
         try:
             reply = await answer
             if reply is not None:
@@ -82,7 +81,6 @@ class Around:
 
     def at_once(self, caller: Caller, seconds: float) -> None:
         """A request was answered without waiting for anything."""
-        self._metrics.requests_now += 1
         self._ended("POST", caller.id, caller.operation, caller.model, "", caller.chat, seconds)
 
     @property
@@ -107,6 +105,7 @@ class Around:
                 self._metrics.client_left()
                 raise
             finally:
+                self._metrics.requests_now -= 1
                 operation, model, chat = request.get(OPERATION, "other"), request.get(MODEL, ""), request.get(CHAT)
                 seconds = time.monotonic() - began
                 self._ended(request.method, request[REQUEST_ID], operation, model, error_type, chat, seconds)
@@ -116,7 +115,6 @@ class Around:
     def _ended(
         self, method: str, id: str, operation: str, model: str, error_type: str, chat: Chat | None, seconds: float
     ) -> None:
-        self._metrics.requests_now -= 1
         self._metrics.requests[operation, model, error_type, chat].append(seconds)
         self._access.request(id, method, operation, model, seconds, error_type)
 

@@ -44,7 +44,7 @@ class Relay:
                 reserved = self._accounts.reserve(account, prompt_tokens(sent.json or {}))
             passing = await self._router.forward(sent, ctx, metered=account is not None and account.counts)
             reply, status = passing.reply, passing.reply.status
-            headers = self._headers(reply.headers, ctx, began)
+            headers = self._headers(reply.headers, ctx, passing.answered_at - began)
             attempt = passing.attempt
             told = _told(attempt.slot.health.deployment.name, attempt.number)
             if headers.get("content-type", "").startswith("text/event-stream"):
@@ -65,8 +65,8 @@ class Relay:
             if sent.path == "chat/completions":
                 caller.chat = (_BYPASS, _MODEL, sent.streamed, outcome)
 
-    def _headers(self, received: Mapping[str, str], ctx: RequestContext, began: float) -> dict[str, str]:
-        """The provider's that are passed on, and those of every reply."""
+    def _headers(self, received: Mapping[str, str], ctx: RequestContext, seconds: float) -> dict[str, str]:
+        """The provider's that are passed on, and those of every reply. They came after ``seconds``."""
         headers = {}
         for name, value in received.items():
             if _PASSES[name]:
@@ -74,7 +74,7 @@ class Relay:
         headers["x-request-id"] = ctx.id
         headers.update(ctx.told)
         if self._timing:
-            headers["server-timing"] = _WAITS[int((ctx.timings.clock() - began) * 10_000)]
+            headers["server-timing"] = _WAITS[int(seconds * 10_000)]
         return headers
 
     async def _gathered(self, caller: Caller, reply: Forwarded, headers: Mapping[str, str]) -> bytes | None:

@@ -18,8 +18,8 @@ class Passing:
     """A call to a deployment and its reply: load while it runs, outcome and seconds at its end."""
 
     __slots__ = (
-        "_began", "_charge", "_clock", "_health", "_metrics", "_operation", "_outcome", "_streamed", "attempt",
-        "heard_at", "reply",
+        "_began", "_charge", "_clock", "_health", "_metrics", "_operation", "_outcome", "_streamed", "answered_at",
+        "attempt", "heard_at", "reply",
     )  # fmt: skip
 
     def __init__(
@@ -44,6 +44,7 @@ class Passing:
         """The headers are here."""
         health = self._health
         self.reply = reply
+        self.answered_at = now = self._clock()
         if reply.status >= 400:
             self._outcome = str(reply.status)
             return
@@ -53,7 +54,6 @@ class Passing:
         if self._streamed:
             self.reply = _Watched(reply, self)
             return
-        now = self._clock()
         if self._operation != "other":
             health.replied(self._operation, now - self._began, now)
         health.succeeded()
