@@ -15,8 +15,8 @@ import aiohttp
 
 from bench import servers
 from bench.dashboards.grafana import dashboard_json
-from bench.dashboards.panels import DASHBOARDS
-from bench.dashboards.scene import query, scene, traffic
+from bench.dashboards.panels import DASHBOARDS, Panel
+from bench.dashboards.scene import now, query, scene, traffic
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboards"
 
@@ -52,18 +52,21 @@ def files() -> dict[str, str]:
 
 
 async def _render(folder: Path, target: Path, seconds: float, rate: float, seed: int) -> None:
-    from bench.dashboards.render import draw, series_of
+    from bench.dashboards.render import Series, draw, series_of
 
     with scene(folder, seed=seed) as it:
         asked = await traffic(it.gateway, seconds, rate, seed)
         note = (f"stand-in provider gpt4o-2024 with mini-2025 drafts, faults on, {asked} questions at {rate:g}/s, "
                 f"seed {seed}; rates over 5 s")  # fmt: skip
         async with aiohttp.ClientSession() as http:
+            end_s = await now(http, it.prometheus)
+
+            async def answered(panel: Panel) -> Series:
+                expressions = [q.expr for q in panel.queries]
+                return series_of(
+                    panel, [await query(http, it.prometheus, e, seconds, seconds / 120, end_s) for e in expressions]
+                )
+
             for dashboard in DASHBOARDS:
-                answers = {
-                    panel.title: series_of(
-                        panel, [await query(http, it.prometheus, q.expr, seconds, seconds / 120) for q in panel.queries]
-                    )
-                    for panel in dashboard.panels
-                }
+                answers = {panel.title: await answered(panel) for panel in dashboard.panels}
                 draw(dashboard, answers, target / f"{dashboard.uid}.png", note)

@@ -18,6 +18,7 @@ from bench.dashboards.panels import Dashboard, Panel
 
 Series = Sequence[tuple[str, Sequence[tuple[float, float]]]]  # (legend, [(seconds, value)])
 COLUMNS = 24
+CELL = 2  # columns of a cell of the picture: all widths are even, and fewer cells are laid out more surely
 UNITS = {"s": "seconds", "reqps": "requests/s", "cps": "per second", "percentunit": "", "short": "", "bytes": "bytes"}
 
 
@@ -31,11 +32,11 @@ def draw(dashboard: Dashboard, answers: Mapping[str, Series], path: Path, note: 
     lines = _lines(dashboard)
     heights = [1.0 if all(p.kind == "stat" for p in line) else 2.6 for line in lines]
     figure = plt.figure(figsize=(16, 1.5 + 1.8 * sum(heights)), layout="constrained")
-    grid = figure.add_gridspec(len(lines), COLUMNS, height_ratios=heights)
+    grid = figure.add_gridspec(len(lines), COLUMNS // CELL, height_ratios=heights)
     for y, line in enumerate(lines):
         x = 0
         for panel in line:
-            axes = figure.add_subplot(grid[y, x : x + panel.width])
+            axes = figure.add_subplot(grid[y, x // CELL : (x + panel.width) // CELL])
             axes.set_title(panel.title, fontsize=10, loc="left")
             (_stat if panel.kind == "stat" else _bars if panel.kind == "bars" else _plot)(
                 axes, panel, answers[panel.title]
@@ -96,7 +97,11 @@ def _plot(axes: Axes, panel: Panel, series: Series) -> None:
     axes.grid(alpha=0.25)
     if series:
         axes.set_ylim(top=axes.get_ylim()[1] * 1.25 if panel.unit != "percentunit" else 1.02)  # room for the legend
-        axes.legend(fontsize=7, ncols=3, loc="upper left" if panel.unit != "percentunit" else "lower left")
+        axes.legend(
+            fontsize=7,
+            ncols=3 if panel.width >= 8 else 2,
+            loc="upper left" if panel.unit != "percentunit" else "lower left",
+        )
 
 
 def series_of(panel: Panel, answered: Sequence[Sequence[Mapping[str, Any]]]) -> Series:

@@ -21,12 +21,15 @@ from bench.handbook import FOLDER, load
 DEPLOY = Path(__file__).parents[2] / "deploy" / "prometheus"
 SCRAPE_S = 0.5  # the real one is 15 s; a short scene needs more points
 ADMIN_KEY = "key-of-the-scene"
+KEY = {"key": "key-of-a-caller", "tenant": "app", "rpm": 2000}
 PINNED = 3  # of the popular questions, by a reviewer
 AFRESH = 0.1  # share of the questions that are then asked once more, past the cache
 NO_SUCH_MODEL = 0.05  # shares of the traffic
 LEAVES = 0.05
 RELAYED = 0.1
 OTHER_DRESS = 0.3  # of the popular questions: typed a little differently
+FOLLOWS = 0.1  # share of the questions that are asked inside a conversation
+FOLLOW_UP = "그건 누구에게 신청하나요?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +65,11 @@ def _configured(folder: Path, provider: str) -> Path:
             {"name": "fast", "deployments": [reached("krc-fast", "fast")], "price": {"input": 0.4, "output": 1.6}},
             {"name": "embeddings", "deployments": [reached("krc-embeddings", "text-embedding-3-small")]},
             {"name": "handbook", "answers_with": "big", "documents": {"collections": ["handbook"]},
-             "draft": {"model": "fast"}, "sized": True},
+             "draft": {"model": "fast", "details": True}, "sized": True},
         ],
         "cache": {"semantic": {"embedder": "embeddings"}},
         "documents": [{"name": "handbook"}],
-        "auth": {"admin_key": ADMIN_KEY},
+        "auth": {"admin_key": ADMIN_KEY, "keys": [KEY]},
         "data_dir": str(folder / "data"),
     }  # fmt: skip
     path = folder / "ocho.yaml"
@@ -115,7 +118,8 @@ async def traffic(gateway: str, seconds: float, per_second: float, seed: int = 5
             if again and rng.random() < OTHER_DRESS:
                 text = f"{text.upper().rstrip('?')} ??"
             afresh = rng.random() < AFRESH
-            group.create_task(_ask(http, gateway, text, rng.random(), rng.random() < 0.5, afresh))
+            turns = [text, "그렇습니다.", FOLLOW_UP] if rng.random() < FOLLOWS else [text]
+            group.create_task(_ask(http, gateway, turns, rng.random(), rng.random() < 0.5, afresh))
             asked += 1
             await asyncio.sleep(rng.expovariate(per_second))
     return asked
@@ -128,7 +132,9 @@ async def _pin(http: aiohttp.ClientSession, gateway: str, question: str) -> None
         assert reply.status == 200, await reply.text()
 
 
-async def _ask(http: aiohttp.ClientSession, gateway: str, text: str, fate: float, stream: bool, afresh: bool) -> None:
+async def _ask(
+    http: aiohttp.ClientSession, gateway: str, turns: list[str], fate: float, stream: bool, afresh: bool
+) -> None:
     model, patience_s = "handbook", 15.0
     if fate < NO_SUCH_MODEL:
         model = "no-such-model"
@@ -136,22 +142,27 @@ async def _ask(http: aiohttp.ClientSession, gateway: str, text: str, fate: float
         patience_s = 0.1
     elif fate < NO_SUCH_MODEL + LEAVES + RELAYED:
         model = "big"
-    body = {"model": model, "messages": [{"role": "user", "content": text}], "stream": stream}
+    messages = [{"role": "assistant" if n % 2 else "user", "content": text} for n, text in enumerate(turns)]
+    body = {"model": model, "messages": messages, "stream": stream}
+    key = {"authorization": f"Bearer {KEY['key']}"}
     with suppress(TimeoutError, aiohttp.ClientError):
-        for sent in ({}, {"cache-control": "no-cache"})[: 1 + afresh]:
+        for sent in (key, {**key, "cache-control": "no-cache"})[: 1 + afresh]:
             address = f"{gateway}/v1/chat/completions"
             async with asyncio.timeout(patience_s), http.post(address, json=body, headers=sent) as reply:
                 await reply.read()
 
 
-async def query(http: aiohttp.ClientSession, prometheus: str, expr: str, range_s: float, step_s: float | None = None
-                ) -> list[dict[str, Any]]:  # fmt: skip
-    """The series of ``expr`` with Grafana's variables filled in: now, or over the last ``range_s`` if a step is given.
+async def query(
+    http: aiohttp.ClientSession, prometheus: str, expr: str, range_s: float, step_s: float | None = None,
+    end_s: float | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The series of ``expr`` with Grafana's variables filled in: now, or over the last ``range_s`` if a step is given;
+    ``end_s``: seen from then.
 
     Points that are not numbers are left out. Raises AssertionError where Prometheus refuses the query.
     """
     filled = expr.replace("$__rate_interval", f"{max(4, round(10 * SCRAPE_S))}s").replace("$model", ".*")
-    now_s = await _now(http, prometheus)
+    now_s = await now(http, prometheus) if end_s is None else end_s
     path, given = "query", {"query": filled, "time": str(now_s)}
     if step_s is not None:
         path, given = "query_range", {
@@ -167,6 +178,6 @@ async def query(http: aiohttp.ClientSession, prometheus: str, expr: str, range_s
     return [row for row in rows if row["points"]]
 
 
-async def _now(http: aiohttp.ClientSession, prometheus: str) -> float:
+async def now(http: aiohttp.ClientSession, prometheus: str) -> float:
     async with http.get(f"{prometheus}/api/v1/query", params={"query": "time()"}) as response:
         return float((await response.json())["data"]["result"][1])
