@@ -50,13 +50,15 @@ class Contender:
             self.error = error
         finally:
             self.settled = True
+            self._out = None  # which may know this contender: together they would wait for the garbage collector
             if self.state is not Big.DONE:
                 self.error = self.error or UpstreamBroken("the answer stopped in the middle")
                 self.state = Big.FAILED if getattr(self.error, "retryable", True) else Big.REFUSED
             self._news.set()
 
     def speak(self, out: Send) -> None:
-        self._out = out
+        if self.state in {Big.RUNNING, Big.TALKING}:
+            self._out = out
         for event in self._held:
             out(event)
         self._held.clear()
