@@ -1,8 +1,8 @@
 """`python -m bench soak`: a steady mixed load, and what the gateway holds meanwhile and afterwards.
 
-Hits, rephrasings, misses, relayed calls, embeddings, callers that leave and mistakes. Memory, tasks, sockets and files
-are sampled every two seconds; flat is what does not grow after the first third of the run, and what is back where it
-began once the load is over.
+Hits, rephrasings, misses, relayed calls, embeddings, callers that leave and mistakes, after every text was asked once.
+Memory, tasks, sockets and files are sampled every two seconds; flat is what does not grow after the first third of the
+run, and what is back where it began once the load is over.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bench import facts, handbook, servers
 from bench.as_json import add_json, give_json, tables_aside
 from bench.five_seconds.run import ingest
 from bench.soak.tables import tables
-from bench.soak.traffic import load
+from bench.soak.traffic import each_once, load
 from bench.soak.watch import AFTER, Sample, sample, verdicts, watch
 
 SETTLE_S = 65.0
@@ -71,6 +71,9 @@ async def _soak(options: argparse.Namespace, work: Path) -> tuple[dict[str, Any]
         async with aiohttp.ClientSession() as http:
             before = await sample(child.pid, http, gateway, time.monotonic())
         questions = [q for q in handbook.load() if q.document]
+        began = time.monotonic()
+        asked = await each_once(gateway, questions, options.seed)
+        console.print(f"{asked} texts asked once in {time.monotonic() - began:.0f} s")
         samples, counts = await asyncio.gather(
             watch(child.pid, gateway, for_s), load(gateway, questions, for_s, options.rate, options.seed)
         )

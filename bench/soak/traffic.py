@@ -23,15 +23,30 @@ MIX = (
     (0.05, "embeddings"),
 )
 POPULAR = 12
-# Other questions, over and over: caches that are bounded by count are full after the warm-up, so what grows then leaks.
-OTHERS = 300
+OTHERS = 300  # questions that miss, over and over
+AT_ONCE = 8  # before the load
 PATIENCE_S = 60.0
+
+
+async def each_once(gateway: str, questions: Sequence[Question], seed: int) -> int:
+    """Ask every text that the load will ask, so that what is remembered of texts has all of them when it begins: what
+    grows then leaks. Returns how many."""
+    texts = list(dict.fromkeys([*(q.text for q in questions), *_others(questions, seed)]))
+    waiting, counts = iter(texts), Counter[str]()
+
+    async def ask(http: aiohttp.ClientSession) -> None:
+        for text in waiting:
+            await _one(http, "first", text, False, 0.0, counts)
+
+    async with aiohttp.ClientSession(gateway) as http:
+        await asyncio.gather(*(ask(http) for _ in range(AT_ONCE)))
+    return len(texts)
 
 
 async def load(gateway: str, questions: Sequence[Question], for_s: float, per_s: float, seed: int) -> Counter[str]:
     """What was asked and how it ended: counts of ``kind`` and of ``kind status``."""
     rng = random.Random(seed)
-    others = [f"{rng.choice(questions).text} (문의 번호 {rng.randrange(10**9)})" for _ in range(OTHERS)]
+    others = _others(questions, seed)
     loop = asyncio.get_running_loop()
     counts: Counter[str] = Counter()
     popular = rng.sample(list(questions), min(POPULAR, len(questions)))
@@ -47,6 +62,11 @@ async def load(gateway: str, questions: Sequence[Question], for_s: float, per_s:
                 text = others[rng.randrange(OTHERS)]
             group.create_task(_one(http, kind, text, rng.random() < 0.5, rng.uniform(0.05, 1.5), counts))
     return counts
+
+
+def _others(questions: Sequence[Question], seed: int) -> list[str]:
+    rng = random.Random(seed)
+    return [f"{rng.choice(questions).text} (문의 번호 {rng.randrange(10**9)})" for _ in range(OTHERS)]
 
 
 async def _one(

@@ -14,7 +14,7 @@ _SMALL = listed("small")
 _NOUNS = listed("nouns")
 
 
-@lru_cache(maxsize=4_000)
+@lru_cache(maxsize=1_000)
 def words(text: str) -> frozenset[str]:
     """Stems that carry content; numbers and the small words are left out. ``text`` folded."""
     return frozenset(stem for word in _WORD.findall(text) if (stem := _stem(word)))

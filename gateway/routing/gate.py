@@ -287,7 +287,7 @@ def _units(heading: str, text: str) -> tuple[Unit, ...]:
     return tuple(Unit(part, features(part), around, numbers) for part in texts or [text])
 
 
-@lru_cache(maxsize=4_000)
+@lru_cache(maxsize=1_000)
 def features(text: str) -> frozenset[str]:
     """Hangul bigrams, Latin stems and numbers: what a text is about."""
     found: set[str] = set()
