@@ -24,7 +24,7 @@ UNITS = {"s": "seconds", "reqps": "requests/s", "cps": "per second", "percentuni
 
 def legend_of(template: str, labels: Mapping[str, str], title: str) -> str:
     """Grafana's ``{{label}}`` marks filled in."""
-    return re.sub(r"\{\{(\w+)\}\}", lambda mark: labels.get(mark[1], ""), template) or title
+    return re.sub(r"\{\{(\w+)\}\}", lambda mark: labels.get(mark[1], ""), template).strip() or title
 
 
 def draw(dashboard: Dashboard, answers: Mapping[str, Series], path: Path, note: str) -> None:

@@ -27,6 +27,7 @@ AFRESH = 0.1  # share of the questions that are then asked once more, past the c
 NO_SUCH_MODEL = 0.05  # shares of the traffic
 LEAVES = 0.05
 RELAYED = 0.1
+CAREFUL = 0.1  # asked of a model that promises no time, so that its answers are settled
 OTHER_DRESS = 0.3  # of the popular questions: typed a little differently
 FOLLOWS = 0.1  # share of the questions that are asked inside a conversation
 FOLLOW_UP = "그건 누구에게 신청하나요?"
@@ -65,7 +66,8 @@ def _configured(folder: Path, provider: str) -> Path:
             {"name": "fast", "deployments": [reached("krc-fast", "fast")], "price": {"input": 0.4, "output": 1.6}},
             {"name": "embeddings", "deployments": [reached("krc-embeddings", "text-embedding-3-small")]},
             {"name": "handbook", "answers_with": "big", "documents": {"collections": ["handbook"]},
-             "draft": {"model": "fast", "details": True}, "sized": True},
+             "draft": {"model": "fast"}, "sized": True},
+            {"name": "careful", "answers_with": "big", "documents": {"collections": ["handbook"]}},
         ],
         "cache": {"semantic": {"embedder": "embeddings"}},
         "documents": [{"name": "handbook"}],
@@ -142,6 +144,8 @@ async def _ask(
         patience_s = 0.1
     elif fate < NO_SUCH_MODEL + LEAVES + RELAYED:
         model = "big"
+    elif fate < NO_SUCH_MODEL + LEAVES + RELAYED + CAREFUL:
+        model = "careful"
     messages = [{"role": "assistant" if n % 2 else "user", "content": text} for n, text in enumerate(turns)]
     body = {"model": model, "messages": messages, "stream": stream}
     key = {"authorization": f"Bearer {KEY['key']}"}
