@@ -55,11 +55,12 @@ async def _render(folder: Path, target: Path, seconds: float, rate: float, seed:
     from bench.dashboards.render import Series, draw, series_of
 
     with scene(folder, seed=seed) as it:
+        async with aiohttp.ClientSession() as http:
+            end_s = await now(http, it.prometheus) + seconds  # when the last question is asked
         asked = await traffic(it.gateway, seconds, rate, seed)
         note = (f"stand-in provider gpt4o-2024 with mini-2025 drafts, faults on, {asked} questions at {rate:g}/s, "
                 f"seed {seed}; rates over 5 s")  # fmt: skip
         async with aiohttp.ClientSession() as http:
-            end_s = await now(http, it.prometheus)
 
             async def answered(panel: Panel) -> Series:
                 expressions = [q.expr for q in panel.queries]

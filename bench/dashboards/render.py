@@ -32,6 +32,8 @@ def draw(dashboard: Dashboard, answers: Mapping[str, Series], path: Path, note: 
     lines = _lines(dashboard)
     heights = [1.0 if all(p.kind == "stat" for p in line) else 2.6 for line in lines]
     figure = plt.figure(figsize=(16, 1.5 + 1.8 * sum(heights)), layout="constrained")
+    begin = min((points[0][0] for series in answers.values() for _, points in series), default=0.0)
+    seconds = {title: [(name, _since(begin, points)) for name, points in series] for title, series in answers.items()}
     grid = figure.add_gridspec(len(lines), COLUMNS // CELL, height_ratios=heights)
     for y, line in enumerate(lines):
         x = 0
@@ -39,12 +41,16 @@ def draw(dashboard: Dashboard, answers: Mapping[str, Series], path: Path, note: 
             axes = figure.add_subplot(grid[y, x // CELL : (x + panel.width) // CELL])
             axes.set_title(panel.title, fontsize=10, loc="left")
             (_stat if panel.kind == "stat" else _bars if panel.kind == "bars" else _plot)(
-                axes, panel, answers[panel.title]
+                axes, panel, seconds[panel.title]
             )
             x += panel.width
     figure.suptitle(f"{dashboard.title}\n{note}", fontsize=11)
     figure.savefig(path, dpi=80)
     plt.close(figure)
+
+
+def _since(begin: float, points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    return [(t - begin, value) for t, value in points]
 
 
 def _lines(dashboard: Dashboard) -> list[list[Panel]]:
@@ -77,14 +83,13 @@ def _bars(axes: Axes, panel: Panel, series: Series) -> None:
 
 
 def _plot(axes: Axes, panel: Panel, series: Series) -> None:
-    begin = min((points[0][0] for _, points in series), default=0.0)
     if panel.kind == "stacked" and series:
         times = sorted({t for _, points in series for t, _ in points})
         rows = [[dict(points).get(t, 0.0) for t in times] for _, points in series]
-        axes.stackplot([t - begin for t in times], rows, labels=[name for name, _ in series], alpha=0.75)
+        axes.stackplot(times, rows, labels=[name for name, _ in series], alpha=0.75)
     else:
         for name, points in series:
-            axes.plot([t - begin for t, _ in points], [v for _, v in points], label=name, linewidth=1.3)
+            axes.plot([t for t, _ in points], [v for _, v in points], label=name, linewidth=1.3)
     for mark in panel.marks:
         if mark <= 1.5 * axes.get_ylim()[1]:
             axes.axhline(mark, color="tab:red", linewidth=0.8, linestyle="--")
@@ -93,6 +98,7 @@ def _plot(axes: Axes, panel: Panel, series: Series) -> None:
     if panel.unit == "percentunit":
         axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_xlim(left=0)
     axes.tick_params(labelsize=7)
     axes.grid(alpha=0.25)
     if series:

@@ -28,7 +28,7 @@ def _supports(one: Quantity, other: Quantity) -> bool:
     return equal(one, other) or (not other.kind and one.value == other.value)
 
 
-@lru_cache(maxsize=4_000)
+@lru_cache(maxsize=1_000)
 def _stated(text: str) -> Facts:
     return signature(text).whole
 
