@@ -10,8 +10,8 @@ from dataclasses import replace
 import structlog
 
 from gateway.answers.book import Book
+from gateway.answers.following import GATEWAY, Following
 from gateway.answers.reviewed import Reviewed, Status, change_of, id_of, spoken
-from gateway.answers.serving import GATEWAY, ReviewedAnswers
 from gateway.clock import WallClock
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.metrics import Metrics
@@ -30,9 +30,7 @@ class BookedFindings:
     What a person has decided already stays decided: a finding about it is only counted.
     """
 
-    def __init__(
-        self, book: Book, answers: ReviewedAnswers, metrics: Metrics, *, wall_clock: WallClock = time.time
-    ) -> None:
+    def __init__(self, book: Book, answers: Following, metrics: Metrics, *, wall_clock: WallClock = time.time) -> None:
         self._book = book
         self._answers = answers
         self._metrics = metrics

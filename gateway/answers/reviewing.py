@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from gateway.answers.book import Book, Conflict
+from gateway.answers.following import Following
 from gateway.answers.reviewed import (
     Change,
     Reviewed,
@@ -22,7 +23,6 @@ from gateway.answers.reviewed import (
     rejected_from,
     spoken,
 )
-from gateway.answers.serving import ReviewedAnswers
 from gateway.answers.shelf import place_of
 from gateway.cache.decision import plain
 from gateway.chat import UNRECORDED, CacheEntry, Evidence, Passage
@@ -73,7 +73,7 @@ class Find(Protocol):
 @dataclass(slots=True)
 class Reviewer:
     book: Book
-    answers: ReviewedAnswers
+    answers: Following
     find: Find
     tenants: Collection[str]
     shared: bool = False  # all tenants share answers: there is one, "*"

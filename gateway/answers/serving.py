@@ -1,27 +1,24 @@
 """Gives reviewed answers to callers: before the cache, instead of what the cache found, and against what was rejected.
 
-Nothing here asks the book for a request: the shelf in memory follows it, several times a second and after every change
-made through this process. Whether the documents of an answer changed, and whether the caller may read them, is asked
-of the record for every request.
+Nothing here asks the book for a request: the shelf in memory follows it (``following``), several times a second and
+after every change made through this process. Whether the documents of an answer changed, and whether the caller may
+read them, is asked of the record for every request.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal
 
 import structlog
 
 from gateway.answers.aliases import Aliases
-from gateway.answers.book import Book
+from gateway.answers.following import Following, recorded_of
 from gateway.answers.guarding import Guard, says
-from gateway.answers.reviewed import SERVED, Rejected, Reviewed, Status, change_of, spoken, unchanged
-from gateway.answers.shelf import Board, Shelf, meant, shelve, waiting
+from gateway.answers.reviewed import SERVED, Rejected, Reviewed, Status, spoken, unchanged
+from gateway.answers.shelf import Board, meant
 from gateway.cache.decision import Rule, StrictRule
 from gateway.cache.grey import grey
 from gateway.cache.keys import Keys
@@ -41,37 +38,17 @@ from gateway.chat import (
     Send,
     ServedBy,
 )
-from gateway.clock import WallClock
-from gateway.errors import GatewayError, StoreUnavailable
 from gateway.metrics import Metrics
-from gateway.ports import Embedder, Vector
-from gateway.stages import ended
+from gateway.ports import Vector
 
 log = structlog.get_logger()
 
-FOLLOW_S = 0.25  # between two looks at the book and at the documents
-EMBED_S = 10.0
-BATCH = 32  # wordings embedded at a time
-GATEWAY = "ocho"  # author of what the gateway does by itself
 OnChange = Literal["note", "withdraw"]
 
 NOTES = {
     "ko": "※ 담당자가 검토한 답변이지만 그 뒤에 근거 문서가 바뀌어 다시 확인 중입니다. 지금은 다를 수 있습니다.\n\n",
     "en": "Note: this reviewed answer is being checked again: its documents have changed and it may differ now.\n\n",
 }
-
-
-class Documents(Protocol):
-    """The state of the documents. Cheap: called per request."""
-
-    def epoch(self, collections: Sequence[str]) -> str:
-        """Changes whenever any document of the collections does."""
-
-    def versions(self, documents: Sequence[str]) -> Mapping[str, str]:
-        """Current version of each ``collection/document`` that exists."""
-
-    def readable(self, documents: Sequence[str], groups: frozenset[str]) -> bool:
-        """Whether all of them exist and a caller in ``groups`` may read them."""
 
 
 @dataclass(slots=True)
@@ -94,147 +71,24 @@ class Case:
 
 
 class ReviewedAnswers:
-    """``documents`` None where there are none at all. Without ``embedder``, intents are found by their words alone."""
+    """What is given is what ``following`` has on its shelf."""
 
     def __init__(
-        self,
-        book: Book,
-        metrics: Metrics,
-        *,
-        documents: Documents | None = None,
-        embedder: Embedder | None = None,
-        rule: Rule | None = None,
-        on_change: OnChange = "withdraw",
-        wall_clock: WallClock = time.time,
+        self, following: Following, metrics: Metrics, *, rule: Rule | None = None, on_change: OnChange = "withdraw"
     ) -> None:
-        self._book = book
+        self.following = following
         self._metrics = metrics
-        self._documents = documents
-        self._embedder = embedder
         self._rule = rule or StrictRule()
         self._on_change = on_change
-        self._now = wall_clock
-        self._all: list[Reviewed] = []
-        self._shelf = Shelf()
         self._aliases = Aliases()
-        self._vectors: dict[str, Vector] = {}
-        self._embedded: Shelf | None = None  # the latest whose wordings all have vectors
-        self._head = -1
-        self._checked = ""  # state of the documents when the answers were last held against them
-        self._following: asyncio.Task[None] | None = None
-        self._refreshing, self._embedding = asyncio.Lock(), asyncio.Lock()
-
-    # following the book and the documents
-
-    async def start(self) -> None:
-        """Read the book once, then keep up with it until ``close``."""
-        await self.refresh()
-        self._following = asyncio.create_task(self._follow())
-
-    async def close(self) -> None:
-        if self._following is not None:
-            await ended(self._following)
-
-    async def refresh(self) -> None:
-        """Bring the shelf up to date with the book and the documents; a book that is away leaves it as it is."""
-        with suppress(StoreUnavailable):
-            async with self._refreshing:
-                await self._read()
-                if await self._flag():
-                    await self._read()
-
-    async def embed(self) -> None:
-        """Vectors for wordings that have none yet; where the embedder fails they are found by their words alone."""
-        async with self._embedding:
-            if await self._embed():
-                self._place()
-
-    async def _read(self) -> None:
-        head = await self._book.head()
-        if head != self._head:
-            self._all = await self._book.all()
-            self._place()
-            self._head = head
 
     @property
     def revision(self) -> int:
-        return self._head
-
-    @property
-    def all(self) -> list[Reviewed]:
-        """Every record, as of the last refresh."""
-        return self._all
-
-    async def _follow(self) -> None:
-        while True:
-            try:
-                await self.embed()
-                await self.refresh()
-            except Exception:
-                log.warning("reviewed answers not refreshed", exc_info=True)
-            await asyncio.sleep(FOLLOW_S)
-
-    def _place(self) -> None:
-        self._shelf = shelve(self._all, self._vectors)
-        self._metrics.answers({str(status): count for status, count in waiting(self._all).items()})
-
-    async def _embed(self) -> bool:
-        """True where there are new vectors."""
-        if self._embedder is None or self._embedded is self._shelf:
-            return False
-        shelf = self._shelf
-        wanted = {text for answer in self._shelf.answers for text in answer.questions}
-        for gone in self._vectors.keys() - wanted:
-            del self._vectors[gone]
-        missing = sorted(wanted - self._vectors.keys())
-        for start in range(0, len(missing), BATCH):
-            texts = missing[start : start + BATCH]
-            try:
-                async with asyncio.timeout(EMBED_S):
-                    vectors = await self._embedder.embed([text.strip() for text in texts], query=True)
-            except (GatewayError, TimeoutError) as error:
-                log.info("wordings of reviewed answers not embedded yet", count=len(missing) - start, error=str(error))
-                return start > 0
-            self._vectors.update(zip(texts, vectors, strict=True))
-        self._embedded = shelf
-        return bool(missing)
-
-    async def _flag(self) -> bool:
-        """Put answers whose documents changed up for review; True where there were any. Raises StoreUnavailable."""
-        held = [a for a in self._all if a.status in {Status.APPROVED, Status.PINNED} and a.documents]
-        if self._documents is None or not held:
-            return False
-        collections = sorted({name.partition("/")[0] for answer in held for name in answer.documents})
-        state = f"{self._head}|{self._documents.epoch(collections)}"
-        if state == self._checked:
-            return False
-        found = False
-        for answer in held:
-            if self.changed(answer):
-                flagged = replace(
-                    answer, status=Status.NEEDS_REVIEW, found="document changed", author=GATEWAY, updated_at=self._now()
-                )
-                found = True
-                with suppress(GatewayError):  # another gateway was first: the next look at the book shows it
-                    await self._book.save(flagged, change_of(answer, flagged, "flag"))
-                    log.info("reviewed answer needs review", answer=answer.id, tenant=answer.tenant)
-        self._checked = state
-        return found
-
-    def versions(self, documents: Sequence[str]) -> Mapping[str, str]:
-        """Current version of each document that the record knows."""
-        return self._documents.versions(documents) if self._documents is not None and documents else {}
-
-    def changed(self, answer: Reviewed) -> bool:
-        """Whether a document is no longer what it was when the answer was reviewed."""
-        recorded = recorded_of(answer.documents)
-        return not unchanged(recorded, self.versions(tuple(recorded)))
-
-    # one request
+        return self.following.revision
 
     def covers(self, tenant: str, model: str) -> bool:
         """Whether anything was reviewed for them; "*" stands for tenants that share all."""
-        return (tenant, model) in self._shelf.covered or ("*", model) in self._shelf.covered
+        return (tenant, model) in self.following.shelf.covered or ("*", model) in self.following.shelf.covered
 
     def case(self, ctx: RequestContext, request: ChatRequest, keys: Keys, collections: Sequence[str]) -> Case | None:
         """None where no reviewed answer can bear on the request.
@@ -243,7 +97,7 @@ class ReviewedAnswers:
         ``x-ocho-cache: off`` goes past it; ``no-cache`` does not: what is given is checked against its documents.
         """
         place = (keys.scope.tenant_id, request.requested_model, ctx.wishes.namespace)
-        board = self._shelf.boards.get(place)
+        board = self.following.shelf.boards.get(place)
         if board is None or not ctx.wishes.reviewed or not keys.semantic or request.earlier:
             return None
         if request.body.get("response_format") not in (None, {"type": "text"}):
@@ -349,7 +203,7 @@ class ReviewedAnswers:
         text = answer.texts.get(case.language)
         if answer.status not in SERVED or text is None or not self._may_read(case, answer):
             return None
-        outdated = answer.status is Status.NEEDS_REVIEW or self.changed(answer)
+        outdated = answer.status is Status.NEEDS_REVIEW or self.following.changed(answer)
         if outdated and self._on_change == "withdraw":
             return None
         entry = self._entry(answer, (NOTES.get(case.language, NOTES["en"]) if outdated else "") + text)
@@ -362,7 +216,7 @@ class ReviewedAnswers:
         names = tuple(recorded_of(answer.documents))
         if not {name.partition("/")[0] for name in answer.documents} <= case.collections:
             return False
-        return not names or (self._documents is not None and self._documents.readable(names, case.groups))
+        return self.following.readable(names, case.groups)
 
     def _entry(self, answer: Reviewed, text: str) -> CacheEntry:
         message = {"role": "assistant", "content": text, "refusal": None}
@@ -394,13 +248,8 @@ class ReviewedAnswers:
     def _standing(self, answer: Reviewed) -> tuple[Rejected, ...]:
         """What was rejected and still is: its documents are as they were. Of those kept elsewhere nobody can tell."""
         names = {name for rejected in answer.rejected for name in recorded_of(rejected.documents)}
-        current = self.versions(tuple(names))
+        current = self.following.versions(tuple(names))
         return tuple(r for r in answer.rejected if unchanged(recorded_of(r.documents), current))
-
-
-def recorded_of(documents: Mapping[str, str]) -> dict[str, str]:
-    """Those of which the record keeps versions."""
-    return {name: version for name, version in documents.items() if not version.startswith(UNRECORDED)}
 
 
 def _outside(documents: Mapping[str, str]) -> dict[str, str]:

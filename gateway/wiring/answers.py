@@ -9,10 +9,11 @@ from pathlib import Path
 import structlog
 
 from gateway.answers.book import Book, NoBook
+from gateway.answers.following import FOLLOW_S, Following
 from gateway.answers.queue import BookedFindings
 from gateway.answers.redis_book import RedisBook
 from gateway.answers.reviewing import Reviewer
-from gateway.answers.serving import FOLLOW_S, ReviewedAnswers
+from gateway.answers.serving import ReviewedAnswers
 from gateway.answers.sqlite_book import SqliteBook
 from gateway.answers.verifying import Verification, Verifier
 from gateway.cache.decision import Rule
@@ -57,12 +58,10 @@ async def opened_answers(
     metrics: Metrics,
     stack: AsyncExitStack,
 ) -> ReviewedAnswers:
-    answers = ReviewedAnswers(
-        book, metrics, documents=record, embedder=embedder, rule=rule, on_change=settings.answers.on_change
-    )
-    await answers.start()
-    stack.push_async_callback(answers.close)
-    return answers
+    following = Following(book, metrics, documents=record, embedder=embedder)
+    await following.start()
+    stack.push_async_callback(following.close)
+    return ReviewedAnswers(following, metrics, rule=rule, on_change=settings.answers.on_change)
 
 
 def opened_findings(
@@ -71,7 +70,7 @@ def opened_findings(
     """None where each key has its own answers: what one person asked is nobody else's to review."""
     if settings.cache.semantic.share == "key":
         return None
-    findings = BookedFindings(book, answers, metrics)
+    findings = BookedFindings(book, answers.following, metrics)
     stack.push_async_callback(findings.close)
     return findings
 
@@ -121,7 +120,7 @@ def reviewer_of(settings: Settings, book: Book, pipeline: Pipeline, keys: KeyRin
 
     alone = not uses_redis(settings) and settings.server.workers == 1
     return Reviewer(
-        book, pipeline.reviewed, find, tenants,
+        book, pipeline.reviewed.following, find, tenants,
         shared=settings.cache.semantic.share == "all",
         settle_s=0.0 if alone else 2 * FOLLOW_S,
         entry=stores.answers.find,
