@@ -32,6 +32,7 @@ from bench.overhead.targets import (
 )
 
 WARM_S = 1.0
+FEWEST_HITS = 0.95  # of a target with wordings
 ANSWERED = 20  # times that a question is asked first: each worker keeps its own answers
 
 
@@ -110,12 +111,17 @@ def compared(pair: Pair, found: dict[str, list[Segment]]) -> dict[str, Any]:
         }
         for name, segments in found.items()
     }
+    meant = all(rows[t.name]["hits"] >= FEWEST_HITS for t in (pair.one, pair.other) if t.wording is not None)
     rounds = list(zip(found[pair.one.name], found[pair.other.name], strict=True))
     by_rps = [other.rps / one.rps for one, other in rounds]
     by_cpu = [other.cpu_ms / one.cpu_ms for one, other in rounds]
     return {
-        "what": pair.told, "rows": rows, "requests_ratio": _spread(by_rps), "cpu_per_request_ratio": _spread(by_cpu),
-    }  # fmt: skip
+        "what": pair.told,
+        "as_meant": meant,
+        "rows": rows,
+        "requests_ratio": _spread(by_rps),
+        "cpu_per_request_ratio": _spread(by_cpu),
+    }
 
 
 def show(result: dict[str, Any]) -> None:
@@ -127,6 +133,8 @@ def show(result: dict[str, Any]) -> None:
         formats = {"rps": ",.0f", "cpu_ms": ".4f", "hits": ".2f", "cores": ".2f", "load_cores": ".2f"}
         table.add_row(name, *(format(row[figure], spec) for figure, spec in formats.items()))
     console.print(table)
+    if not result["as_meant"]:
+        console.print("[red]not what was meant:[/] vectors came too late for hits; the machine is too busy")
     first, second = result["rows"]
     for figure, title in (("requests_ratio", "requests/s"), ("cpu_per_request_ratio", "CPU a request")):
         low, middle, high = result[figure]
