@@ -54,7 +54,7 @@ class Threshold:
             return Decision(neighbors[0], "")
         return Decision(None, "nothing near")
 
-    def chance(self, asked: str, neighbors: Sequence[Neighbor], key: CacheKey) -> None:
+    def worth_asking(self, asked: str, neighbors: Sequence[Neighbor], keys: Sequence[CacheKey]) -> None:
         """Knows nothing of chances."""
 
     def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> None:

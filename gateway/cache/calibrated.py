@@ -141,11 +141,19 @@ class AdaptiveRule:
             return Decision(found.best, "", right)
         return Decision(None, found.refused or "uncertain", right)
 
-    def chance(self, asked: str, neighbors: Sequence[Neighbor], key: CacheKey) -> float | None:
-        scope = self._of(key.scope)
+    def worth_asking(
+        self, asked: str, neighbors: Sequence[Neighbor], keys: Sequence[CacheKey]
+    ) -> Sequence[CacheKey] | None:
+        chances = {key: self.chance(asked, neighbors, key) for key in keys}
+        for key, chance in chances.items():
+            self._of(key.scope).asking.see(chance)
+        return [key for key, chance in chances.items() if chance >= self._of(key.scope).asking.floor()]
+
+    def chance(self, asked: str, neighbors: Sequence[Neighbor], key: CacheKey) -> float:
+        """Of the answer ``key``, one of the neighbours', to be right."""
         row = row_of(asked, neighbors, key)
         row[_EARNED] = 0.0  # a judge looks at that himself
-        return scope.belief.chance(row)
+        return self._of(key.scope).belief.chance(row)
 
     def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> CacheKey | None:
         """A miss was answered: ``same`` tells for kept answers whether the fresh one states the same facts."""

@@ -28,8 +28,10 @@ class Rule(Protocol):
 
     def decide(self, asked: str, neighbors: Sequence[Neighbor]) -> Decision: ...
 
-    def chance(self, asked: str, neighbors: Sequence[Neighbor], key: CacheKey) -> float | None:
-        """Of the answer ``key``, one of the neighbours', to be right; None where nothing is known of that."""
+    def worth_asking(
+        self, asked: str, neighbors: Sequence[Neighbor], keys: Sequence[CacheKey]
+    ) -> Sequence[CacheKey] | None:
+        """Which of the neighbours' answers ``keys`` a judge should look at; None where nothing is known of that."""
 
     def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> CacheKey | None:
         """A miss was answered: ``same`` tells for kept answers whether the fresh one states the same facts.
@@ -62,9 +64,8 @@ class StrictRule:
             reason = difference
         return Decision(None, reason)
 
-    def chance(self, asked: str, neighbors: Sequence[Neighbor], key: CacheKey) -> float | None:
+    def worth_asking(self, asked: str, neighbors: Sequence[Neighbor], keys: Sequence[CacheKey]) -> None:
         """Knows nothing of chances."""
-        return None
 
     def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> CacheKey | None:
         """Learns nothing."""

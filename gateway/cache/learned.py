@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.cache.asking import Asking
 from gateway.cache.belief import BINS, LABEL_NOISE, MOST_DOUBTFUL, Bar, Belief, Matrix, Vector
 from gateway.cache.features import Row
 from gateway.cache.labels import Labels
@@ -22,6 +23,7 @@ class Learned:
     def __init__(self, mean: Vector, covariance: Matrix, max_wrong: float, answer_noise: float) -> None:
         self.belief = Belief(mean, covariance)
         self.bar = Bar(max_wrong, answer_noise)
+        self.asking = Asking()
         self.state = ""  # learning, serving or off, as of the last look at it
         self._labels = Labels()
         self._unread = 0  # labels that the belief was not fitted to yet

@@ -16,11 +16,6 @@ from gateway.clock import WallClock
 from gateway.errors import StoreUnavailable
 from gateway.ports import AnswerStore, DocumentRecord, QuestionIndex, Vector
 
-# Chance to be right from which a kept answer is put to the judge. With one that errs in 2 % (5 %) of his verdicts,
-# whatever he is asked, .2 kept labelled streams at 0.1 to 0.2 (0.4 to 0.7) % of wrong hits; asked about all that is
-# near, he left 8 to 11 % at 2 %. Not for answers from documents: what is found for the question must bear those out.
-WORTH_ASKING = 0.2
-
 
 @dataclass(frozen=True, slots=True)
 class Doubtful:
@@ -129,9 +124,8 @@ class SemanticCache:
 
     def _likely(self, question: str, neighbors: Sequence[Neighbor], near: list[Grey]) -> list[Grey]:
         """What is worth a judge: he errs now and then, so nothing is put to him that is hardly the same question."""
-        chances = [self._rule.chance(question, neighbors, g.neighbor.question.key) for g in near]
-        likely = [g for g, chance in zip(near, chances, strict=True) if chance is not None and chance >= WORTH_ASKING]
-        return likely if any(chance is not None for chance in chances) else near[:1]
+        worth = self._rule.worth_asking(question, neighbors, [g.neighbor.question.key for g in near])
+        return near[:1] if worth is None else [g for g in near if g.neighbor.question.key in worth]
 
     async def _kept(self, keys: Keys, neighbor: Neighbor) -> CacheEntry | None:
         """The canonical entry that answers a neighbour."""

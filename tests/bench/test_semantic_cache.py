@@ -87,7 +87,7 @@ def test_a_judge_adds_hits_and_its_mistakes_are_counted(
     tmp_path: Path, noise: float | None, hits: float, wrong: int
 ) -> None:
     groups = [("연차휴가는 며칠까지 쓸 수 있나요?", "a"), ("연차휴가 며칠까지 쓸 수 있는지 알려 주세요", "a"),
-              ("주차권은 어디서 받나요?", "b"), ("주차권은 어디서 반납하나요?", "c")]  # fmt: skip
+              ("주차권은 어디서 받을 수 있나요?", "b"), ("주차권을 어디서 받는지 알려 주세요", "c")]  # fmt: skip
     file = write(tmp_path / "x_groups.jsonl", [{"q": q, "g": g} for q, g in groups])
     out = tmp_path / "report.json"
     judge = ["--judge", str(noise)] if noise is not None else []

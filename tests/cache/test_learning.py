@@ -46,7 +46,7 @@ class Heard:
     def decide(self, asked: str, neighbors: Sequence[Neighbor]) -> Decision:
         return Decision(None, "only listens")
 
-    def chance(self, asked: str, neighbors: Sequence[Neighbor], key: CacheKey) -> None:
+    def worth_asking(self, asked: str, neighbors: Sequence[Neighbor], keys: Sequence[CacheKey]) -> None:
         """Knows nothing."""
 
     def learn(self, asked: str, neighbors: Sequence[Neighbor], same: Mapping[CacheKey, bool]) -> None:

@@ -213,7 +213,9 @@ async def test_redis_hung_or_killed_costs_nothing_but_its_answers(provider: Prov
         async with house(tmp_path, model("m", provider.base_url, cache=True), cache=cache) as it:
             await it.chat(KOREAN, "m")
             await it.kept()
-            assert outcome(await it.chat(KOREAN, "m")) == "exact"
+            async with asyncio.timeout(60):  # a lookup over its budget is a miss: a busy machine
+                while outcome(await it.chat(KOREAN, "m")) != "exact":
+                    await it.kept()
             server.pause()
             for number in range(5):
                 assert (await it.chat(f"{KOREAN}{number}", "m")).status == 200
