@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from gateway.asked import Asked, keeping, opened_by
-from gateway.chat import CacheOutcome, Send, ServedBy
+from gateway.chat import CacheOutcome, Evidence, Send, ServedBy
 from gateway.clock import WallClock
 from gateway.retrieval.quote import quote
 from gateway.routing.doubting import PROVISIONAL_TTL_S
@@ -43,15 +43,20 @@ async def quick(asked: Asked, drafted: Drafted | None, send: Send) -> bool:
 
 def nothing(asked: Asked, send: Send) -> None:
     """That the documents do not say it. Kept for a while, so that who asks again at once is told the same."""
-    nearest = max(asked.evidence.passages, key=lambda passage: passage.score)
-    where = f"{nearest.title or nearest.document} [doc{asked.evidence.passages.index(nearest) + 1}]"
-    text = (
-        f"문서에서 이 질문에 대한 답을 찾을 수 없습니다. 가장 가까운 문서: {where}"
-        if asked.korean
-        else f"The documents do not contain an answer to this question. The closest one: {where}"
-    )
+    text = not_there(asked.korean, asked.evidence)
     opened = replace(asked.opened, served_by=ServedBy.NOTICE, stages=dict(asked.ctx.timings.stages))
     tell(text, opened, None, keeping(asked, PROVISIONAL_TTL_S, send))
+
+
+def not_there(korean: bool, evidence: Evidence) -> str:
+    """``nothing``, in words."""
+    nearest = max(evidence.passages, key=lambda passage: passage.score)
+    where = f"{nearest.title or nearest.document} [doc{evidence.passages.index(nearest) + 1}]"
+    return (
+        f"문서에서 이 질문에 대한 답을 찾을 수 없습니다. 가장 가까운 문서: {where}"
+        if korean
+        else f"The documents do not contain an answer to this question. The closest one: {where}"
+    )
 
 
 async def stale(wall_clock: WallClock, asked: Asked, drafted: Drafted | None, send: Send) -> bool:

@@ -20,23 +20,25 @@ from gateway.chat import (
     Closed,
     Evidence,
     Opened,
+    RequestContext,
     Send,
     ServedBy,
 )
 from gateway.clock import Timings
 from gateway.consulting import confirmed
+from gateway.fallbacks import not_there
 from gateway.in_time import InTime
 from gateway.meaning import Meaning, Meant
 from gateway.metrics import Metrics
 from gateway.plan import Asking, Job
 from gateway.ports import DocumentRecord, Finding, ReviewQueue
 from gateway.retrieval.grounding import ground
-from gateway.retrieval.question import search_text
-from gateway.routing.looks import FEW_PASSAGES
+from gateway.routing.doubting import PROVISIONAL_TTL_S
 from gateway.routing.plain import is_plain
 from gateway.routing.router import Router
 from gateway.routing.spend import USUAL_ANSWER_TOKENS, Errand, prompt_tokens, tokens_of
 from gateway.routing.told import tell
+from gateway.routing.weighing import Scales
 from gateway.samples import Held
 from gateway.settling import AGAIN, Matter, Settler, another_sample, contradicted, doubts_of, kept_of
 from gateway.stages import beside
@@ -47,6 +49,7 @@ class Maker:
     router: Router
     in_time: InTime
     settler: Settler
+    scales: Scales
     exact: ExactCache
     writer: CacheWriter
     record: DocumentRecord | None
@@ -103,7 +106,8 @@ class Maker:
 
         def send_and_keep(event: AnswerEvent) -> None:
             if isinstance(event, Closed):  # before the last listener can leave and end this flight
-                keep(event.answer, None)
+                sure = matter is None or matter.weight.sure
+                keep(event.answer, None if sure else PROVISIONAL_TTL_S)
             send(event)
 
         anchor = anchor_of(matter, asking) if matter is not None else None
@@ -146,17 +150,11 @@ class Maker:
         may_ask = partial(settling.allowance.take, cost)
         due = job.ctx.promise if earlier is None and job.plan.promise is not None else None
         sure = doubted is not None and doubted.sure
-        lines = self.in_time.lines
-        near = (
-            partial(lines.near, asking.meaning.text or search_text(job.request), evidence)
-            if lines is not None
-            else None
-        )
         confirms = None
         if earlier is not None:
             confirms = partial(confirmed, job.plan.second_judge, job.request.question, earlier, job.ctx)
         return Matter(
-            job.request.question, evidence, earlier, contested, refuted, sure, confirms, witnesses, due, may_ask, near
+            job.request.question, evidence, earlier, contested, refuted, sure, confirms, witnesses, due, may_ask
         )  # fmt: skip
 
     async def _big(
@@ -168,26 +166,34 @@ class Maker:
             await self.router.stream(grounded, job.ctx, opened, send, errand)
             return
 
+        def none(out: Send) -> None:
+            told = replace(opened, served_by=ServedBy.NOTICE, stages=dict(job.ctx.timings.stages))
+            tell(not_there(language(matter.question) == "ko", matter.evidence), told, None, out)
+
         async def ask(number: int, out: Send) -> Answer:
             if number == 0:
-                return await self.router.stream(grounded, job.ctx, opened, out, errand)
-            if number == AGAIN and matter.earlier is not None:
+                return await self._weighed(grounded, job.ctx, opened, out, errand)
+            again = grounded
+            if number in AGAIN and matter.earlier is not None:
                 other = replace(job, request=with_question(job.request, matter.earlier.question))
                 again = self.grounded(other, asking.shown)
-            else:
-                over = grounded if number <= matter.witnesses else self._over_nearest(asking, matter)
-                again = replace(over, body=another_sample(job.request.body, over.body, number))
+            again = replace(again, body=another_sample(job.request.body, again.body, number))
             own = replace(job.ctx, timings=Timings(job.ctx.timings.clock))
-            return await self.router.stream(again, own, opened, out, Errand("settle", errand.weighs))
+            return await self._weighed(again, own, opened, out, Errand("settle"))
 
+        matter.none = none if matter.evidence.passages else None
         await self.settler.settle(ask, matter, send)
 
-    def _over_nearest(self, asking: Asking, matter: Matter) -> ChatRequest:
-        """Over the passage of the nearest line alone, or over the likeliest few where that is not known: over all of
-        them, what was read amiss is read amiss again."""
-        if matter.nearness is None:
-            return self.grounded(asking.job, asking.shown, best=FEW_PASSAGES)
-        return self.grounded(asking.job, matter.nearness.nearest_first, best=1)
+    async def _weighed(
+        self, grounded: ChatRequest, ctx: RequestContext, opened: Opened, send: Send, errand: Errand
+    ) -> Answer:
+        """With log-probabilities for the gateway, where the model gives them."""
+
+        async def ask(request: ChatRequest, weighed: bool) -> Answer:
+            errand.weighs = weighed
+            return await self.router.stream(request, ctx, opened, send, errand)
+
+        return await self.scales.ask(grounded, ask)
 
     def _keep(self, asking: Asking, matter: Matter | None, answer: Answer, ttl_s: float | None) -> None:
         """Offer a finished answer to the cache: as a new one, as the earlier one's next life, or in its place."""

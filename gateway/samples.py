@@ -75,6 +75,7 @@ class Sample:
     due: Deadline | None = None
     task: asyncio.Task[None] = field(init=False)
     text: str = ""
+    lowest: float | None = None  # log-probability of the tokens of ``lead``, where that is known
     error: GatewayError | None = None
     _held: Held = field(default_factory=Held)
     _lead: asyncio.Event = field(default_factory=asyncio.Event)
@@ -131,6 +132,8 @@ class Sample:
         self._held.hear(event)
         if isinstance(event, Delta) and not self._lead.is_set():
             self.text += event.text
+            if event.logprob is not None:
+                self.lowest = min(event.logprob, self.lowest or 0.0)
             text = self.text.lstrip()
             if LEAD_END in text or len(text) > LONG_LEAD or (self.due is not None and has_sentence(text)):
                 self._lead.set()

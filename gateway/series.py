@@ -160,8 +160,8 @@ class Series:
         )
         self._settled = counter(
             "ocho_settled", "Answers from documents by how they were settled before they were given: fine (the first "
-            "sample), second, third, earlier (the kept answer stood), doubtful, unfinished (a promised time ran "
-            "out).", ("result",),
+            "sample), second to fifth, earlier (the kept answer stood), doubtful (none is sure), none (none is likely "
+            "right: that the documents do not say it), unfinished (a promised time ran out).", ("result",),
         )  # fmt: skip
         self._flips = counter(
             "ocho_flips", "Fresh answers that contradicted the earlier one on the same documents, by which was kept.",

@@ -1,10 +1,10 @@
 """An answer is settled before it is given: what an earlier answer, the documents or another sample speak against waits.
 
 The first paragraph of every answer from documents (where a time is promised and nothing was answered before: the first
-sentence) is held back until it is whole, and looked at: does it state a number or a code that no passage states, refuse
-although passages were found, contradict the earlier answer to the same question, or a second sample asked for beside
-it? Where nothing speaks against it, it streams on. Otherwise more samples are taken, and the best supported one is
-given. Never retracts: nothing was sent so far.
+sentence) is held back until it is whole, and weighed as any answer is (``routing/doubting.py``): by its numbers, its
+log-probabilities, and what other samples say. Where it is sure, it streams on. Otherwise more samples are taken, and
+the likeliest is given; where none is likely right, that the documents do not say it. Never retracts: nothing was sent
+so far.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from gateway.chat import (
     Send,
 )
 from gateway.clock import Deadline
-from gateway.facts import Comparison, Verdict, compare, signature, unsupported
+from gateway.facts import Comparison, Verdict, compare, signature
 from gateway.metrics import Metrics
 from gateway.retrieval.grounding import SEED
-from gateway.routing.gate import answers_another, misplaced
-from gateway.routing.nearness import Nearness
+from gateway.routing.doubting import GIVEN, Doubts
+from gateway.routing.gate import CITATION, REFUSES, why_unsupported
+from gateway.routing.leads import CERTAIN, Said, Weight, agree, undecided, weights
 from gateway.routing.spend import Allowance
 from gateway.samples import Ask, Sample, lead_of
-from gateway.stages import beside
 
 TEMPERATURE = 0.5  # of samples beyond the first: at 0 they would repeat it, faults and all
-MOST_SAMPLES = 3
-REFUSES = ("refusal",)
+MOST_SAMPLES = 5
+NTH = ("fine", "second", "third", "fourth", "fifth")
 _CITED = re.compile(r"\[doc(\d+)\]", re.IGNORECASE)
 
-AGAIN = -1  # the number of the sample that the earlier answer's own question is asked for again
+AGAIN = (-1, -2)  # the numbers of the samples that the earlier answer's own question is asked for again
 
 
 @dataclass(slots=True)
@@ -57,9 +57,9 @@ class Matter:
     witnesses: int = 0  # samples beside the first one
     due: Deadline | None = None  # the promised time, if any: then the first sentence is the lead
     may_ask: Callable[[], bool] = lambda: True  # sets aside the cost of one more sample, if there is room
-    near: Callable[[], Awaitable[Nearness | None]] | None = None  # looks which lines are near to the question
-    nearness: Nearness | None = None  # what it saw
-    result: str = ""  # fine, second, third, earlier, doubtful or unfinished
+    none: Callable[[Send], None] | None = None  # tells that the documents do not say it
+    result: str = ""  # fine, second, third, earlier, doubtful, none or unfinished
+    weight: Weight = CERTAIN  # of what was given
     flip: Comparison | None = None  # how the fresh answer contradicts the earlier one
     fresh: str = ""  # the answer that the earlier one was compared with
     overruled: bool = False  # contested, and asked again its own question was answered otherwise as well
@@ -73,13 +73,9 @@ class Matter:
     def kept_earlier(self) -> bool:
         return self.result == "earlier"
 
-    async def look(self) -> None:
-        if self.near is not None:
-            self.nearness, self.near = await self.near(), None
-
     def asking(self, question: str) -> Matter:
         """The same over the same documents, for another question."""
-        return self if question == self.question else replace(self, question=question, near=None, nearness=None)
+        return self if question == self.question else replace(self, question=question)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,24 +98,19 @@ class Settler:
             for number in range(1, 1 + matter.witnesses):
                 if matter.may_ask():
                     samples.append(Sample(ask, number, matter.due))
-            async with beside() as start:
-                await self._settle(ask, samples, matter, start(matter.look()), send)
+            await self._settle(ask, samples, matter, send)
         finally:
             await asyncio.gather(*(sample.stop() for sample in samples))
 
-    async def _settle(
-        self, ask: Ask, samples: list[Sample], matter: Matter, looking: asyncio.Task[None], send: Send
-    ) -> None:
-        first = samples[0]
+    async def _settle(self, ask: Ask, samples: list[Sample], matter: Matter, send: Send) -> None:
+        first, earlier = samples[0], matter.earlier
         lead = await first.lead_in_time()
-        if lead is None and not doubts_of(first.text, matter):
+        if lead is None and Doubts(matter.question, matter.evidence, None).confidence(first.text, None, False) > GIVEN:
             matter.result = "unfinished"
             self.metrics.settled(matter.result)
             await first.give(send)
             return
         lead = lead if lead is not None else await first.lead()
-        await looking
-        earlier = matter.earlier
         if earlier is not None and (matter.contested or _stands(earlier, matter)):
             comparison = compare(signature(lead), signature(earlier.answer.text))
             if comparison.verdict is Verdict.UNCLEAR:
@@ -140,35 +131,27 @@ class Settler:
         assert best is not None
         if matter.contested:
             matter.overruled = await _overruled(ask, await best.lead(), matter)
-        doubtful = bool(doubts_of(await best.lead(), matter))
-        matter.result = "doubtful" if doubtful else ("fine", "second", "third")[samples.index(best)]
+        unlikely = matter.weight.confidence < GIVEN and matter.none is not None
+        matter.result = "none" if unlikely else NTH[samples.index(best)] if matter.weight.sure else "doubtful"
         self.metrics.settled(matter.result)  # with its last event the caller may leave, and this task is cancelled
-        await best.give(send)
+        if unlikely and matter.none is not None:
+            matter.none(send)
+        else:
+            await best.give(send)
 
     def _keep_earlier(self, earlier: CacheEntry, matter: Matter, send: Send) -> None:
-        matter.result = "earlier"
+        matter.result, matter.weight = "earlier", CERTAIN
         self.metrics.settled(matter.result)
         replay(CacheHit(earlier, CacheOutcome.EXACT), send)
 
 
-def doubts_of(lead: str, matter: Matter) -> tuple[str, ...]:
-    """What the documents do not bear out of an answer's first paragraph."""
-    passages = [f"{p.title} {p.section} {p.text}" for p in matter.evidence.passages]
-    if not passages:
-        return ()
-    if signature(lead).refuses:
-        return REFUSES
-    wrong = misplaced(lead, matter.question, matter.evidence)
-    return unsupported(lead, passages, matter.question) or ((wrong,) if wrong else ())
-
-
-def weakness(answer: str, matter: Matter) -> int:
-    """0 where nothing speaks against an answer, 1 where it may be one to another question, 2 where the documents speak
-    against it."""
-    if doubts_of(answer, matter):
-        return 2
-    beside = matter.nearness is not None and matter.nearness.beside(answer)
-    return int(beside or answers_another(answer, matter.question, matter.evidence))
+def doubts_of(lead: str, matter: Matter) -> str:
+    """Why the documents do not bear out an answer's first paragraph; "" where they do. Its citations may be of other
+    evidence."""
+    if not matter.evidence.passages:
+        return ""
+    said = CITATION.sub("", lead)
+    return REFUSES if signature(lead).refuses else why_unsupported(said, matter.question, matter.evidence)
 
 
 def _stands(earlier: CacheEntry, matter: Matter) -> bool:
@@ -196,25 +179,31 @@ def cited(entry: CacheEntry) -> tuple[Passage, ...]:
 
 
 def _no_other(verdict: Verdict, lead: str, earlier: CacheEntry, matter: Matter) -> bool:
-    """The earlier answer says what the fresh one does, or at least nothing else: the latter is enough where it was
-    not refuted, and the fresh one is no better."""
+    """The earlier answer says what the fresh one does, or at least nothing else: the latter is enough for the same
+    question, if the fresh one is no better; for another wording it must rest on the same line."""
     if verdict is not Verdict.UNCLEAR:
         return verdict is Verdict.SAME
-    return not matter.refuted and weakness(lead, matter) >= weakness(earlier.answer.text, matter)
+    before = lead_of(earlier.answer.text)
+    if matter.contested:
+        return not matter.refuted and agree(lead, before, matter.evidence)
+    return bool(doubts_of(lead, matter)) >= bool(doubts_of(before, matter))
 
 
 async def _after_all(best: Sample, earlier: CacheEntry, matter: Matter) -> bool:
     """What is to be given says what was given before: by other samples than the first, or that nothing is found. Or it
-    says so now, while nothing speaks against the answer to what a judge is sure, or two judges say, is the same
-    question."""
-    fresh, before = signature(await best.lead()), signature(earlier.answer.text)
-    if fresh.refuses and not before.refuses:
-        if not matter.contested or weakness(earlier.answer.text, matter.asking(earlier.question)) > 1:
-            return False
-        return matter.sure or (matter.confirms is not None and await matter.confirms())
-    if fresh.refuses and not matter.contested:
+    is not sure, or finds nothing, while nothing speaks against the answer to what a judge is sure, or two judges say,
+    is the same question."""
+    lead, before = await best.lead(), lead_of(earlier.answer.text)
+    refuses, refused = signature(lead).refuses, signature(before).refuses
+    if not matter.contested:
+        return refuses and refused
+    if agree(lead, before, matter.evidence):
         return True
-    return matter.contested and compare(fresh, before).verdict is Verdict.SAME
+    if refused or not (refuses or not matter.weight.sure):
+        return False
+    if doubts_of(earlier.answer.text, matter.asking(earlier.question)):
+        return False
+    return matter.sure or (matter.confirms is not None and await matter.confirms())
 
 
 async def _outweighs(ask: Ask, best: Sample, matter: Matter) -> bool:
@@ -230,65 +219,55 @@ async def _overruled(ask: Ask, lead: str, matter: Matter) -> bool:
     which answer is right: each keeps its own."""
     if matter.earlier is None or signature(lead).refuses:
         return False
-    own = matter.asking(matter.earlier.question)
-    if weakness(lead, matter) < weakness(matter.earlier.answer.text, own):
+    before, own = lead_of(matter.earlier.answer.text), matter.asking(matter.earlier.question)
+    if doubts_of(before, own) and not doubts_of(lead, matter):
         return True
-    if not matter.may_ask():
-        return False
-    again = Sample(ask, AGAIN)
+    for number in AGAIN:
+        told = await _told(ask, number) if matter.may_ask() else ""
+        if not told or agree(told, before, matter.evidence):
+            return False
+        if agree(told, lead, matter.evidence):
+            return True
+    return False
+
+
+async def _told(ask: Ask, number: int) -> str:
+    sample = Sample(ask, number)
     try:
-        told = signature(await again.lead())
+        return await sample.lead()
     finally:
-        await again.stop()
-    if told.refuses or compare(told, signature(lead)).verdict is not Verdict.SAME:
-        return False
-    return compare(told, signature(matter.earlier.answer.text)).verdict is Verdict.DIFFERENT
+        await sample.stop()
+
+
+async def _heard(samples: Sequence[Sample], matter: Matter) -> list[Said]:
+    """What they say, and last the earlier answer where one contradicts it."""
+    said = [Said(await sample.lead(), sample.lowest) for sample in samples]
+    before = matter.earlier if matter.flip is not None else None
+    return said if before is None else [*said, Said(lead_of(before.answer.text))]
 
 
 async def _in_doubt(samples: Sequence[Sample], matter: Matter) -> bool:
     """Whether one more sample could change what is given."""
-    leads = [await sample.lead() for sample in samples if not sample.failed]
-    if matter.disputed or not leads:
-        return True
-    if len(leads) == 1:
-        return weakness(leads[0], matter) > 0 or len(samples) > 1
-    votes, borne_out = _votes(leads), [not doubts_of(lead, matter) for lead in leads]
-    if any(borne_out):
-        return matter.witnesses > 0 and not any(n for n, fine in zip(votes, borne_out, strict=True) if fine)
-    if len(samples) <= 1 + matter.witnesses:  # all over the same passages: that they agree says little
-        return True
-    return max(votes) == 0 or not all(doubts_of(lead, matter) == REFUSES for lead in leads)
+    alive = [sample for sample in samples if not sample.failed]
+    opinions = 2 if matter.disputed else 1 if matter.witnesses > 0 or matter.flip is not None else 0
+    return not alive or undecided(await _heard(alive, matter), opinions, matter.question, matter.evidence)
 
 
 async def _best(samples: Sequence[Sample], matter: Matter) -> Sample | None:
-    """The sample that most others agree with, among those the documents bear out; None: the earlier answer stands."""
+    """The likeliest sample; None: the earlier answer stands."""
     alive = [sample for sample in samples if not sample.failed]
     if not alive:
         await samples[0].whole()  # raises
-    leads = [await sample.lead() for sample in alive]
-    if matter.disputed and matter.earlier is not None:
-        leads.append(matter.earlier.answer.text)
-    votes = _votes(leads)
-    weak = [weakness(lead, matter) for lead in leads]
-    order = sorted(range(len(leads)), key=lambda n: (weak[n] > 1, -votes[n], weak[n]))
-    best = order[0]
-    if matter.disputed and matter.earlier is not None and _as_good(len(alive), best, weak, votes):
-        return None
-    return alive[best]
+    found = weights(await _heard(alive, matter), matter.question, matter.evidence)
+    best = max(range(len(alive)), key=found.__getitem__)
+    matter.weight = found[best]
+    return None if matter.disputed and not _beats(found[best], found[-1]) else alive[best]
 
 
-def _as_good(earlier: int, best: int, weak: Sequence[int], votes: Sequence[int]) -> bool:
-    """Nothing beats the earlier answer: what is as well borne out does not replace it."""
-    return (weak[earlier], -votes[earlier]) <= (weak[best], -votes[best])
-
-
-def _votes(leads: Sequence[str]) -> list[int]:
-    """How many of the others state the same facts as each."""
-    signed = [signature(lead) for lead in leads]
-    return [
-        sum(compare(one, other).verdict is Verdict.SAME for m, other in enumerate(signed) if m != n)
-        for n, one in enumerate(signed)
-    ]
+def _beats(best: Weight, earlier: Weight) -> bool:
+    """What is sure takes the place of the earlier answer, which was settled once, where three samples say so and none
+    says the other, or the documents refute that."""
+    return best.sure and (best.agree > earlier.agree + 1 or earlier.confidence < GIVEN)
 
 
 def contradicted(earlier: CacheEntry | None, text: str) -> bool:

@@ -31,7 +31,6 @@ KINDS = {"with_logprobs": True, "without_logprobs": False}  # drafts of each kin
 REFUSES = "insufficient"  # the veto on a draft that says that nothing is there
 DROPPED = frozenset({"near"})  # measures of earlier versions; kinds that had them are passed over
 FAR_BESIDE = 0.3  # of the question's words, more in another unit than in the one that was answered from
-NEARLY_ALL = 0.6  # of a sentence's words must be in the unit that contradicts its number
 
 _INSUFFICIENT = re.compile(
     r"찾을 수 없|찾지 못|확인할 수 없|확인되지 않|알 수 없|모르겠|나와 ?있지 않"
@@ -204,22 +203,6 @@ def measures(draft: Draft, question: str, evidence: Evidence) -> tuple[float, ..
     return (*_logprob_measures(draft.logprobs), *values)
 
 
-def misplaced(answer: str, question: str, evidence: Evidence) -> str:
-    """A number of the answer's first sentence in whose place the documents state another one: what says most of the
-    rest of it has its own number there, and nothing with this number says as much. "" where there is none."""
-    sentence = _first_sentence(answer)
-    said = _without_numbers(features(sentence))
-    stated = numbers_in(sentence) - numbers_in(question)
-    shares = [(len(said & unit.features), numbers_in(unit.text)) for p in evidence.passages for unit in units(p)]
-    most = max((shared for shared, _ in shares), default=0)
-    if not stated or most < NEARLY_ALL * len(said):
-        return ""
-    closest = [numbers for shared, numbers in shares if shared == most]
-    if not all(numbers - numbers_in(sentence) for numbers in closest):
-        return ""
-    return next((n for n in sorted(stated) if not any(n in numbers for numbers in closest)), "")
-
-
 def answers_another(answer: str, question: str, evidence: Evidence) -> bool:
     """It names no quantity although one was asked for, speaks of another year, or rests on something else than what
     the question is about. All of it also happens to right answers."""
@@ -247,10 +230,6 @@ def names_quantity(answer: str, question: str) -> bool:
 
 def _first_sentence(answer: str) -> str:
     return next(iter(sentences(normal(answer))), "")
-
-
-def _without_numbers(found: frozenset[str]) -> frozenset[str]:
-    return frozenset(feature for feature in found if not feature[0].isdigit())
 
 
 def _logprob_measures(logprobs: Sequence[tuple[str, float]] | None) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Which lines of the passages are near to a question in meaning, and does an answer rest on one of them?
+"""Which line of the passages is nearest to a question in meaning, and with it the likeliest passage.
 
 Overlap of words cannot tell "the interest is 1.8 %" from "the limit is 50 million" where the question says neither in
 the document's words; an embedder mostly can. Only the order of the lines counts, never a cosine by itself, so that
@@ -12,22 +12,20 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from statistics import median
 
 import numpy as np
 
 from gateway.chat import Evidence, Passage
 from gateway.errors import GatewayError
 from gateway.ports import Embedder, Vector
-from gateway.routing.gate import Unit, features, nearest, normal, sentences, units
+from gateway.routing.gate import Unit, features, normal, units
 
 MOST_LINES = 12  # that share most words with the question: on two cores a line takes 12 ms, the first time
-FEWEST_LINES = 4  # fewer have no middle
+FEWEST_LINES = 4  # among fewer there is little to choose
 MOST_CHARS = 300  # of a line with its heading
 BATCH = 4  # lines a turn: what was done is kept where time is up
 PATIENCE_S = 1.0  # about the time until there is something to judge
 MOST_WAITING = 4  # questions; more than that, and their lines would come too late
-HALF_WAY = 0.5  # from the middle line to the nearest one
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +41,6 @@ class Nearness:
 
     evidence: Evidence
     lines: tuple[Line, ...]
-
-    def beside(self, answer: str) -> bool:
-        """The line that the first sentence rests on is nearer to the middle one than to the nearest. Measured on the
-        handbook: 14 of 19 wrong answers, and 11 of 471 right ones; on other documents right ones far more often. False
-        where there is nothing to tell it by."""
-        said = features(next(iter(sentences(normal(answer))), ""))
-        middle, best = median(line.near for line in self.lines), max(line.near for line in self.lines)
-        if not said or best == middle:
-            return False
-        text = nearest(said, self.evidence.passages).text
-        own = max((line.near for line in self.lines if line.unit.text == text), default=middle)
-        return (own - middle) / (best - middle) < HALF_WAY
 
     @property
     def nearest_first(self) -> Evidence:

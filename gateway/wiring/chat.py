@@ -136,6 +136,7 @@ async def opened_pipeline(
             Lines(embedder) if embedder is not None else None,
         ),
         settler=Settler(metrics),
+        scales=scales,
         exact=exact,
         writer=writer,
         record=state,

@@ -155,12 +155,13 @@ async def test_a_refusal_of_what_was_found_is_asked_about_once_more(tmp_path: Pa
         assert [passages(call) for call in timid.calls] == [6, 6]
 
 
-async def test_what_is_settled_is_doubted_over_fewer_passages_too(tmp_path: Path) -> None:
+async def test_what_is_settled_is_asked_anew_over_the_same_passages(tmp_path: Path) -> None:
     faults = Faults(phrasings=False, refusal_rate=1.0)
     async with handbook(tmp_path, big=FAST, faults=faults, settle={"mode": "on"}) as (it, provider):
         reply = await it.chat(QUESTION.text, "handbook")
         assert judge(QUESTION, reply.text) is Verdict.REFUSED
-        assert [passages(call) for call in provider.calls] == [6, 2]
+        assert [passages(call) for call in provider.calls] == [6, 6]
+        assert [call.body["logprobs"] for call in provider.calls] == [True, True]
 
 
 def passages(call: Call) -> int:

@@ -64,6 +64,25 @@ async def test_an_answer_more_likely_wrong_than_right_is_not_given(tmp_path: Pat
         assert (again.headers["x-ocho-cache"], again.text) == ("exact", reply.text)
 
 
+async def test_nor_is_it_where_no_time_is_promised(tmp_path: Path) -> None:
+    config = ProviderConfig(profile="instant", faults=DISHONEST, truths=truths(), seed=3)
+    own = {"name": "handbook", "answers_with": "big", "documents": {"collections": ["handbook"]}}
+    own["settle"] = {"max_extra_spend": 3.0}
+    documents = [{"name": "handbook"}]
+    async with running_provider(config) as provider:
+        models = [model("big", provider.base_url), own]
+        await fill(settings(tmp_path, *models, documents=documents), "handbook", FOLDER / "hr")
+        async with house(tmp_path, *models, documents=documents) as it:
+            reply = await it.chat(NOWHERE, "handbook")
+            assert (reply.status, reply.headers["x-ocho-served-by"]) == (200, "notice")
+            assert reply.text.startswith("문서에서 이 질문에 대한 답을 찾을 수 없습니다. 가장 가까운 문서: ")
+            assert [call.body["logprobs"] for call in provider.calls][:3] == [True] * 3  # as many as may be spent on
+            assert it.count("ocho_settled_total", result="none") == 1
+            await it.kept()
+            again = await it.chat(NOWHERE, "handbook")
+            assert (again.headers["x-ocho-cache"], again.text) == ("exact", reply.text)
+
+
 async def test_the_notice_streams_as_any_answer(tmp_path: Path) -> None:
     async with chatbot(tmp_path, HONEST, DISHONEST) as (it, _), it.openai() as client:
         stream = await client.chat.completions.create(
