@@ -143,9 +143,6 @@ class Maker:
         cost = self.cost(asking)
         settling.allowance.earn(cost)
         contested = doubted is not None and not doubted.audit
-        refuted = (
-            contested and doubted is not None and doubted.hit is not None and asking.refuted_by_evidence(doubted.hit)
-        )
         witnesses = settling.witnesses if (earlier is None or contested) and evidence.passages else 0
         may_ask = partial(settling.allowance.take, cost)
         due = job.ctx.promise if earlier is None and job.plan.promise is not None else None
@@ -154,7 +151,7 @@ class Maker:
         if earlier is not None:
             confirms = partial(confirmed, job.plan.second_judge, job.request.question, earlier, job.ctx)
         return Matter(
-            job.request.question, evidence, earlier, contested, refuted, sure, confirms, witnesses, due, may_ask
+            job.request.question, evidence, earlier, contested, sure, confirms, witnesses, due, may_ask
         )  # fmt: skip
 
     async def _big(

@@ -15,7 +15,6 @@ from gateway.in_time import Promise
 from gateway.meaning import STANDS_ALONE, Meaning
 from gateway.ports import Judge, Vector
 from gateway.retrieval.gather import Gatherer
-from gateway.routing.gate import answers_another
 from gateway.routing.rewriting import Rewriter
 from gateway.routing.rivals import said_better
 from gateway.samples import lead_of
@@ -86,15 +85,6 @@ class Asking:
         )
 
     def contests(self, hit: CacheHit) -> bool:
-        """The answer that this wording is to be given is refuted, or may be one to another question."""
-        if self.refuted_by_evidence(hit):
-            return True
-        if hit.served_by is ServedBy.REVIEWED:
-            return False
-        settled = self.job.plan.settling is not None and bool(self.evidence.passages)
-        return settled and answers_another(hit.entry.answer.text, self.job.request.question, self.evidence)
-
-    def refuted_by_evidence(self, hit: CacheHit) -> bool:
         """What was found for this wording does not bear out the answer that it is to be given. A person's is not
         doubted."""
         if hit.served_by is ServedBy.REVIEWED or self.job.plan.settling is None or not self.evidence.passages:

@@ -52,7 +52,7 @@ class Refusals:
         asking, hit = await self._looked_up(job, refusal)
         if hit is None and asking.doubts:
             hit = await self._judged(asking)
-        if hit is None or hit.served_by is not ServedBy.CACHE or _refuses(hit.entry) or asking.refuted_by_evidence(hit):
+        if hit is None or hit.served_by is not ServedBy.CACHE or _refuses(hit.entry) or asking.contests(hit):
             return None
         self.writer.alias(job.keys, job.request, hit.entry.key, asking.evidence, None)
         return hit
@@ -76,7 +76,7 @@ class Refusals:
         ctx, plan, question = asking.job.ctx, asking.job.plan, asking.job.request.question
         assert plan.judge is not None
         plan.judge.earn(self.cost(asking))
-        consulting = Consultant(plan.judge).consult(question, asking.doubts, (), ctx, asking.refuted_by_evidence)
+        consulting = Consultant(plan.judge).consult(question, asking.doubts, (), ctx, asking.contests)
         budget = ctx.deadline.within(self.finder.budgets.judge_s)
         found = await self.stages.attempt(ctx, "judge", consulting, budget, None)
         if found is None or found.hit is None or found.audit:

@@ -37,6 +37,7 @@ from gateway.samples import Ask, Sample, lead_of
 
 TEMPERATURE = 0.5  # of samples beyond the first: at 0 they would repeat it, faults and all
 MOST_SAMPLES = 5
+AT_ONCE = 6.0  # average answers' cost that may be spent on samples at once: one question may take them all
 NTH = ("fine", "second", "third", "fourth", "fifth")
 _CITED = re.compile(r"\[doc(\d+)\]", re.IGNORECASE)
 
@@ -50,8 +51,7 @@ class Matter:
     question: str
     evidence: Evidence
     earlier: CacheEntry | None = None  # what this question was answered with before, on the same documents
-    contested: bool = False  # it was another wording's, and not plainly an answer to this one
-    refuted: bool = False  # and what was found for this one does not bear it out
+    contested: bool = False  # it was another wording's, and what was found for this one does not bear it out
     sure: bool = False  # a judge is sure that the two ask the same
     confirms: Callable[[], Awaitable[bool]] | None = None  # a second judge, where it is not
     witnesses: int = 0  # samples beside the first one
@@ -179,14 +179,13 @@ def cited(entry: CacheEntry) -> tuple[Passage, ...]:
 
 
 def _no_other(verdict: Verdict, lead: str, earlier: CacheEntry, matter: Matter) -> bool:
-    """The earlier answer says what the fresh one does, or at least nothing else: the latter is enough for the same
-    question, if the fresh one is no better; for another wording it must rest on the same line."""
+    """The earlier answer says what the fresh one does, or, if it is to the same question and no worse, at least nothing
+    else."""
+    if matter.contested:
+        return agree(lead, lead_of(earlier.answer.text), matter.evidence)
     if verdict is not Verdict.UNCLEAR:
         return verdict is Verdict.SAME
-    before = lead_of(earlier.answer.text)
-    if matter.contested:
-        return not matter.refuted and agree(lead, before, matter.evidence)
-    return bool(doubts_of(lead, matter)) >= bool(doubts_of(before, matter))
+    return bool(doubts_of(lead, matter)) >= bool(doubts_of(lead_of(earlier.answer.text), matter))
 
 
 async def _after_all(best: Sample, earlier: CacheEntry, matter: Matter) -> bool:

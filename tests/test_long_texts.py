@@ -14,7 +14,7 @@ from gateway.retrieval.ingest.cut import MOST_SECTION, MOST_TITLE, cut
 from gateway.retrieval.quote import quote
 from gateway.retrieval.tokens import terms
 from gateway.routing.citing import with_citations
-from gateway.routing.gate import Draft, answers_another, judge, shipped, why_unsupported
+from gateway.routing.gate import Draft, judge, shipped, why_unsupported
 from gateway.routing.rivals import said_better
 
 LENGTH = 200_000
@@ -42,7 +42,6 @@ OF_QUESTIONS: dict[str, Callable[[str], object]] = {
     "quoted": lambda text: quote(text, EVIDENCE),
     "judged": lambda text: judge(Draft(ANSWER, "stop"), text, EVIDENCE, shipped()),
     "supported": lambda text: facts.unsupported(ANSWER, [PASSAGE.text], text),
-    "answered": lambda text: answers_another(ANSWER, text, EVIDENCE),
     "rivalled": lambda text: said_better(text, ANSWER, EVIDENCE),
     "cited": lambda text: with_citations("연차휴가는 16일입니다.", text, EVIDENCE),
 }

@@ -315,7 +315,7 @@ async def test_an_answer_that_another_wording_contests(
     earlier: str, samples: Sequence[str], again: str, given: str, kept: bool, overruled: bool
 ) -> None:
     held = matter(earlier)
-    held.contested = held.refuted = True
+    held.contested = True
     if earlier == CARRIED and held.earlier is not None:
         held.earlier = replace(held.earlier, question="남은 연차의 이월은 며칠까지 하나요?")
     model = Model(*samples, *[again] * 2)
@@ -327,7 +327,7 @@ async def test_an_answer_that_another_wording_contests(
 async def test_what_says_nothing_comparable_is_not_answered_with_what_was_refuted() -> None:
     vague = "온피플에서 확인하실 수 있습니다 [doc1]."
     held = matter(vague)
-    held.contested = held.refuted = True
+    held.contested = True
     assert await settled(Model(RIGHT, RIGHT), held) == RIGHT
     assert not held.kept_earlier
 
@@ -344,7 +344,7 @@ async def test_a_refusal_keeps_its_bytes() -> None:
 )
 async def test_a_refusal_does_not_outweigh_a_judge_that_is_sure(earlier: str, sure: bool, given: str) -> None:
     held = matter(earlier)
-    held.contested = held.refuted = True
+    held.contested = True
     held.sure = sure
     assert await settled(Model(REFUSAL, REFUSAL), held) == given
 
@@ -358,7 +358,7 @@ async def test_a_refusal_yields_where_a_second_judge_agrees_with_the_first(
 ) -> None:
     confirms = AsyncMock(return_value=agrees)
     held = matter(earlier)
-    held.contested = held.refuted = True
+    held.contested = True
     held.confirms = confirms
     assert await settled(Model(REFUSAL, REFUSAL), held) == given
     assert confirms.await_count == asked

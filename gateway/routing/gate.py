@@ -30,7 +30,6 @@ MEASURES = (
 KINDS = {"with_logprobs": True, "without_logprobs": False}  # drafts of each kind have weights of their own
 REFUSES = "insufficient"  # the veto on a draft that says that nothing is there
 DROPPED = frozenset({"near"})  # measures of earlier versions; kinds that had them are passed over
-FAR_BESIDE = 0.3  # of the question's words, more in another unit than in the one that was answered from
 
 _INSUFFICIENT = re.compile(
     r"찾을 수 없|찾지 못|확인할 수 없|확인되지 않|알 수 없|모르겠|나와 ?있지 않"
@@ -60,7 +59,6 @@ _ASKS_QUANTITY = re.compile(
     r"|\bwhen\b|\b(?:price|cost|fee|rate|limit|deadline|amount|percent\w*)\b",
     re.IGNORECASE,
 )
-_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 _HANGUL = re.compile(r"[가-힣]")
 _LATIN = re.compile(r"[A-Za-z]")
 _STOP = frozenset(
@@ -201,26 +199,6 @@ def measures(draft: Draft, question: str, evidence: Evidence) -> tuple[float, ..
         math.log1p(len(text)) / 5, direct, quantity, *map(float, draft.votes),
     )  # fmt: skip
     return (*_logprob_measures(draft.logprobs), *values)
-
-
-def answers_another(answer: str, question: str, evidence: Evidence) -> bool:
-    """It names no quantity although one was asked for, speaks of another year, or rests on something else than what
-    the question is about. All of it also happens to right answers."""
-    asked, told = (set(_YEAR.findall(text)) for text in (question, _first_sentence(answer)))
-    if asked and told and not asked & told:
-        return True
-    return not names_quantity(answer, question) or _beside_the_question(answer, question, evidence)
-
-
-def _beside_the_question(answer: str, question: str, evidence: Evidence) -> bool:
-    """The documents have a unit that says much more of what is asked than the one that the first sentence rests on."""
-    sentence = _first_sentence(answer)
-    said, asked = features(sentence), features(normal(question))
-    if not said or not asked or not evidence.passages or _INSUFFICIENT.search(sentence):
-        return False
-    own = nearest(said, evidence.passages)
-    best = max(share(asked, unit.features) for passage in evidence.passages for unit in units(passage))
-    return best - share(asked, own.features | own.around | said) >= FAR_BESIDE
 
 
 def names_quantity(answer: str, question: str) -> bool:

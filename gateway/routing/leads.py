@@ -52,15 +52,16 @@ def _confidence(one: Said, others: Sequence[Said], question: str, evidence: Evid
 
 
 def agree(one: str, other: str, evidence: Evidence) -> bool:
-    """They state the same facts, or that nothing is there; or rest on the same line, and nobody can tell whether their
-    facts differ."""
+    """They state the same facts, or that nothing is there; or rest on the same line and do not contradict each other.
+    Words and codes in common prove nothing: the question has brought them up."""
     said, told = signature(one), signature(other)
     if said.refuses or told.refuses:
         return said.refuses and told.refuses
     verdict = compare(said, told).verdict
-    return verdict is Verdict.SAME or (
-        verdict is Verdict.UNCLEAR and line_of(one, evidence) == line_of(other, evidence)
-    )
+    stated = said.lead.quantities or said.lead.rates
+    if verdict is Verdict.SAME and stated:
+        return True
+    return verdict is not Verdict.DIFFERENT and line_of(one, evidence) == line_of(other, evidence)
 
 
 def undecided(said: Sequence[Said], opinions: int, question: str, evidence: Evidence) -> bool:

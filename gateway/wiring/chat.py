@@ -41,7 +41,7 @@ from gateway.routing.spend import Allowance
 from gateway.routing.weighing import Scales
 from gateway.settings import Settings
 from gateway.settings.models import ModelSettings
-from gateway.settling import Settler, Settling
+from gateway.settling import AT_ONCE, Settler, Settling
 from gateway.stages import Stages
 from gateway.wiring.answers import opened_answers, opened_findings, opened_verifier
 from gateway.wiring.cache import Stores, chosen_rule, remembered
@@ -177,7 +177,7 @@ def settling_of(model: ModelSettings) -> Settling | None:
     if settle.mode == "off":
         return None
     fresh = settle.mode == "on" or model.promise is None
-    return Settling(settle.witnesses, Allowance(settle.max_extra_spend, ready=True), fresh)
+    return Settling(settle.witnesses, Allowance(settle.max_extra_spend, AT_ONCE, ready=True), fresh)
 
 
 def plan_of(

@@ -13,6 +13,7 @@ from openai.types.chat import ChatCompletionChunk
 from bench.handbook import FOLDER, Verdict, judge, load
 from bench.provider import Faults, Provider, ProviderConfig, Truths, running_provider
 from bench.provider.truths import Gold, squeezed
+from gateway.settling import MOST_SAMPLES
 from tests.flows.house import House, fill, house, model, refuses, scripted, settings, streams
 
 QUESTION = next(q for q in load() if q.id == "leave-annual-1")
@@ -65,21 +66,20 @@ async def test_an_answer_more_likely_wrong_than_right_is_not_given(tmp_path: Pat
 
 
 async def test_nor_is_it_where_no_time_is_promised(tmp_path: Path) -> None:
-    config = ProviderConfig(profile="instant", faults=DISHONEST, truths=truths(), seed=3)
     own = {"name": "handbook", "answers_with": "big", "documents": {"collections": ["handbook"]}}
-    own["settle"] = {"max_extra_spend": 3.0}
+    own["settle"] = {"max_extra_spend": 1.0}
     documents = [{"name": "handbook"}]
-    async with running_provider(config) as provider:
-        models = [model("big", provider.base_url), own]
+    async with scripted(streams(*answering("연차휴가는 1년에 7777일입니다."))) as upstream:
+        models = [model("big", upstream.base_url), own]
         await fill(settings(tmp_path, *models, documents=documents), "handbook", FOLDER / "hr")
         async with house(tmp_path, *models, documents=documents) as it:
-            reply = await it.chat(NOWHERE, "handbook")
+            reply = await it.chat(QUESTION.text, "handbook")
             assert (reply.status, reply.headers["x-ocho-served-by"]) == (200, "notice")
             assert reply.text.startswith("문서에서 이 질문에 대한 답을 찾을 수 없습니다. 가장 가까운 문서: ")
-            assert [call.body["logprobs"] for call in provider.calls][:3] == [True] * 3  # as many as may be spent on
+            assert [orjson.loads(asked.body)["logprobs"] for asked in upstream.asked] == [True] * MOST_SAMPLES
             assert it.count("ocho_settled_total", result="none") == 1
             await it.kept()
-            again = await it.chat(NOWHERE, "handbook")
+            again = await it.chat(QUESTION.text, "handbook")
             assert (again.headers["x-ocho-cache"], again.text) == ("exact", reply.text)
 
 
@@ -108,15 +108,12 @@ async def test_log_probabilities_that_the_caller_did_not_ask_for_are_not_passed_
 
 
 async def test_a_provider_that_gives_no_log_probabilities_is_asked_without(tmp_path: Path) -> None:
-    chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-    pieces = [{"role": "assistant", "content": ""}, {"content": "정규직 직원의 연차휴가는 1년에 16일입니다."}]
-    choices: list[dict[str, Any]] = [{"index": 0, "delta": piece, "finish_reason": None} for piece in pieces]
-    choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
-    lines = [b"data: " + orjson.dumps({**chunk, "choices": [choice]}) + b"\n\n" for choice in choices]
     wrong = ProviderConfig(profile="instant", faults=WRONG)
     async with (
         running_provider(wrong) as careless,
-        scripted(refuses(400, "logprobs is not supported"), streams(*lines, b"data: [DONE]\n\n")) as old,
+        scripted(
+            refuses(400, "logprobs is not supported"), streams(*answering("정규직 직원의 연차휴가는 1년에 16일입니다."))
+        ) as old,
         over(tmp_path, careless.base_url, old.base_url) as it,
     ):
         for _ in range(2):
@@ -126,6 +123,16 @@ async def test_a_provider_that_gives_no_log_probabilities_is_asked_without(tmp_p
         bodies = [orjson.loads(asked.body) for asked in old.asked]
         assert "logprobs" in bodies[0]
         assert not any("logprobs" in body for body in bodies[-2:])
+
+
+def answering(text: str) -> list[bytes]:
+    """A stream without log-probabilities."""
+    chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    pieces = [{"role": "assistant", "content": ""}, {"content": text}]
+    choices: list[dict[str, Any]] = [{"index": 0, "delta": piece, "finish_reason": None} for piece in pieces]
+    choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
+    lines = [b"data: " + orjson.dumps({**chunk, "choices": [choice]}) + b"\n\n" for choice in choices]
+    return [*lines, b"data: [DONE]\n\n"]
 
 
 def said(chunks: list[ChatCompletionChunk]) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -58,6 +59,8 @@ def test_answers_agree_by_their_facts_and_without_facts_by_their_line() -> None:
     assert not agree(RIGHT.text, BESIDE.text, FOUND)
     assert agree("반차는 연차에서 뺍니다.", "반차를 쓰면 연차에서 뺀다고 합니다.", FOUND)
     assert not agree("반차는 연차에서 뺍니다.", RIGHT.text, FOUND)
+    vpn = "VPN을 켜려면 온터널 아이콘을 누릅니다.", "VPN '온터널'의 신청 방법을 정합니다."
+    assert not agree(*vpn, Evidence((replace(LEAVE, text="\n".join(vpn)),)))  # though words and a code are the same
 
 
 def test_without_passages_everything_is_sure() -> None:
