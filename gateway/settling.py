@@ -10,7 +10,6 @@ so far.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -39,8 +38,6 @@ TEMPERATURE = 0.5  # of samples beyond the first: at 0 they would repeat it, fau
 MOST_SAMPLES = 5
 AT_ONCE = 6.0  # average answers' cost that may be spent on samples at once: one question may take them all
 NTH = ("fine", "second", "third", "fourth", "fifth")
-_CITED = re.compile(r"\[doc(\d+)\]", re.IGNORECASE)
-
 AGAIN = (-1, -2)  # the numbers of the samples that the earlier answer's own question is asked for again
 
 
@@ -174,7 +171,7 @@ def borne_out(entry: CacheEntry, question: str, evidence: Evidence) -> bool:
 
 def cited(entry: CacheEntry) -> tuple[Passage, ...]:
     """The passages that the first paragraph of a kept answer cites."""
-    numbers = dict.fromkeys(int(number) for number in _CITED.findall(lead_of(entry.answer.text)))
+    numbers = dict.fromkeys(int(number) for number in CITATION.findall(lead_of(entry.answer.text)))
     return tuple(entry.citations[n - 1] for n in numbers if 1 <= n <= len(entry.citations))
 
 
@@ -198,7 +195,7 @@ async def _after_all(best: Sample, earlier: CacheEntry, matter: Matter) -> bool:
         return refuses and refused
     if agree(lead, before, matter.evidence):
         return True
-    if refused or not (refuses or not matter.weight.sure):
+    if refused or (matter.weight.sure and not refuses):
         return False
     if doubts_of(earlier.answer.text, matter.asking(earlier.question)):
         return False
@@ -213,9 +210,9 @@ async def _outweighs(ask: Ask, best: Sample, matter: Matter) -> bool:
 
 
 async def _overruled(ask: Ask, lead: str, matter: Matter) -> bool:
-    """More speaks against the earlier answer, as one to its own question, than against this one; or that question,
-    asked once more, is answered as this one, and not as before. Else the two are different questions, or nobody knows
-    which answer is right: each keeps its own."""
+    """The documents refute the earlier answer, as one to its own question, and not this one; or that question, asked
+    anew, is answered as this one, and not as before. Else the two are different questions, or nobody knows which answer
+    is right: each keeps its own."""
     if matter.earlier is None or signature(lead).refuses:
         return False
     before, own = lead_of(matter.earlier.answer.text), matter.asking(matter.earlier.question)
@@ -248,8 +245,11 @@ async def _heard(samples: Sequence[Sample], matter: Matter) -> list[Said]:
 async def _in_doubt(samples: Sequence[Sample], matter: Matter) -> bool:
     """Whether one more sample could change what is given."""
     alive = [sample for sample in samples if not sample.failed]
+    heard = await _heard(alive, matter)
+    if matter.disputed and any(agree(one.text, heard[-1].text, matter.evidence) for one in heard[:-1]):
+        return False  # the earlier answer stands
     opinions = 2 if matter.disputed else 1 if matter.witnesses > 0 or matter.flip is not None else 0
-    return not alive or undecided(await _heard(alive, matter), opinions, matter.question, matter.evidence)
+    return not alive or undecided(heard, opinions, matter.question, matter.evidence)
 
 
 async def _best(samples: Sequence[Sample], matter: Matter) -> Sample | None:

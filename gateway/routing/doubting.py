@@ -1,8 +1,8 @@
 """How likely the big model's answer is right, when it is asked for once more, and when none is given.
 
-Three things tell, on documents of any kind: how sure the model was of its least sure token, how many of the drafts say
-the same, and how many of them find nothing. What does not: overlap of words, and whether the line it rests on is the
-nearest in meaning. Numbers that stand nowhere are wrong whatever else is known.
+Three things tell, on documents of any kind: how sure the model was of its least sure token, how many of the drafts, or
+of other samples, say the same, and how many of them find nothing. What does not: overlap of words, and whether the line
+it rests on is the nearest in meaning. Numbers that stand nowhere are wrong whatever else is known.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Doubts:
     asked: str
     evidence: Evidence
     looking: asyncio.Future[Nearness | None] | None  # at the lines; None: nobody does
-    drafts: Sequence[str] = ()  # what the draft model has said in its looks so far
+    drafts: Sequence[str] = ()  # what the draft model has said in its looks so far; or other samples
     meaning: Meaning = STANDS_ALONE
 
     @property
