@@ -128,7 +128,7 @@ class Settler:
         assert best is not None
         if matter.contested:
             matter.overruled = await _overruled(ask, await best.lead(), matter)
-        unlikely = matter.weight.confidence < GIVEN and matter.none is not None
+        unlikely = matter.weight.confidence < GIVEN and not matter.weight.agree and matter.none is not None
         matter.result = "none" if unlikely else NTH[samples.index(best)] if matter.weight.sure else "doubtful"
         self.metrics.settled(matter.result)  # with its last event the caller may leave, and this task is cancelled
         if unlikely and matter.none is not None:
