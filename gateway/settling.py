@@ -36,6 +36,7 @@ from gateway.samples import Ask, Sample, lead_of
 
 TEMPERATURE = 0.5  # of samples beyond the first: at 0 they would repeat it, faults and all
 MOST_SAMPLES = 5
+FEWEST_TO_WITHHOLD = 3
 AT_ONCE = 6.0  # average answers' cost that may be spent on samples at once: one question may take them all
 NTH = ("fine", "second", "third", "fourth", "fifth")
 AGAIN = (-1, -2)  # the numbers of the samples that the earlier answer's own question is asked for again
@@ -128,11 +129,11 @@ class Settler:
         assert best is not None
         if matter.contested:
             matter.overruled = await _overruled(ask, await best.lead(), matter)
-        unlikely = matter.weight.confidence < GIVEN and not matter.weight.agree and matter.none is not None
-        matter.result = "none" if unlikely else NTH[samples.index(best)] if matter.weight.sure else "doubtful"
+        none = matter.none if _unlikely(matter.weight, len(samples)) else None
+        matter.result = "none" if none else NTH[samples.index(best)] if matter.weight.sure else "doubtful"
         self.metrics.settled(matter.result)  # with its last event the caller may leave, and this task is cancelled
-        if unlikely and matter.none is not None:
-            matter.none(send)
+        if none is not None:
+            none(send)
         else:
             await best.give(send)
 
@@ -261,6 +262,12 @@ async def _best(samples: Sequence[Sample], matter: Matter) -> Sample | None:
     best = max(range(len(alive)), key=found.__getitem__)
     matter.weight = found[best]
     return None if matter.disputed and not _beats(found[best], found[-1]) else alive[best]
+
+
+def _unlikely(best: Weight, samples: int) -> bool:
+    """Not to be given: more likely wrong, and of three or more none says the same. One's log-probabilities alone do not
+    tell: small models are unsure of all they say."""
+    return best.confidence < GIVEN and not best.agree and samples >= FEWEST_TO_WITHHOLD
 
 
 def _beats(best: Weight, earlier: Weight) -> bool:

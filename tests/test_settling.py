@@ -215,22 +215,23 @@ async def test_an_earlier_answer_with_the_same_facts_comes_back_byte_for_byte_an
 
 
 @pytest.mark.parametrize(
-    ("samples", "result"),
+    ("samples", "room", "result"),
     [
-        ([(CARRIED, UNSURE), *[WRONG] * 4], "none"),
-        ([WRONG] * 5, "none"),  # that they agree on what the documents refute makes it no better
-        ([(CARRIED, UNSURE)] * 5, "doubtful"),  # so unsure of everything are small models
+        ([(CARRIED, UNSURE), *[WRONG] * 4], 4, "none"),
+        ([WRONG] * 5, 4, "none"),  # that they agree on what the documents refute makes it no better
+        ([(CARRIED, UNSURE)] * 5, 4, "doubtful"),  # so unsure of everything are small models
+        ([(CARRIED, UNSURE), WRONG], 1, "doubtful"),  # there was no money to find out
     ],
 )
 async def test_where_nothing_is_likely_right_and_no_two_agree_the_documents_do_not_say_it(
-    samples: Sequence[Text], result: str
+    samples: Sequence[Text], room: int, result: str
 ) -> None:
     told: list[Send] = []
-    model, held = Model(*samples), matter()
+    model, held = Model(*samples), matter(room=room)
     held.none = told.append
     events: list[AnswerEvent] = []
     await Settler(Metrics()).settle(model, held, events.append)
-    assert (held.result, len(told), len(model.asked)) == (result, result == "none", 5)
+    assert (held.result, len(told), len(model.asked)) == (result, result == "none", 1 + room)
 
 
 @pytest.mark.parametrize(
