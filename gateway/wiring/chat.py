@@ -177,7 +177,11 @@ def settling_of(model: ModelSettings) -> Settling | None:
     if settle.mode == "off":
         return None
     fresh = settle.mode == "on" or model.promise is None
-    return Settling(settle.witnesses, Allowance(settle.max_extra_spend, AT_ONCE, ready=True), fresh)
+    return Settling(
+        settle.witnesses,
+        Allowance(settle.max_extra_spend, AT_ONCE if settle.max_extra_spend else 0.0, ready=True),
+        fresh,
+    )
 
 
 def plan_of(

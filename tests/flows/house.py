@@ -21,6 +21,8 @@ from gateway.wiring.ingesting import ingest_into
 
 LONG_KEY = "key-of-a-tester"
 
+UNSETTLED = {"max_extra_spend": 0}  # nothing is asked twice, however unsure the stand-in is of an answer
+
 
 @dataclass(slots=True)
 class House:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.provider import Provider
-from tests.flows.house import House, fill, house, model
+from tests.flows.house import UNSETTLED, House, fill, house, model
 
 QUESTION = "정규직의 연차휴가는 며칠인가요?"
 LEAVE = "# 휴가 규정\n\n## 연차휴가\n\n정규직의 연차휴가는 1년에 {days}일이다.\n"
@@ -28,7 +28,12 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def it(provider: Provider, tmp_path: Path, folder: Path) -> AsyncIterator[House]:
-    handbook = {"name": "handbook", "answers_with": "gpt-4", "documents": {"collections": ["hr"], "hard_s": 5}}
+    handbook = {
+        "name": "handbook",
+        "answers_with": "gpt-4",
+        "documents": {"collections": ["hr"], "hard_s": 5},
+        "settle": UNSETTLED,
+    }
     named = (model("gpt-4", provider.base_url), handbook)
     async with house(tmp_path, *named, documents=[{"name": "hr"}]) as running:
         await fill(running.gateway.settings, "hr", folder)
@@ -113,7 +118,12 @@ async def test_an_unrelated_new_document_does_not_cost_the_kept_answer(it: House
 
 async def test_groups_see_their_own_documents_only(provider: Provider, tmp_path: Path, folder: Path) -> None:
     keys = [{"key": "key-of-hr-1", "tenant": "t", "groups": ["hr"]}, {"key": "key-of-all-1", "tenant": "t"}]
-    handbook = {"name": "handbook", "answers_with": "gpt-4", "documents": {"collections": ["hr"], "hard_s": 5}}
+    handbook = {
+        "name": "handbook",
+        "answers_with": "gpt-4",
+        "documents": {"collections": ["hr"], "hard_s": 5},
+        "settle": UNSETTLED,
+    }
     named = (model("gpt-4", provider.base_url), handbook)
     server = {"host": "127.0.0.1", "port": 0}
     async with house(tmp_path, *named, documents=[{"name": "hr"}], auth={"keys": keys}, server=server) as it:

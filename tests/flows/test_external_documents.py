@@ -12,7 +12,7 @@ from aiohttp import web
 
 from bench.provider import Provider
 from gateway.settings import SettingsError, load
-from tests.flows.house import House, house, model, scripted
+from tests.flows.house import UNSETTLED, House, house, model, scripted
 
 QUESTION = "정규직의 연차휴가는 며칠인가요?"
 
@@ -41,7 +41,12 @@ def search() -> Search:
 
 @pytest.fixture
 async def it(provider: Provider, tmp_path: Path, search: Search) -> AsyncIterator[House]:
-    handbook = {"name": "handbook", "answers_with": "gpt-4", "documents": {"collections": ["wiki"], "hard_s": 5}}
+    handbook = {
+        "name": "handbook",
+        "answers_with": "gpt-4",
+        "documents": {"collections": ["wiki"], "hard_s": 5},
+        "settle": UNSETTLED,
+    }
     async with scripted(search) as upstream:
         wiki = {"name": "wiki", "kind": "http", "url": f"{upstream.root_url}/search"}
         async with house(tmp_path, model("gpt-4", provider.base_url), handbook, documents=[wiki]) as running:
@@ -121,7 +126,12 @@ def test_mistakes_in_a_collection_name_the_line_and_the_keys_of_its_kind(tmp_pat
 async def test_a_reviewed_answer_lasts_while_its_passages_are_found(
     provider: Provider, tmp_path: Path, search: Search
 ) -> None:
-    handbook = {"name": "handbook", "answers_with": "gpt-4", "documents": {"collections": ["wiki"], "hard_s": 5}}
+    handbook = {
+        "name": "handbook",
+        "answers_with": "gpt-4",
+        "documents": {"collections": ["wiki"], "hard_s": 5},
+        "settle": UNSETTLED,
+    }
     async with scripted(search) as upstream:
         wiki = {"name": "wiki", "kind": "http", "url": f"{upstream.root_url}/search", "groups": ["hr"]}
         keys = [{"key": "key-of-hr-1", "tenant": "t", "groups": ["hr"]}, {"key": "key-of-all-1", "tenant": "t"}]

@@ -13,7 +13,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from bench.provider import Provider
-from tests.flows.house import House, house, model, says, scripted
+from tests.flows.house import UNSETTLED, House, house, model, says, scripted
 
 LEAVE = "# 휴가 규정\n\n## 연차휴가\n\n정규직의 연차휴가는 1년에 {days}일이다.\n"
 TRAVEL = "# Travel\n\nHotels in Seoul are refunded up to 180,000 won a night.\n"
@@ -33,7 +33,12 @@ async def keyed(folder: Path, provider: Provider, **more: Any) -> AsyncIterator[
         yield running
 
 
-HANDBOOK = {"name": "handbook", "answers_with": "gpt-4", "documents": {"collections": ["hr"], "hard_s": 5}}
+HANDBOOK = {
+    "name": "handbook",
+    "answers_with": "gpt-4",
+    "documents": {"collections": ["hr"], "hard_s": 5},
+    "settle": UNSETTLED,
+}
 
 
 def client(it: House, key: str = "key-of-app-1") -> AsyncOpenAI:

@@ -13,7 +13,7 @@ import pytest
 
 from bench.provider import Provider
 from gateway.ingress.repeats import MAX_REPEATS
-from tests.flows.house import FINE, LONG_KEY, House, Reply, fill, house, model, says, scripted, streams
+from tests.flows.house import FINE, LONG_KEY, UNSETTLED, House, Reply, fill, house, model, says, scripted, streams
 from tests.ingress.test_front import one
 
 KOREAN = "연차휴가는 며칠인가요?"
@@ -150,7 +150,12 @@ async def test_a_purge_holds_at_once_and_leaves_nothing_in_memory(provider: Prov
 async def test_a_document_that_changed_voids_the_short_way_too(provider: Provider, tmp_path: Path) -> None:
     folder = tmp_path / "docs"
     folder.mkdir()
-    handbook = {"name": "handbook", "answers_with": "m", "documents": {"collections": ["hr"], "hard_s": 5}}
+    handbook = {
+        "name": "handbook",
+        "answers_with": "m",
+        "documents": {"collections": ["hr"], "hard_s": 5},
+        "settle": UNSETTLED,
+    }
     async with house(tmp_path, model("m", provider.base_url), handbook, documents=[{"name": "hr"}]) as it:
         for days in (15, 20):
             (folder / "leave.md").write_text(f"# 휴가\n\n연차휴가는 1년에 {days}일이다.\n", encoding="utf-8")

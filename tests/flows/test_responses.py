@@ -20,6 +20,7 @@ from tests.flows.house import (
     DONE,
     FINE,
     ROLE,
+    UNSETTLED,
     House,
     Reaction,
     Reply,
@@ -61,7 +62,12 @@ async def it(provider: Provider, tmp_path: Path) -> AsyncIterator[House]:
     named = (
         model("gpt-4", provider.base_url),
         model("cached", provider.base_url, cache=True),
-        {"name": "handbook", "answers_with": "gpt-4", "documents": {"collections": ["hr"], "hard_s": 5}},
+        {
+            "name": "handbook",
+            "answers_with": "gpt-4",
+            "documents": {"collections": ["hr"], "hard_s": 5},
+            "settle": UNSETTLED,
+        },
     )
     async with house(tmp_path, *named, documents=[{"name": "hr"}]) as running:
         await fill(running.gateway.settings, "hr", folder)
