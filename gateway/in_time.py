@@ -36,7 +36,7 @@ from gateway.routing.sizing import TOKENS_PER_SENTENCE, size_for, sized
 from gateway.routing.spend import USUAL_ANSWER_TOKENS, Allowance, Errand, prompt_tokens
 from gateway.routing.told import Telling, tell
 from gateway.routing.weighing import Scales
-from gateway.samples import has_sentence
+from gateway.samples import has_claim
 from gateway.settling import another_sample
 from gateway.stages import beside, ended
 
@@ -173,7 +173,7 @@ class InTime:
             anew = replace(asked, grounded=replace(asked.grounded, body=body))
             return partial(self._big, anew, in_size, True, Errand("settle"))
 
-        return Again(doubts.confidence, has_sentence, doubts.agreed, start, partial(nothing, asked))
+        return Again(doubts.confidence, has_claim, doubts.agreed, start, partial(nothing, asked))
 
     async def _big_in_time(
         self, asked: Asked, draft: DraftPlan | None, in_size: bool, errand: Errand, send: Send

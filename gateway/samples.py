@@ -28,6 +28,11 @@ def has_sentence(text: str) -> bool:
     return LEAD_END in text.lstrip() or bool(_SENTENCE.search(text))
 
 
+def has_claim(text: str) -> bool:
+    """As ``has_sentence``, or all of it but where it stands."""
+    return "[doc" in text or has_sentence(text)
+
+
 def lead_of(text: str) -> str:
     """The first paragraph."""
     return text.strip().split(LEAD_END, 1)[0]

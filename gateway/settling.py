@@ -28,9 +28,9 @@ from gateway.clock import Deadline
 from gateway.facts import Comparison, Verdict, compare, signature
 from gateway.metrics import Metrics
 from gateway.retrieval.grounding import SEED
-from gateway.routing.doubting import GIVEN, Doubts
+from gateway.routing.doubting import GIVEN, Doubts, Said
 from gateway.routing.gate import CITATION, REFUSES, why_unsupported
-from gateway.routing.leads import CERTAIN, Said, Weight, agree, undecided, weights
+from gateway.routing.leads import CERTAIN, Weight, agree, undecided, weights
 from gateway.routing.spend import Allowance
 from gateway.samples import Ask, Sample, lead_of
 

@@ -34,6 +34,7 @@ class Contender:
         self.state = Big.RUNNING
         self.error: GatewayError | None = None
         self.text = ""
+        self.told = ""  # as much of it as is judged: until it was settled
         self.settled = False
         self.agreed = False
         self.lowest: float | None = None  # log-probability of its tokens until it was settled, where that is known
@@ -70,10 +71,8 @@ class Contender:
             self._held.append(event)
             if isinstance(event, Delta):
                 self.text += event.text
-                if event.logprob is not None and not self.settled:
-                    self.lowest = min(event.logprob, self.lowest or 0.0)
                 if not self.settled:
-                    self._look()
+                    self._read(event)
             elif isinstance(event, Closed):
                 self.settled = True
         state = Big.DONE if isinstance(event, Closed) else Big.TALKING
@@ -81,7 +80,10 @@ class Contender:
             self.state = state
             self._news.set()
 
-    def _look(self) -> None:
+    def _read(self, event: Delta) -> None:
+        self.told = self.text
+        if event.logprob is not None:
+            self.lowest = min(event.logprob, self.lowest or 0.0)
         if self._enough(self.text):
             self.settled = True
             self._news.set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,11 +26,20 @@ GIVEN = 0.5  # none is given that is less likely right
 # to three document sets (decision 13); `python -m bench doubts` fits them anew and says how well they tell.
 WEIGHTS = {True: (4.3, 0.8, -1.5, 4.8), False: (0.0, 0.9, -1.45, 1.3)}  # with and without log-probabilities
 MOST_AGREE = 2
+OPEN_CITATION = re.compile(r"\s*\[doc\d*$", re.IGNORECASE)
 ALONE_IN_REFUSING = 0.5  # a refusal where no draft refuses; another one is believed
 
 UNBORNE = frozenset({"number", "code", "citation"})  # vetoes
 PROVISIONAL_TTL_S = 600.0  # of drafts that passed, but not with ease, and of answers that are not sure
 PATIENCE_S = 0.25  # with a look at the lines that is not over when it is needed
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The beginning of an answer, with the lowest log-probability of its tokens, where that is known."""
+
+    text: str
+    lowest: float | None = None
 
 
 @dataclass(slots=True)
@@ -65,13 +75,17 @@ class Doubts:
             await asyncio.wait({self.looking}, timeout=PATIENCE_S)
         return self.nearness
 
-    def confidence(self, text: str, lowest: float | None, whole: bool) -> float:
+    def confidence(self, text: str, lowest: float | None, whole: bool, again: Said | None = None) -> float:
         """That a text which has begun is right. ``lowest``: log-probability of its tokens so far, if known. ``whole``:
-        with its first sentence."""
-        votes = votes_on(text, self.drafts, self.evidence)
+        with its first sentence. ``again``: what the same model said when it was asked once more; of what it says twice
+        it is unsure if it was so once."""
+        others = self.drafts if again is None else (*self.drafts, again.text)
+        votes = votes_on(text, others, self.evidence)
+        if again is not None and votes_on(text, [again.text], self.evidence).agree and lowest is not None:
+            lowest = min(lowest, again.lowest or 0.0)
         if signature(text).refuses:
             return SURE if votes.refused else ALONE_IN_REFUSING
-        said = text if whole else text[: text.rfind(" ") + 1]  # half a number is another number
+        said = OPEN_CITATION.sub("", text) if whole else text[: text.rfind(" ") + 1]  # half a number is another number
         if why_unsupported(said, self.question, self.evidence):  # nowhere, or only not where it says
             return 0.0 if why_unsupported(CITATION.sub("", said), self.question, self.evidence) else GIVEN
         if not whole or (lowest is None and not votes.others):

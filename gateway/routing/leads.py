@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.chat import Evidence
 from gateway.facts import Verdict, compare, signature
-from gateway.routing.doubting import GIVEN, MOST_AGREE, SURE, Doubts
+from gateway.routing.doubting import GIVEN, MOST_AGREE, SURE, Doubts, Said
 from gateway.routing.votes import line_of
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A first paragraph, with the lowest log-probability of its tokens, where that is known."""
-
-    text: str
-    lowest: float | None = None
 
 
 class Weight(NamedTuple):

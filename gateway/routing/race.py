@@ -24,7 +24,7 @@ from gateway.chat import AnswerEvent, Send
 from gateway.clock import Deadline
 from gateway.errors import GatewayError
 from gateway.routing.contender import Big, Contender
-from gateway.routing.doubting import GIVEN, SURE
+from gateway.routing.doubting import GIVEN, SURE, Said
 from gateway.routing.draft import Drafted
 from gateway.routing.gate import REFUSES
 from gateway.routing.moves import MOVES, Draft, Move, Time
@@ -72,7 +72,7 @@ class Rung:
 class Again:
     """A second answer of the big model, where the first is not sure."""
 
-    confidence: Callable[[str, float | None, bool], float]  # of an answer's beginning: ``Doubts.confidence``
+    confidence: Callable[[str, float | None, bool, Said | None], float]  # of its beginning: ``Doubts.confidence``
     settled: Callable[[str], bool]  # enough of an answer is there to know
     agreed: Callable[[str, float | None], bool]  # it is sure before that: ``Doubts.agreed``
     start: Callable[[], Callable[[Send], Awaitable[object]] | None]  # how to ask; None: there is no money for it
@@ -289,7 +289,9 @@ class _Race:
             return -1.0
         if self.runners.again is None:
             return 1.0
-        found = self.runners.again.confidence(held.text, held.lowest, held.settled)
+        other = self.second if held is self.big else self.big
+        beside = Said(other.told, other.lowest) if other is not None and self._told(other) and other.told else None
+        found = self.runners.again.confidence(held.told, held.lowest, held.settled, beside)
         return found if held.settled else SURE if held.agreed else min(GIVEN, found)
 
     def _told(self, held: Contender) -> bool:

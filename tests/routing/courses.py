@@ -199,7 +199,7 @@ async def _play(course: Course) -> Seen:
         keep=lambda event, confidence: seen.kept.append(event.answer.text) if isinstance(event, Closed) else None,
         details=details if course.details != "off" else None,
         again=Again(
-            lambda text, lowest, whole: CONFIDENCE[text[:3]],
+            lambda text, lowest, whole, again: CONFIDENCE[text[:3]],
             lambda text: text.count(" ") >= 2,
             lambda text, lowest: course.agrees,
             start_again,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.chat import Answer, Delta, Evidence, Passage
-from gateway.routing.doubting import ALONE_IN_REFUSING, GIVEN, SURE, Doubts
+from gateway.routing.doubting import ALONE_IN_REFUSING, GIVEN, SURE, Doubts, Said
 from gateway.routing.votes import Votes, votes_on
 from gateway.routing.weighing import logprobs_of, unweighed, weighed
 
@@ -110,3 +110,18 @@ def test_figures_of_the_question_are_no_agreement() -> None:
     it = Doubts("90일 정지는 얼마인가요?", FOUND, None, ["90일 정지에는 라이트 요금제 월 2만 원이 듭니다 [doc2]."])
     assert not it.agreed("90일 정지에는 ", -0.1)
     assert it.agreed("90일 정지에는 월 2만 원이 ", -0.1)
+
+
+def test_a_claim_is_judged_before_its_citation_is_whole() -> None:
+    it = doubts("정지 기간은 90일입니다 [doc1].")
+    assert it.confidence("정지는 90일까지 할 수 있습니다 [doc", -0.1, True) > SURE
+    assert it.confidence("정지는 90일까지 할 수 있습니다 [doc1", -0.1, True) > SURE
+    assert it.confidence("정지는 60일까지 할 수 있습니다 [doc1", -0.1, True) == 0.0
+
+
+def test_one_that_was_unsure_of_the_same_before_is_unsure_of_it() -> None:
+    it = doubts()
+    assert it.confidence(WRONG, -0.3, True) > SURE
+    assert it.confidence(WRONG, -0.3, True, Said(WRONG, -2.5)) < GIVEN
+    assert it.confidence(RIGHT, -0.3, True, Said(WRONG, -2.5)) > SURE
+    assert it.confidence(WRONG, -0.6, True, Said(REFUSAL, -0.1)) < it.confidence(WRONG, -0.6, True)

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.chat import Evidence, Passage
-from gateway.routing.leads import Said, agree, undecided, weights
+from gateway.routing.doubting import Said
+from gateway.routing.leads import agree, undecided, weights
 
 LEAVE = Passage(
     "hr", "leave.md", "1", 0, "휴가", "",
