@@ -98,13 +98,16 @@ class EmbeddedSource:
                 found = index.lexical(terms(search.text), depth, allowed)
                 return found, then(Legs(found, None))
 
+            seen = self._record.cursor(self.name)
             lexical, alone = await self._run(by_words)
             with suppress(TimeoutError):
                 async with asyncio.timeout(by.remaining_s()):
                     embedded = await _known(vector) if vector is not None else None
                     if embedded is not None:
                         return await self._run(lambda: then(Legs(lexical, index.dense(embedded, depth, allowed))))
-            return alone
+            if self._record.cursor(self.name) == seen:
+                return alone
+            return await self._run(lambda: then(Legs(lexical, None)))
         finally:
             if vector is not None and not vector.done():
                 vector.cancel()  # our wait for it only: the vector is shared, its owner shields it
