@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import subprocess
 import sys
@@ -158,12 +159,13 @@ async def _ask(
 
 async def query(
     http: aiohttp.ClientSession, prometheus: str, expr: str, range_s: float, step_s: float | None = None,
-    end_s: float | None = None,
+    end_s: float | None = None, *, infinite: bool = False,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """The series of ``expr`` with Grafana's variables filled in: now, or over the last ``range_s`` if a step is given;
     ``end_s``: seen from then.
 
-    Points that are not numbers are left out. Raises AssertionError where Prometheus refuses the query.
+    Points that are not numbers are left out, infinite ones (no limit) as well if not asked for. Raises AssertionError
+    where Prometheus refuses the query.
     """
     filled = expr.replace("$__rate_interval", f"{max(4, round(10 * SCRAPE_S))}s").replace("$model", ".*")
     now_s = await now(http, prometheus) if end_s is None else end_s
@@ -178,7 +180,8 @@ async def query(
     rows = reply["data"]["result"]
     for row in rows:
         values = row.pop("values", None) or [row.pop("value")]
-        row["points"] = [(float(t), float(v)) for t, v in values if v not in {"NaN", "+Inf", "-Inf"}]
+        points = [(float(t), float(v)) for t, v in values]
+        row["points"] = [(t, v) for t, v in points if math.isfinite(v) or (infinite and math.isinf(v))]
     return [row for row in rows if row["points"]]
 
 

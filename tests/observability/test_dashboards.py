@@ -80,6 +80,11 @@ async def test_every_panel_shows_data(tmp_path: Path) -> None:
                 empty = [
                     (title, panel)
                     for title, panel in empty
-                    if not all([await query(http, it.prometheus, q.expr, 2 * PATIENCE_S, 1) for q in panel.queries])
+                    if not all(
+                        [
+                            await query(http, it.prometheus, q.expr, 2 * PATIENCE_S, 1, infinite=True)
+                            for q in panel.queries
+                        ]
+                    )
                 ]
     assert not empty, [f"{title} / {panel.title}" for title, panel in empty]
