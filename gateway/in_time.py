@@ -99,9 +99,9 @@ class InTime:
         """Send one whole answer, by the promise where that is possible. Raises UpstreamError."""
         async with beside() as start:
             looking = start(self._near(asked)) if promise.draft is not None and self._may_draft(asked) else None
-            await self._answer(
-                asked, promise, Doubts(asked.request.question, asked.evidence, looking, meaning=asked.meaning), send
-            )
+            scale = self.scales.of(asked.grounded.requested_model)
+            doubts = Doubts(asked.request.question, asked.evidence, looking, meaning=asked.meaning, scale=scale)
+            await self._answer(asked, promise, doubts, send)
 
     async def _answer(self, asked: Asked, promise: Promise, doubts: Doubts, send: Send) -> None:
         draft = promise.draft if self._may_draft(asked) else None
@@ -173,7 +173,14 @@ class InTime:
             anew = replace(asked, grounded=replace(asked.grounded, body=body))
             return partial(self._big, anew, in_size, True, Errand("settle"))
 
-        return Again(doubts.confidence, has_claim, doubts.agreed, start, partial(nothing, asked))
+        def settled(text: str, lowest: float | None) -> bool:
+            """True once of each answer, when its first sentence is whole."""
+            if not has_claim(text):
+                return False
+            doubts.scale.saw(lowest)
+            return True
+
+        return Again(doubts.confidence, settled, doubts.agreed, start, partial(nothing, asked))
 
     async def _big_in_time(
         self, asked: Asked, draft: DraftPlan | None, in_size: bool, errand: Errand, send: Send

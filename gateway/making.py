@@ -178,6 +178,7 @@ class Maker:
             own = replace(job.ctx, timings=Timings(job.ctx.timings.clock))
             return await self._weighed(again, own, opened, out, Errand("settle"))
 
+        matter.scale = self.scales.of(grounded.requested_model)
         matter.none = none if matter.evidence.passages else None
         await self.settler.settle(ask, matter, send)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.cache.replay import replay
@@ -32,6 +32,7 @@ from gateway.routing.doubting import GIVEN, Doubts, Said
 from gateway.routing.gate import CITATION, REFUSES, why_unsupported
 from gateway.routing.leads import CERTAIN, Weight, agree, undecided, weights
 from gateway.routing.spend import Allowance
+from gateway.routing.weighing import Scale
 from gateway.samples import Ask, Sample, lead_of
 
 TEMPERATURE = 0.5  # of samples beyond the first: at 0 they would repeat it, faults and all
@@ -55,6 +56,7 @@ class Matter:
     witnesses: int = 0  # samples beside the first one
     due: Deadline | None = None  # the promised time, if any: then the first sentence is the lead
     may_ask: Callable[[], bool] = lambda: True  # sets aside the cost of one more sample, if there is room
+    scale: Scale = field(default_factory=Scale)  # of the log-probabilities of the model that answers
     none: Callable[[Send], None] | None = None  # tells that the documents do not say it
     result: str = ""  # fine, second, third, earlier, doubtful, none or unfinished
     weight: Weight = CERTAIN  # of what was given
@@ -238,7 +240,7 @@ async def _told(ask: Ask, number: int) -> str:
 
 async def _heard(samples: Sequence[Sample], matter: Matter) -> list[Said]:
     """What they say, and last the earlier answer where one contradicts it."""
-    said = [Said(await sample.lead(), sample.lowest) for sample in samples]
+    said = [Said(await sample.lead(), matter.scale.read(sample.lowest)) for sample in samples]
     before = matter.earlier if matter.flip is not None else None
     return said if before is None else [*said, Said(lead_of(before.answer.text))]
 
@@ -258,6 +260,8 @@ async def _best(samples: Sequence[Sample], matter: Matter) -> Sample | None:
     alive = [sample for sample in samples if not sample.failed]
     if not alive:
         await samples[0].whole()  # raises
+    for sample in alive:
+        matter.scale.saw(sample.lowest)
     found = weights(await _heard(alive, matter), matter.question, matter.evidence)
     best = max(range(len(alive)), key=found.__getitem__)
     matter.weight = found[best]

@@ -26,11 +26,11 @@ class Contender:
     def __init__(
         self,
         news: asyncio.Event,
-        enough: Callable[[str], bool] = lambda text: False,
+        enough: Callable[[str, float | None], bool] = lambda text, lowest: False,
         agreed: Callable[[str, float | None], bool] = lambda text, lowest: False,
     ) -> None:
-        """``enough``: whether a text that has begun is ``settled``; ``agreed``: whether it is sure before that, by it
-        and its lowest log-probability. Both are news."""
+        """``enough``: whether a text that has begun is ``settled``; ``agreed``: whether it is sure before that. Both
+        are told its lowest log-probability, and are news."""
         self.state = Big.RUNNING
         self.error: GatewayError | None = None
         self.text = ""
@@ -84,7 +84,7 @@ class Contender:
         self.told = self.text
         if event.logprob is not None:
             self.lowest = min(event.logprob, self.lowest or 0.0)
-        if self._enough(self.text):
+        if self._enough(self.text, self.lowest):
             self.settled = True
             self._news.set()
         elif not self.agreed and self._agreed(self.text, self.lowest):

@@ -11,7 +11,7 @@ import asyncio
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.chat import Answer, Evidence
 from gateway.facts import signature
@@ -19,6 +19,7 @@ from gateway.meaning import STANDS_ALONE, Meaning
 from gateway.routing.gate import CITATION, Draft, why_unsupported, why_vetoed
 from gateway.routing.nearness import Nearness
 from gateway.routing.votes import votes_on
+from gateway.routing.weighing import Scale
 
 SURE = 0.9  # an answer this likely right is given at once
 GIVEN = 0.5  # none is given that is less likely right
@@ -51,6 +52,7 @@ class Doubts:
     looking: asyncio.Future[Nearness | None] | None  # at the lines; None: nobody does
     drafts: Sequence[str] = ()  # what the draft model has said in its looks so far; or other samples
     meaning: Meaning = STANDS_ALONE
+    scale: Scale = field(default_factory=Scale)  # of the model that answers
 
     @property
     def question(self) -> str:
@@ -90,7 +92,7 @@ class Doubts:
             return 0.0 if why_unsupported(CITATION.sub("", said), self.question, self.evidence) else GIVEN
         if not whole or (lowest is None and not votes.others):
             return 1.0
-        found = _likelihood(lowest, votes.agree, votes.refused)
+        found = _likelihood(self.scale.read(lowest), votes.agree, votes.refused)
         return found if lowest is not None else max(GIVEN, found)  # drafts alone do not know better
 
     def agreed(self, text: str, lowest: float | None) -> bool:
@@ -104,7 +106,7 @@ class Doubts:
         if not agree or why_unsupported(said, self.question, self.evidence):
             return False
         refused = sum(signature(draft).refuses for draft in self.drafts)
-        return _likelihood(lowest, agree, refused) >= SURE
+        return _likelihood(self.scale.read(lowest), agree, refused) >= SURE
 
     def kept_for_s(self, answer: Answer, confidence: float) -> float | None:
         """Seconds that the big model's answer is kept at most; None: as long as any. A wrong answer that is kept is

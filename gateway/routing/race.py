@@ -73,7 +73,7 @@ class Again:
     """A second answer of the big model, where the first is not sure."""
 
     confidence: Callable[[str, float | None, bool, Said | None], float]  # of its beginning: ``Doubts.confidence``
-    settled: Callable[[str], bool]  # enough of an answer is there to know
+    settled: Callable[[str, float | None], bool]  # enough of an answer is there to know; True once of each
     agreed: Callable[[str, float | None], bool]  # it is sure before that: ``Doubts.agreed``
     start: Callable[[], Callable[[Send], Awaitable[object]] | None]  # how to ask; None: there is no money for it
     none: Callable[[Send], None]  # what is told where no answer is likely right

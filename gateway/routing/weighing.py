@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any, TypeVar
 
 import structlog
@@ -15,14 +17,41 @@ from gateway.routing.gate import END_TOKENS
 log = structlog.get_logger()
 T = TypeVar("T")
 
+USUAL = -0.35  # median of the models that ``doubting.WEIGHTS`` were fitted on
+TAKEN_FOR_GRANTED, LATEST = 20, 200  # answers
+LEAST = 0.2  # of what a log-probability says
+
 Ask = Callable[[ChatRequest, bool], Awaitable[T]]  # (the request, whether it asks for log-probabilities)
+
+
+class Scale:
+    """How unsure one model usually is of its least sure token. Some are of all they say, and right all the same."""
+
+    def __init__(self) -> None:
+        self._seen: deque[float] = deque([USUAL] * TAKEN_FOR_GRANTED, maxlen=LATEST)
+
+    def saw(self, lowest: float | None) -> None:
+        """The lowest log-probability of an answer's first sentence."""
+        if lowest is not None:
+            self._seen.append(lowest)
+
+    def read(self, lowest: float | None) -> float | None:
+        """As one would be worth of the models that the weights were fitted on: less where this one is less sure of
+        all it says, never more."""
+        if lowest is None:
+            return None
+        return lowest * min(1.0, max(LEAST, USUAL / min(USUAL, median(self._seen))))
 
 
 @dataclass(slots=True)
 class Scales:
-    """Which models give log-probabilities: those that have not refused to."""
+    """Which models give log-probabilities, those that have not refused to, and how they are read."""
 
     _without: set[str] = field(default_factory=set)
+    _of: dict[str, Scale] = field(default_factory=dict)
+
+    def of(self, model: str) -> Scale:
+        return self._of.setdefault(model, Scale())
 
     async def ask(self, request: ChatRequest, ask: Ask[T]) -> T:
         """With log-probabilities, and once more without where the provider refuses the request for them."""

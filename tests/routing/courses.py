@@ -200,7 +200,7 @@ async def _play(course: Course) -> Seen:
         details=details if course.details != "off" else None,
         again=Again(
             lambda text, lowest, whole, again: CONFIDENCE[text[:3]],
-            lambda text: text.count(" ") >= 2,
+            lambda text, lowest: text.count(" ") >= 2,
             lambda text, lowest: course.agrees,
             start_again,
             lambda send: tell(send, ServedBy.NOTICE, "none"),

@@ -5,7 +5,7 @@ import pytest
 from gateway.chat import Answer, Delta, Evidence, Passage
 from gateway.routing.doubting import ALONE_IN_REFUSING, GIVEN, SURE, Doubts, Said
 from gateway.routing.votes import Votes, votes_on
-from gateway.routing.weighing import logprobs_of, unweighed, weighed
+from gateway.routing.weighing import Scale, logprobs_of, unweighed, weighed
 
 FEES = Passage(
     "hb",
@@ -125,3 +125,19 @@ def test_one_that_was_unsure_of_the_same_before_is_unsure_of_it() -> None:
     assert it.confidence(WRONG, -0.3, True, Said(WRONG, -2.5)) < GIVEN
     assert it.confidence(RIGHT, -0.3, True, Said(WRONG, -2.5)) > SURE
     assert it.confidence(WRONG, -0.6, True, Said(REFUSAL, -0.1)) < it.confidence(WRONG, -0.6, True)
+
+
+def test_a_model_that_is_unsure_of_all_it_says_is_taken_as_it_is() -> None:
+    scale = Scale()
+    assert scale.read(-1.2) == -1.2
+    assert scale.read(None) is None
+    for _ in range(100):
+        scale.saw(-1.2)
+        scale.saw(None)
+    assert scale.read(-1.2) == pytest.approx(-0.35)
+    it = Doubts(ASKED, FOUND, None, scale=scale)
+    assert it.confidence(RIGHT, -1.2, True) > SURE
+    assert it.confidence(RIGHT, -6.0, True) < GIVEN
+    for _ in range(200):
+        scale.saw(-0.01)
+    assert scale.read(-1.2) == -1.2  # one that is surer than most is not doubted more
