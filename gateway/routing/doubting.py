@@ -80,16 +80,17 @@ class Doubts:
     def confidence(self, text: str, lowest: float | None, whole: bool, again: Said | None = None) -> float:
         """That a text which has begun is right. ``lowest``: log-probability of its tokens so far, if known. ``whole``:
         with its first sentence. ``again``: what the same model said when it was asked once more; of what it says twice
-        it is unsure if it was so once."""
-        others = self.drafts if again is None else (*self.drafts, again.text)
-        votes = votes_on(text, others, self.evidence)
+        it is unsure if it was so once. What no document bears out has no say in it: its doubt was about that."""
+        if again is not None and self._refuted(again.text):
+            again = None
+        votes = votes_on(text, self.drafts if again is None else (*self.drafts, again.text), self.evidence)
         if again is not None and votes_on(text, [again.text], self.evidence).agree and lowest is not None:
             lowest = min(lowest, again.lowest or 0.0)
         if signature(text).refuses:
             return SURE if votes.refused else ALONE_IN_REFUSING
         said = OPEN_CITATION.sub("", text) if whole else text[: text.rfind(" ") + 1]  # half a number is another number
         if why_unsupported(said, self.question, self.evidence):  # nowhere, or only not where it says
-            return 0.0 if why_unsupported(CITATION.sub("", said), self.question, self.evidence) else GIVEN
+            return 0.0 if self._refuted(said) else GIVEN
         if not whole or (lowest is None and not votes.others):
             return 1.0
         found = _likelihood(self.scale.read(lowest), votes.agree, votes.refused)
@@ -107,6 +108,10 @@ class Doubts:
             return False
         refused = sum(signature(draft).refuses for draft in self.drafts)
         return _likelihood(self.scale.read(lowest), agree, refused) >= SURE
+
+    def _refuted(self, text: str) -> bool:
+        """A number or a code of it stands in no passage."""
+        return bool(why_unsupported(CITATION.sub("", OPEN_CITATION.sub("", text)), self.question, self.evidence))
 
     def kept_for_s(self, answer: Answer, confidence: float) -> float | None:
         """Seconds that the big model's answer is kept at most; None: as long as any. A wrong answer that is kept is

@@ -124,6 +124,8 @@ def test_one_that_was_unsure_of_the_same_before_is_unsure_of_it() -> None:
     assert it.confidence(WRONG, -0.3, True) > SURE
     assert it.confidence(WRONG, -0.3, True, Said(WRONG, -2.5)) < GIVEN
     assert it.confidence(RIGHT, -0.3, True, Said(WRONG, -2.5)) > SURE
+    invented = "정지는 90일까지, 그 뒤로는 45일까지 할 수 있습니다 [doc1]."
+    assert it.confidence(RIGHT, -0.3, True, Said(invented, -2.5)) > SURE
     assert it.confidence(WRONG, -0.6, True, Said(REFUSAL, -0.1)) < it.confidence(WRONG, -0.6, True)
 
 
