@@ -21,7 +21,7 @@ from gateway.stages import Stages, Start
 from gateway.values import dataclass
 
 log = structlog.get_logger()
-SEARCHES = 2
+SEARCHES = 2  # at most, where every source was late or failed
 PROMISED_SHARE = 0.2  # of the time that is left of a promise: as long as a rewriting may take of it
 
 

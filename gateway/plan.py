@@ -36,7 +36,7 @@ class Plan:
     notice: Mapping[str, str] = field(
         default_factory=dict
     )  # where nothing is found, by language; else the model says so
-    rewriter: Rewriter | None = None  # of follow-ups, for the search
+    rewriter: Rewriter | None = None  # of follow-ups
     judge: Judge | None = None  # of questions that similarity cannot tell apart
     second_judge: Judge | None = (
         None  # the answering model itself, where the first is not sure and it refuses to answer

@@ -33,8 +33,7 @@ class Contender:
         are told its lowest log-probability, and are news."""
         self.state = Big.RUNNING
         self.error: GatewayError | None = None
-        self.text = ""
-        self.told = ""  # as much of it as is judged: until it was settled
+        self.told = ""  # its text until it was settled: as much as is judged
         self.settled = False
         self.agreed = False
         self.lowest: float | None = None  # log-probability of its tokens until it was settled, where that is known
@@ -69,10 +68,8 @@ class Contender:
             self._out(event)
         else:
             self._held.append(event)
-            if isinstance(event, Delta):
-                self.text += event.text
-                if not self.settled:
-                    self._read(event)
+            if isinstance(event, Delta) and not self.settled:
+                self._read(event)
             elif isinstance(event, Closed):
                 self.settled = True
         state = Big.DONE if isinstance(event, Closed) else Big.TALKING
@@ -81,12 +78,12 @@ class Contender:
             self._news.set()
 
     def _read(self, event: Delta) -> None:
-        self.told = self.text
+        self.told += event.text
         if event.logprob is not None:
             self.lowest = min(event.logprob, self.lowest or 0.0)
-        if self._enough(self.text, self.lowest):
+        if self._enough(self.told, self.lowest):
             self.settled = True
             self._news.set()
-        elif not self.agreed and self._agreed(self.text, self.lowest):
+        elif not self.agreed and self._agreed(self.told, self.lowest):
             self.agreed = True
             self._news.set()

@@ -285,7 +285,7 @@ class _Race:
 
     def _worth(self, held: Contender) -> float:
         """How likely its answer is right; of one that has only begun no more is known than what speaks against it."""
-        if held.error is not None or not held.text:
+        if held.error is not None or not held.told:
             return -1.0
         if self.runners.again is None:
             return 1.0

@@ -1,7 +1,7 @@
 """What a follow-up asks, written out by a fast model: "그럼 인턴은요?" → "인턴은 연차휴가가 며칠인가요?".
 
-It is for the search alone: what it finds joins what the user's own words find, if it comes in time. The model that
-answers is asked in the user's words. So a poor rewriting costs little more than its price.
+Answers are judged by it, and where it finds something better than the user's own words do, both are joined. The model
+that answers is asked in the user's words, so a poor rewriting costs little more than its price.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class DeploymentSettings(Section):
 
 
 class RewriteSettings(Section):
-    """A fast model writes out what a follow-up means; what that finds joins what its own words find."""
+    """A fast model writes out what a follow-up means; where that finds better, it joins what its own words find."""
 
     model: str = "auto"  # auto: the draft model, if there is one; off; or a model with deployments here
     patience_s: Seconds = 1.0  # for the rewriting and its search; of a promised time a fifth of what is left at most
