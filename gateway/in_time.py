@@ -19,16 +19,13 @@ from gateway.clock import Timings, WallClock
 from gateway.errors import UpstreamError
 from gateway.fallbacks import fallbacks, nothing
 from gateway.metrics import Metrics
-from gateway.retrieval.question import search_text
 from gateway.routing import race as racing
 from gateway.routing.deployments import Pace
 from gateway.routing.details import Section, expanding
 from gateway.routing.doubting import PROVISIONAL_TTL_S, Doubts
-from gateway.routing.draft import DUE, PATIENT, Drafted, Drafter
+from gateway.routing.draft import DUE, PATIENT, Drafted, Drafter, looks_at
 from gateway.routing.gate import why_unsupported
 from gateway.routing.hedge import Claim, Lost, hedged
-from gateway.routing.looks import looks_at
-from gateway.routing.nearness import Lines, Nearness
 from gateway.routing.plain import is_plain
 from gateway.routing.race import Again, Rung, Runners, race, timing
 from gateway.routing.router import Router
@@ -38,7 +35,7 @@ from gateway.routing.told import Telling, tell
 from gateway.routing.weighing import Scales
 from gateway.samples import has_claim
 from gateway.settling import another_sample
-from gateway.stages import beside, ended
+from gateway.stages import ended
 
 FEWEST_TOKENS = 40  # a cited sentence: with less time than this takes, the big model starts in vain
 SLOWER = 1.5  # times that: what a second call is given where the first is silent
@@ -92,19 +89,13 @@ class InTime:
     metrics: Metrics
     background: Background
     scales: Scales
-    lines: Lines | None = None  # of the passages, by meaning; None without an embedder
     wall_clock: WallClock = time.time
 
     async def answer(self, asked: Asked, promise: Promise, send: Send) -> None:
         """Send one whole answer, by the promise where that is possible. Raises UpstreamError."""
-        async with beside() as start:
-            looking = start(self._near(asked)) if promise.draft is not None and self._may_draft(asked) else None
-            scale = self.scales.of(asked.grounded.requested_model)
-            doubts = Doubts(asked.request.question, asked.evidence, looking, meaning=asked.meaning, scale=scale)
-            await self._answer(asked, promise, doubts, send)
-
-    async def _answer(self, asked: Asked, promise: Promise, doubts: Doubts, send: Send) -> None:
         draft = promise.draft if self._may_draft(asked) else None
+        scale = self.scales.of(asked.grounded.requested_model)
+        doubts = Doubts(asked.request.question, asked.evidence, meaning=asked.meaning, scale=scale)
         rungs = fallbacks(asked, self.wall_clock)
         counted, errand, details = _Counted(asked, self.metrics, send), Errand(), draft is not None and draft.details
         telling: list[Telling] = []  # the draft's, where details follow it
@@ -231,19 +222,13 @@ class InTime:
 
     async def _draft(self, asked: Asked, draft: DraftPlan, doubts: Doubts) -> Drafted:
         with asked.ctx.timings.measure("draft"):
-            looks = looks_at(asked.grounded, asked.over_best, asked.evidence, doubts.looked)
+            looks = looks_at(asked.grounded, asked.over_best, asked.evidence)
             drafted = await self.drafter.draft(
                 draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx, doubts.heard, asked.meaning
             )
         if asked.contradicts(drafted.answer.text):
             return replace(drafted, verdict=replace(drafted.verdict, accepted=False, usable=False, sure=False))
         return drafted
-
-    async def _near(self, asked: Asked) -> Nearness | None:
-        if self.lines is None or not asked.evidence.passages:
-            return None
-        await asked.meaning.known()  # the nearest to the words before it is another question's
-        return await self.lines.near(asked.meaning.text or search_text(asked.request), asked.evidence)
 
     def _tell_draft(self, asked: Asked, drafted: Drafted, send: Send) -> None:
         ttl_s = None if drafted.verdict.sure else PROVISIONAL_TTL_S

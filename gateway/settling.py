@@ -105,7 +105,7 @@ class Settler:
     async def _settle(self, ask: Ask, samples: list[Sample], matter: Matter, send: Send) -> None:
         first, earlier = samples[0], matter.earlier
         lead = await first.lead_in_time()
-        if lead is None and Doubts(matter.question, matter.evidence, None).confidence(first.text, None, False) > GIVEN:
+        if lead is None and Doubts(matter.question, matter.evidence).confidence(first.text, None, False) > GIVEN:
             matter.result = "unfinished"
             self.metrics.settled(matter.result)
             await first.give(send)

@@ -28,7 +28,7 @@ def request(text: str = "연차 며칠?", plain: bool = True, **body: Any) -> Ch
 
 
 def doubts(evidence: Evidence) -> Doubts:
-    return Doubts(request().question, evidence, None)
+    return Doubts(request().question, evidence)
 
 
 def said(text: str) -> Answer:

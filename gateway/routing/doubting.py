@@ -7,7 +7,6 @@ it rests on is the nearest in meaning. Numbers that stand nowhere are wrong what
 
 from __future__ import annotations
 
-import asyncio
 import math
 import re
 from collections.abc import Sequence
@@ -17,7 +16,6 @@ from gateway.chat import Answer, Evidence
 from gateway.facts import signature
 from gateway.meaning import STANDS_ALONE, Meaning
 from gateway.routing.gate import CITATION, Draft, why_unsupported, why_vetoed
-from gateway.routing.nearness import Nearness
 from gateway.routing.votes import votes_on
 from gateway.routing.weighing import Scale
 
@@ -32,7 +30,6 @@ ALONE_IN_REFUSING = 0.5  # a refusal where no draft refuses; another one is beli
 
 UNBORNE = frozenset({"number", "code", "citation"})  # vetoes
 PROVISIONAL_TTL_S = 600.0  # of drafts that passed, but not with ease, and of answers that are not sure
-PATIENCE_S = 0.25  # with a look at the lines that is not over when it is needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,6 @@ class Doubts:
 
     asked: str
     evidence: Evidence
-    looking: asyncio.Future[Nearness | None] | None  # at the lines; None: nobody does
     drafts: Sequence[str] = ()  # what the draft model has said in its looks so far; or other samples
     meaning: Meaning = STANDS_ALONE
     scale: Scale = field(default_factory=Scale)  # of the model that answers
@@ -61,21 +57,6 @@ class Doubts:
 
     def heard(self, drafts: Sequence[str]) -> None:
         self.drafts = drafts
-
-    @property
-    def nearness(self) -> Nearness | None:
-        """None: not known, or not yet."""
-        looking = self.looking
-        if looking is None or not looking.done() or looking.cancelled() or looking.exception() is not None:
-            return None
-        return looking.result()
-
-    async def looked(self) -> Nearness | None:
-        """``nearness``, waited for a while."""
-        if self.looking is not None:
-            await self.meaning.known()
-            await asyncio.wait({self.looking}, timeout=PATIENCE_S)
-        return self.nearness
 
     def confidence(self, text: str, lowest: float | None, whole: bool, again: Said | None = None) -> float:
         """That a text which has begun is right. ``lowest``: log-probability of its tokens so far, if known. ``whole``:

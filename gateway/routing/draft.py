@@ -1,6 +1,6 @@
 """The fast model's short answer: the same grounded prompt, an instruction to be brief, and log-probabilities.
 
-Asked side by side over all passages, over the likeliest few and over the nearest one: where they are many, a small
+Asked side by side over all passages, over the likeliest few and over the likeliest one: where they are many, a small
 model takes the wrong one more often, and where they are few, the right one is missing more often.
 """
 
@@ -21,7 +21,6 @@ from gateway.meaning import STANDS_ALONE, Meaning
 from gateway.metrics import Metrics
 from gateway.routing.citing import with_citations
 from gateway.routing.gate import Calibrations, Draft, Verdict, judge
-from gateway.routing.looks import Look
 from gateway.routing.router import Router
 from gateway.routing.sizing import Size, sized
 from gateway.routing.spend import Errand
@@ -29,6 +28,7 @@ from gateway.routing.told import whole
 from gateway.routing.votes import votes_on
 from gateway.routing.weighing import Scales, logprobs_of
 
+FEW_PASSAGES = (2, 1)  # of a look at the likeliest
 SENTENCES = 2  # three take half as long again, and the third is where drafts go wrong
 KEPT = 100  # latest drafts that live figures rest on
 USUAL_S = (1.3, 2.6)  # median and 90th percentile until some are known (papers.md §9)
@@ -105,7 +105,7 @@ class Drafter:
         self,
         model: str,
         max_tokens: int,
-        looks: Sequence[Look],
+        looks: Sequence[ChatRequest],
         evidence: Evidence,
         ctx: RequestContext,
         heard: Callable[[Sequence[str]], None] = lambda said: None,
@@ -134,11 +134,9 @@ class Drafter:
         return drafted
 
     async def _look(
-        self, model: str, max_tokens: int, look: Look, evidence: Evidence, ctx: RequestContext, meaning: Meaning
-    ) -> _Seen | None:
-        grounded = await look()
-        if grounded is None:
-            return None
+        self, model: str, max_tokens: int, grounded: ChatRequest, evidence: Evidence, ctx: RequestContext,
+        meaning: Meaning,
+    ) -> _Seen:  # fmt: skip
         request = replace(grounded, requested_model=model, body=short(grounded.body, max_tokens))
         answer, deployment = await self._scales.ask(request, partial(self._ask, model, ctx))
         await meaning.known()
@@ -163,7 +161,7 @@ class Drafter:
     async def _best(
         self,
         model: str,
-        looks: Sequence[asyncio.Task[_Seen | None]],
+        looks: Sequence[asyncio.Task[_Seen]],
         evidence: Evidence,
         heard: Callable[[Sequence[str]], None],
     ) -> Drafted:
@@ -178,11 +176,9 @@ class Drafter:
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for look in (look for look in looks if look in done):
                     try:
-                        found = look.result()
+                        seen.append(look.result())
                     except GatewayError as error:
                         failure = error
-                        continue
-                    seen += [found] if found is not None else []
                 heard([one.draft.text for one in seen])
                 best = max((self._judged(model, one, seen, evidence) for one in seen), key=_likelihood, default=None)
         finally:
@@ -204,6 +200,14 @@ class Drafter:
 
 def _likelihood(drafted: Drafted) -> tuple[bool, bool, float]:
     return drafted.verdict.accepted, not drafted.verdict.veto, drafted.verdict.score
+
+
+def looks_at(
+    whole: ChatRequest, over_best: Callable[[int, Evidence], ChatRequest], evidence: Evidence
+) -> list[ChatRequest]:
+    """What a draft model is shown of the evidence, side by side; the first is over all passages. ``over_best``: the
+    question over so many, the likeliest by score."""
+    return [whole, *(over_best(few, evidence) for few in FEW_PASSAGES if len(evidence.passages) > few)]
 
 
 def short(body: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def _weight(one: Said, others: Sequence[Said], question: str, evidence: Evidence
 def _confidence(one: Said, others: Sequence[Said], question: str, evidence: Evidence) -> float:
     if not evidence.passages:
         return 1.0
-    return Doubts(question, evidence, None, [other.text for other in others]).confidence(one.text, one.lowest, True)
+    return Doubts(question, evidence, [other.text for other in others]).confidence(one.text, one.lowest, True)
 
 
 def agree(one: str, other: str, evidence: Evidence) -> bool:

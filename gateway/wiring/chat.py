@@ -34,7 +34,6 @@ from gateway.retrieval.grounding import PROMPT_VERSION
 from gateway.routing.draft import Drafter
 from gateway.routing.gate import Calibrations, read_calibrations
 from gateway.routing.judge import Bar, ModelJudge
-from gateway.routing.nearness import Lines
 from gateway.routing.rewriting import Rewriter
 from gateway.routing.router import Router
 from gateway.routing.spend import Allowance
@@ -128,12 +127,7 @@ async def opened_pipeline(
     maker = Maker(
         router=router,
         in_time=InTime(
-            router,
-            Drafter(router, metrics, scales, calibrations_of(settings)),
-            metrics,
-            background,
-            scales,
-            Lines(embedder) if embedder is not None else None,
+            router, Drafter(router, metrics, scales, calibrations_of(settings)), metrics, background, scales
         ),
         settler=Settler(metrics),
         scales=scales,

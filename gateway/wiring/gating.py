@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 import unicodedata
@@ -24,12 +23,9 @@ from gateway.retrieval.grounding import ground
 from gateway.routing import gate
 from gateway.routing.calibrating import Sample
 from gateway.routing.deployments import Deployments
-from gateway.routing.doubting import Doubts
-from gateway.routing.draft import Drafted
-from gateway.routing.looks import looks_at
+from gateway.routing.draft import Drafted, looks_at
 from gateway.routing.router import Router
 from gateway.settings import Settings
-from gateway.stages import beside
 from gateway.wiring.accounts import accounts_of
 from gateway.wiring.cache import chosen_stores
 from gateway.wiring.chat import opened_pipeline
@@ -131,13 +127,9 @@ class Drafting:
     async def draft(self, text: str, evidence: Evidence, patience_s: float = PATIENCE_S) -> Drafted:
         """Raises GatewayError."""
         in_time, over = self.pipeline.maker.in_time, partial(self.over, text)
-        async with beside() as start:
-            looking = start(in_time.lines.near(text, evidence)) if in_time.lines is not None else None
-            if looking is not None:
-                await asyncio.wait({looking})
-            looks = looks_at(over(None, evidence), over, evidence, Doubts(text, evidence, looking).looked)
-            plan, ctx = self.draft_plan, calibration_context(patience_s)
-            return await in_time.drafter.draft(plan.model, plan.max_tokens, looks, evidence, ctx)
+        looks = looks_at(over(None, evidence), over, evidence)
+        plan, ctx = self.draft_plan, calibration_context(patience_s)
+        return await in_time.drafter.draft(plan.model, plan.max_tokens, looks, evidence, ctx)
 
 
 def calibration_context(patience_s: float = PATIENCE_S) -> RequestContext:

@@ -24,7 +24,7 @@ ASKED = "일시정지는 며칠까지 되나요?"
 
 
 def doubts(*drafts: str) -> Doubts:
-    return Doubts(ASKED, FOUND, None, drafts)
+    return Doubts(ASKED, FOUND, drafts)
 
 
 def test_answers_that_state_the_same_agree() -> None:
@@ -107,7 +107,7 @@ def test_an_answer_has_agreed_once_it_states_the_figures_of_a_draft() -> None:
 
 
 def test_figures_of_the_question_are_no_agreement() -> None:
-    it = Doubts("90일 정지는 얼마인가요?", FOUND, None, ["90일 정지에는 라이트 요금제 월 2만 원이 듭니다 [doc2]."])
+    it = Doubts("90일 정지는 얼마인가요?", FOUND, ["90일 정지에는 라이트 요금제 월 2만 원이 듭니다 [doc2]."])
     assert not it.agreed("90일 정지에는 ", -0.1)
     assert it.agreed("90일 정지에는 월 2만 원이 ", -0.1)
 
@@ -137,7 +137,7 @@ def test_a_model_that_is_unsure_of_all_it_says_is_taken_as_it_is() -> None:
         scale.saw(-1.2)
         scale.saw(None)
     assert scale.read(-1.2) == pytest.approx(-0.35)
-    it = Doubts(ASKED, FOUND, None, scale=scale)
+    it = Doubts(ASKED, FOUND, scale=scale)
     assert it.confidence(RIGHT, -1.2, True) > SURE
     assert it.confidence(RIGHT, -6.0, True) < GIVEN
     for _ in range(200):
