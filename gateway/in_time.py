@@ -20,6 +20,7 @@ from gateway.errors import UpstreamError
 from gateway.fallbacks import fallbacks, nothing
 from gateway.metrics import Metrics
 from gateway.routing import race as racing
+from gateway.routing.contender import Reading
 from gateway.routing.deployments import Pace
 from gateway.routing.details import Section, expanding
 from gateway.routing.doubting import PROVISIONAL_TTL_S, Doubts
@@ -164,14 +165,13 @@ class InTime:
             anew = replace(asked, grounded=replace(asked.grounded, body=body))
             return partial(self._big, anew, in_size, True, Errand("settle"))
 
-        def settled(text: str, lowest: float | None) -> bool:
-            """True once of each answer, when its first sentence is whole."""
+        def read(text: str, lowest: float | None) -> Reading:
             if not has_claim(text):
-                return False
-            doubts.scale.saw(lowest)
-            return True
+                return doubts.reading(text, lowest)
+            doubts.scale.saw(lowest)  # once of each answer: after this it is not read again
+            return Reading.WHOLE
 
-        return Again(doubts.confidence, settled, doubts.agreed, start, partial(nothing, asked))
+        return Again(doubts.confidence, read, start, partial(nothing, asked))
 
     async def _big_in_time(
         self, asked: Asked, draft: DraftPlan | None, in_size: bool, errand: Errand, send: Send

@@ -20,25 +20,30 @@ class Big(StrEnum):
     REFUSED = "refused"  # the provider says that the request is wrong: so it would be at any time
 
 
+class Reading(StrEnum):
+    """What is known of an answer by as much of it as is there."""
+
+    OPEN = "open"
+    DOUBTFUL = "doubtful"  # it will not be sure, whatever it says yet
+    AGREED = "agreed"  # it is sure, before its first sentence is whole
+    WHOLE = "whole"  # its first sentence is: it can be judged
+
+
 class Contender:
     """The big model's events: kept back until it may speak, then passed straight on."""
 
     def __init__(
         self,
         news: asyncio.Event,
-        enough: Callable[[str, float | None], bool] = lambda text, lowest: False,
-        agreed: Callable[[str, float | None], bool] = lambda text, lowest: False,
+        read: Callable[[str, float | None], Reading] = lambda text, lowest: Reading.OPEN,
     ) -> None:
-        """``enough``: whether a text that has begun is ``settled``; ``agreed``: whether it is sure before that. Both
-        are told its lowest log-probability, and are news."""
+        """``read``: a text that has begun, and its lowest log-probability. What changes is news."""
         self.state = Big.RUNNING
         self.error: GatewayError | None = None
-        self.told = ""  # its text until it was settled: as much as is judged
-        self.settled = False
-        self.agreed = False
-        self.lowest: float | None = None  # log-probability of its tokens until it was settled, where that is known
-        self._enough = enough
-        self._agreed = agreed
+        self.told = ""  # its text until its first sentence was whole: as much as is judged
+        self.lowest: float | None = None  # log-probability of these tokens, where that is known
+        self.reading = Reading.OPEN
+        self._reads = read
         self._news = news
         self._held: list[AnswerEvent] = []
         self._out: Send | None = None
@@ -49,7 +54,7 @@ class Contender:
         except GatewayError as error:
             self.error = error
         finally:
-            self.settled = True
+            self.reading = Reading.WHOLE
             self._out = None  # which may know this contender: together they would wait for the garbage collector
             if self.state is not Big.DONE:
                 self.error = self.error or UpstreamBroken("the answer stopped in the middle")
@@ -68,10 +73,10 @@ class Contender:
             self._out(event)
         else:
             self._held.append(event)
-            if isinstance(event, Delta) and not self.settled:
+            if isinstance(event, Delta) and self.reading is not Reading.WHOLE:
                 self._read(event)
             elif isinstance(event, Closed):
-                self.settled = True
+                self.reading = Reading.WHOLE
         state = Big.DONE if isinstance(event, Closed) else Big.TALKING
         if state is not self.state:
             self.state = state
@@ -81,9 +86,7 @@ class Contender:
         self.told += event.text
         if event.logprob is not None:
             self.lowest = min(event.logprob, self.lowest or 0.0)
-        if self._enough(self.told, self.lowest):
-            self.settled = True
-            self._news.set()
-        elif not self.agreed and self._agreed(self.told, self.lowest):
-            self.agreed = True
+        reading = self._reads(self.told, self.lowest)
+        if reading is not self.reading:
+            self.reading = reading
             self._news.set()

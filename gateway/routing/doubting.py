@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from gateway.chat import Answer, Evidence
 from gateway.facts import signature
 from gateway.meaning import STANDS_ALONE, Meaning
+from gateway.routing.contender import Reading
 from gateway.routing.gate import CITATION, Draft, why_unsupported, why_vetoed
 from gateway.routing.votes import votes_on
 from gateway.routing.weighing import Scale
@@ -77,9 +78,17 @@ class Doubts:
         found = _likelihood(self.scale.read(lowest), votes.agree, votes.refused)
         return found if lowest is not None else max(GIVEN, found)  # drafts alone do not know better
 
-    def agreed(self, text: str, lowest: float | None) -> bool:
-        """That a text whose first sentence is not whole yet is sure already: it has stated every figure that a draft
-        states and the question does not. What follows those is grammar, and half the time of a sentence."""
+    def reading(self, text: str, lowest: float | None) -> Reading:
+        """Of a text whose first sentence is not whole yet. Doubtful: not even if all that is not known yet were in its
+        favour."""
+        refused = sum(signature(draft).refuses for draft in self.drafts)
+        if lowest is not None and _likelihood(self.scale.read(lowest), MOST_AGREE, refused) < SURE:
+            return Reading.OPEN if signature(text).refuses else Reading.DOUBTFUL  # drafts tell of refusals
+        return Reading.AGREED if self._agreed(text, lowest, refused) else Reading.OPEN
+
+    def _agreed(self, text: str, lowest: float | None, refused: int) -> bool:
+        """It is sure already: it has stated every figure that a draft states and the question does not. What follows
+        those is grammar, and half the time of a sentence."""
         said = text[: text.rfind(" ") + 1]  # half a number is another number
         if lowest is None or not self.drafts or not any(map(str.isdigit, said)):
             return False
@@ -87,7 +96,6 @@ class Doubts:
         agree = sum(bool(figures := _figures(draft) - asked) and figures <= stated for draft in self.drafts)
         if not agree or why_unsupported(said, self.question, self.evidence):
             return False
-        refused = sum(signature(draft).refuses for draft in self.drafts)
         return _likelihood(self.scale.read(lowest), agree, refused) >= SURE
 
     def _refuted(self, text: str) -> bool:

@@ -23,7 +23,7 @@ import structlog
 from gateway.chat import AnswerEvent, Send
 from gateway.clock import Deadline
 from gateway.errors import GatewayError
-from gateway.routing.contender import Big, Contender
+from gateway.routing.contender import Big, Contender, Reading
 from gateway.routing.doubting import GIVEN, SURE, Said
 from gateway.routing.draft import Drafted
 from gateway.routing.gate import REFUSES
@@ -73,8 +73,7 @@ class Again:
     """A second answer of the big model, where the first is not sure."""
 
     confidence: Callable[[str, float | None, bool, Said | None], float]  # of its beginning: ``Doubts.confidence``
-    settled: Callable[[str, float | None], bool]  # enough of an answer is there to know; True once of each
-    agreed: Callable[[str, float | None], bool]  # it is sure before that: ``Doubts.agreed``
+    read: Callable[[str, float | None], Reading]  # as much of an answer as is there
     start: Callable[[], Callable[[Send], Awaitable[object]] | None]  # how to ask; None: there is no money for it
     none: Callable[[Send], None]  # what is told where no answer is likely right
 
@@ -143,7 +142,7 @@ class _Race:
         while True:
             self.news.clear()
             self._look_at_the_clock(clock())
-            if self.big is not None and self._draft_went_wrong() and self._big_state() is not Big.SURE:
+            if self.big is not None and self._in_doubt(self.big):
                 self._ask_again()
             time = self._time(clock())
             move = MOVES[time, self.draft_state, self._big_state()]
@@ -227,7 +226,7 @@ class _Race:
 
     def _contender(self) -> Contender:
         again = self.runners.again
-        return Contender(self.news, again.settled, again.agreed) if again is not None else Contender(self.news)
+        return Contender(self.news, again.read) if again is not None else Contender(self.news)
 
     async def _draft(self, ask: Callable[[], Awaitable[Drafted]]) -> None:
         try:
@@ -242,9 +241,16 @@ class _Race:
             self.news.set()
 
     def _draft_went_wrong(self) -> bool:
-        """It says something, but not surely the right thing."""
+        """It says something, but not surely the right thing; or no draft could be had, and nobody agrees."""
         failed = self.draft_state in (Draft.USABLE, Draft.FAILED)
-        return failed and self.drafted is not None and self.drafted.verdict.veto != REFUSES
+        return failed and (self.drafted is None or self.drafted.verdict.veto != REFUSES)
+
+    def _in_doubt(self, big: Contender) -> bool:
+        """A second answer will be wanted, unless a draft passes."""
+        if self._big_state() is Big.SURE or self.draft_state is Draft.PASSED:
+            return False
+        unlikely = big.reading is Reading.WHOLE and self._worth(big) < GIVEN
+        return unlikely or big.reading is Reading.DOUBTFUL or self._draft_went_wrong()
 
     def _ask_again(self) -> None:
         again = self.runners.again
@@ -281,7 +287,7 @@ class _Race:
         assert self.big is not None
         if self.big.error is not None:
             return MOVES[self._time(self.promise.clock()), self.draft_state, self.big.state]
-        return Move.NONE if self.big.settled and 0 <= self._worth(self.big) < GIVEN else Move.BIG
+        return Move.NONE if self.big.reading is Reading.WHOLE and 0 <= self._worth(self.big) < GIVEN else Move.BIG
 
     def _worth(self, held: Contender) -> float:
         """How likely its answer is right; of one that has only begun no more is known than what speaks against it."""
@@ -291,12 +297,13 @@ class _Race:
             return 1.0
         other = self.second if held is self.big else self.big
         beside = Said(other.told, other.lowest) if other is not None and self._told(other) and other.told else None
-        found = self.runners.again.confidence(held.told, held.lowest, held.settled, beside)
-        return found if held.settled else SURE if held.agreed else min(GIVEN, found)
+        whole = held.reading is Reading.WHOLE
+        found = self.runners.again.confidence(held.told, held.lowest, whole, beside)
+        return found if whole else SURE if held.reading is Reading.AGREED else min(GIVEN, found)
 
     def _told(self, held: Contender) -> bool:
         """Enough of it is there to know how likely it is right."""
-        return held.settled or held.agreed
+        return held.reading in (Reading.AGREED, Reading.WHOLE)
 
     def _unsure(self, held: Contender) -> bool:
         return self._worth(held) < (SURE if self._told(held) else GIVEN)

@@ -57,7 +57,9 @@ async def test_a_draft_that_passes_the_gate_is_the_answer_and_is_kept(tmp_path: 
         text = raw.parse().choices[0].message.content or ""
         assert judge(QUESTION, text) is Verdict.RIGHT
         assert raw.parse().choices[0].logprobs is None  # asked for by us, not by the caller
-        assert [call.model for call in provider.calls] == ["small"] * 3  # over all passages, over the best few, over the best
+        assert [call.model for call in provider.calls] == [
+            "small"
+        ] * 3  # over all passages, over the best few, over the best
         await it.kept()
         again = await it.chat(QUESTION.text, "handbook")
         assert (again.headers["x-ocho-cache"], again.text) == ("exact", text)

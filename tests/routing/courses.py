@@ -11,6 +11,7 @@ from gateway.chat import Answer, AnswerEvent, CacheOutcome, Closed, Delta, Opene
 from gateway.clock import Deadline
 from gateway.errors import GatewayError, UpstreamBroken
 from gateway.routing import gate
+from gateway.routing.contender import Reading
 from gateway.routing.details import Section
 from gateway.routing.draft import Drafted
 from gateway.routing.gate import Verdict
@@ -44,6 +45,7 @@ class Course:
     leaves_s: float | None = None
     again: str = "off"  # off, better, bad, lie, broken, dear: what the second answer is like, if the first is not sure
     agrees: bool = False  # what the big model says agrees with a draft from its first word on
+    doubtful: bool = False  # … that it will not be sure is known from its first word on
     first: str = ""  # how the first answer begins, if not as ``again`` says
     details: str = "off"  # off, ok, silent, unsupported (third sentence), broken, refused
 
@@ -190,6 +192,11 @@ async def _play(course: Course) -> Seen:
     def rung_of(name: str) -> Rung:
         return Rung(name, lambda usable, send: rung(name, usable, send))
 
+    def read(text: str, lowest: float | None) -> Reading:
+        if text.count(" ") >= 2:
+            return Reading.WHOLE
+        return Reading.AGREED if course.agrees else Reading.DOUBTFUL if course.doubtful else Reading.OPEN
+
     runners = Runners(
         big=lambda send: call("big", ask_big(send)),
         draft=(lambda: call("draft", ask_draft())) if course.draft != "none" else None,
@@ -200,8 +207,7 @@ async def _play(course: Course) -> Seen:
         details=details if course.details != "off" else None,
         again=Again(
             lambda text, lowest, whole, again: CONFIDENCE[text[:3]],
-            lambda text, lowest: text.count(" ") >= 2,
-            lambda text, lowest: course.agrees,
+            read,
             start_again,
             lambda send: tell(send, ServedBy.NOTICE, "none"),
         )

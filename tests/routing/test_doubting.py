@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.chat import Answer, Delta, Evidence, Passage
+from gateway.routing.contender import Reading
 from gateway.routing.doubting import ALONE_IN_REFUSING, GIVEN, SURE, Doubts, Said
 from gateway.routing.votes import Votes, votes_on
 from gateway.routing.weighing import Scale, logprobs_of, unweighed, weighed
@@ -96,20 +97,28 @@ def test_what_are_no_log_probabilities_is_left_alone(given: object) -> None:
 
 def test_an_answer_has_agreed_once_it_states_the_figures_of_a_draft() -> None:
     it = doubts("정지 기간은 90일입니다 [doc1].")
-    assert not it.agreed("정지는 ", -0.1)
-    assert not it.agreed("정지는 9", -0.1)  # half a number
-    assert it.agreed("정지는 90일까지 ", -0.1)
-    assert not it.agreed("정지는 90일까지 ", -2.0)
-    assert not it.agreed("정지는 90일까지 ", None)
-    assert not it.agreed("정지는 60일까지 ", -0.1)
-    assert not doubts().agreed("정지는 90일까지 ", -0.1)
-    assert not doubts(REFUSAL).agreed("정지는 90일까지 ", -0.1)
+    assert it.reading("정지는 ", -0.1) is not Reading.AGREED
+    assert it.reading("정지는 9", -0.1) is not Reading.AGREED  # half a number
+    assert it.reading("정지는 90일까지 ", -0.1) is Reading.AGREED
+    assert it.reading("정지는 90일까지 ", -2.0) is not Reading.AGREED
+    assert it.reading("정지는 90일까지 ", None) is not Reading.AGREED
+    assert it.reading("정지는 60일까지 ", -0.1) is not Reading.AGREED
+    assert doubts().reading("정지는 90일까지 ", -0.1) is not Reading.AGREED
+    assert doubts(REFUSAL).reading("정지는 90일까지 ", -0.1) is not Reading.AGREED
+
+
+def test_an_answer_is_doubtful_once_no_draft_can_make_it_sure() -> None:
+    assert doubts().reading("정지는 ", -0.5) is Reading.OPEN
+    assert doubts().reading("정지는 ", -2.0) is Reading.DOUBTFUL
+    assert doubts(REFUSAL).reading("정지는 ", -0.8) is Reading.DOUBTFUL
+    assert doubts().reading("문서에서 해당 내용을 찾을 수 없", -2.0) is Reading.OPEN  # that is for the drafts to tell
+    assert doubts().reading("정지는 ", None) is Reading.OPEN
 
 
 def test_figures_of_the_question_are_no_agreement() -> None:
     it = Doubts("90일 정지는 얼마인가요?", FOUND, ["90일 정지에는 라이트 요금제 월 2만 원이 듭니다 [doc2]."])
-    assert not it.agreed("90일 정지에는 ", -0.1)
-    assert it.agreed("90일 정지에는 월 2만 원이 ", -0.1)
+    assert it.reading("90일 정지에는 ", -0.1) is not Reading.AGREED
+    assert it.reading("90일 정지에는 월 2만 원이 ", -0.1) is Reading.AGREED
 
 
 def test_a_claim_is_judged_before_its_citation_is_whole() -> None:

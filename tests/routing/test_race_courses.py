@@ -42,7 +42,7 @@ def test_a_draft_that_hangs_does_not_hold_up_a_big_model_that_talks() -> None:
     [("better", "big", 3.2), ("bad", "bad", 3.2), ("broken", "bad", 3.1), ("dear", "bad", 2.1)],
 )
 def test_an_answer_that_begins_badly_is_asked_for_once_more(again: str, text: str, at: float) -> None:
-    seen = play(Course(draft="error", again=again))
+    seen = play(Course(draft="refused", again=again))
     assert seen.started == ["draft", "big", *(["again"] if again != "dear" else [])]
     assert seen.text == "".join(f"{text}{n} " for n in range(5))
     assert seen.at[0] == pytest.approx(at)
@@ -101,6 +101,21 @@ def test_an_answer_that_agrees_with_a_draft_is_given_before_its_first_sentence_i
     course = Course(draft="usable", draft_s=1.0, arm_s=0.0, first_token_s=2.0, again="better", first="big")
     assert play(course).at[0] == pytest.approx(2.1)
     assert play(replace(course, agrees=True)).at[0] == pytest.approx(2.0)
+
+
+def test_an_answer_that_will_not_be_sure_is_asked_for_again_while_the_draft_is_running() -> None:
+    course = Course(draft="failed", draft_s=2.0, arm_s=0.0, first_token_s=0.5, token_s=0.5, again="better")
+    assert play(course).at[0] == pytest.approx(3.0)  # the second began with the draft's verdict
+    early = play(replace(course, doubtful=True))
+    assert early.started == ["draft", "big", "again"]
+    assert early.at[0] == pytest.approx(2.0)  # it began with the first token
+    assert play(replace(course, draft="passed", doubtful=True)).text == "draft"
+
+
+def test_where_no_draft_can_be_had_an_answer_is_asked_for_twice_at_once() -> None:
+    seen = play(Course(draft="error", draft_s=0.1, arm_s=0.0, first_token_s=1.0, again="better"))
+    assert seen.started == ["draft", "big", "again"]
+    assert seen.at[0] == pytest.approx(1.2)
 
 
 def test_a_second_answer_that_is_late_leaves_the_first_to_be_given() -> None:
