@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -220,11 +220,15 @@ class InTime:
         else:
             await ask(grounded, False)
 
-    async def _draft(self, asked: Asked, draft: DraftPlan, doubts: Doubts) -> Drafted:
+    async def _draft(self, asked: Asked, draft: DraftPlan, doubts: Doubts, news: Callable[[], None]) -> Drafted:
+        def heard(said: Sequence[str]) -> None:
+            doubts.heard(said)
+            news()
+
         with asked.ctx.timings.measure("draft"):
             looks = looks_at(asked.grounded, asked.over_best, asked.evidence)
             drafted = await self.drafter.draft(
-                draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx, doubts.heard, asked.meaning
+                draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx, heard, asked.meaning
             )
         if asked.contradicts(drafted.answer.text):
             return replace(drafted, verdict=replace(drafted.verdict, accepted=False, usable=False, sure=False))

@@ -83,7 +83,7 @@ class Runners:
     """What takes part. Starting is the race's business."""
 
     big: Callable[[Send], Awaitable[object]]  # sends Opened at its first content token, deltas, Closed
-    draft: Callable[[], Awaitable[Drafted]] | None
+    draft: Callable[[Callable[[], None]], Awaitable[Drafted]] | None  # calls it when more of what drafts say is known
     tell_draft: Callable[[Drafted, Send], None]  # an accepted draft
     ladder: Sequence[Rung]  # in order; a "draft" rung gets the draft if it is usable
     background: Callable[[Coroutine[Any, Any, None]], bool]  # takes over a late answer; False: no room
@@ -228,9 +228,9 @@ class _Race:
         again = self.runners.again
         return Contender(self.news, again.read) if again is not None else Contender(self.news)
 
-    async def _draft(self, ask: Callable[[], Awaitable[Drafted]]) -> None:
+    async def _draft(self, ask: Callable[[Callable[[], None]], Awaitable[Drafted]]) -> None:
         try:
-            self.drafted = await ask()
+            self.drafted = await ask(self.news.set)
             verdict = self.drafted.verdict
             self.draft_state = Draft.PASSED if verdict.accepted else Draft.USABLE if verdict.usable else Draft.FAILED
         except GatewayError as error:

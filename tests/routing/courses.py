@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,7 @@ class Course:
     leaves_s: float | None = None
     again: str = "off"  # off, better, bad, lie, broken, dear: what the second answer is like, if the first is not sure
     agrees: bool = False  # what the big model says agrees with a draft from its first word on
+    agrees_s: float | None = None  # when a look of the draft model has said the same as the big model
     doubtful: bool = False  # … that it will not be sure is known from its first word on
     first: str = ""  # how the first answer begins, if not as ``again`` says
     details: str = "off"  # off, ok, silent, unsupported (third sentence), broken, refused
@@ -69,6 +70,7 @@ class Seen:
     error: GatewayError | None = None
     ended_at: float = 0.0
     left_running: tuple[str, ...] = ()
+    agrees: bool = False
 
     @property
     def text(self) -> str:
@@ -123,8 +125,12 @@ async def _play(course: Course) -> Seen:
         finally:
             del seen.running[name]
 
-    async def ask_draft() -> Drafted:
-        await asyncio.sleep(course.draft_s)
+    async def ask_draft(news: Callable[[], None]) -> Drafted:
+        if course.agrees_s is not None:
+            await asyncio.sleep(course.agrees_s)
+            seen.agrees = True
+            news()
+        await asyncio.sleep(course.draft_s - (course.agrees_s or 0.0))
         if course.draft == "error":
             raise UpstreamBroken("draft broke")
         return drafted(course.draft)
@@ -199,14 +205,14 @@ async def _play(course: Course) -> Seen:
 
     runners = Runners(
         big=lambda send: call("big", ask_big(send)),
-        draft=(lambda: call("draft", ask_draft())) if course.draft != "none" else None,
+        draft=(lambda news: call("draft", ask_draft(news))) if course.draft != "none" else None,
         tell_draft=begin if course.details != "off" else lambda d, send: tell(send, ServedBy.DRAFT, "draft"),
         ladder=[rung_of(name) for name in course.on_expiry],
         background=take,
         keep=lambda event, confidence: seen.kept.append(event.answer.text) if isinstance(event, Closed) else None,
         details=details if course.details != "off" else None,
         again=Again(
-            lambda text, lowest, whole, again: CONFIDENCE[text[:3]],
+            lambda text, lowest, whole, again: 1.0 if seen.agrees else CONFIDENCE[text[:3]],
             read,
             start_again,
             lambda send: tell(send, ServedBy.NOTICE, "none"),

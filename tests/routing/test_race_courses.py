@@ -118,6 +118,12 @@ def test_where_no_draft_can_be_had_an_answer_is_asked_for_twice_at_once() -> Non
     assert seen.at[0] == pytest.approx(1.2)
 
 
+def test_a_look_that_agrees_makes_an_answer_sure_before_the_drafts_verdict() -> None:
+    course = Course(draft="usable", draft_s=2.0, arm_s=0.0, first_token_s=0.5, tokens=30, again="dear")
+    assert play(course).at[0] == pytest.approx(2.0)
+    assert play(replace(course, agrees_s=1.2)).at[0] == pytest.approx(1.2)
+
+
 def test_a_second_answer_that_is_late_leaves_the_first_to_be_given() -> None:
     seen = play(Course(draft_s=2.5, draft="failed", arm_s=0.0, first_token_s=2.4, again="better"))
     assert seen.text.startswith("bad0")
