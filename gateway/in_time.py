@@ -230,6 +230,7 @@ class InTime:
             drafted = await self.drafter.draft(
                 draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx, heard, asked.meaning
             )
+        doubts.judged(drafted.verdict)
         if asked.contradicts(drafted.answer.text):
             return replace(drafted, verdict=replace(drafted.verdict, accepted=False, usable=False, sure=False))
         return drafted

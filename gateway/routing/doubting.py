@@ -16,7 +16,7 @@ from gateway.chat import Answer, Evidence
 from gateway.facts import signature
 from gateway.meaning import STANDS_ALONE, Meaning
 from gateway.routing.contender import Reading
-from gateway.routing.gate import CITATION, Draft, why_unsupported, why_vetoed
+from gateway.routing.gate import CITATION, Draft, Verdict, why_unsupported, why_vetoed
 from gateway.routing.votes import votes_on
 from gateway.routing.weighing import Scale
 
@@ -27,9 +27,10 @@ GIVEN = 0.5  # none is given that is less likely right
 WEIGHTS = {True: (4.3, 0.8, -1.5, 4.8), False: (0.0, 0.9, -1.45, 1.3)}  # with and without log-probabilities
 MOST_AGREE = 2
 OPEN_CITATION = re.compile(r"\s*\[doc\d*$", re.IGNORECASE)
-ALONE_IN_REFUSING = 0.5  # a refusal where no draft refuses; another one is believed
+ALONE_IN_REFUSING = 0.5  # a refusal where no draft refuses, and the draft may be right; another one is believed
 
-UNBORNE = frozenset({"number", "code", "citation"})  # vetoes
+UNTRUE = frozenset({"number", "code"})  # vetoes
+UNBORNE = UNTRUE | {"citation"}
 PROVISIONAL_TTL_S = 600.0  # of drafts that passed, but not with ease, and of answers that are not sure
 
 
@@ -50,6 +51,7 @@ class Doubts:
     drafts: Sequence[str] = ()  # what the draft model has said in its looks so far; or other samples
     meaning: Meaning = STANDS_ALONE
     scale: Scale = field(default_factory=Scale)  # of the model that answers
+    unlikely: bool = False  # the draft, once it is judged: more likely wrong than right
 
     @property
     def question(self) -> str:
@@ -58,6 +60,9 @@ class Doubts:
 
     def heard(self, drafts: Sequence[str]) -> None:
         self.drafts = drafts
+
+    def judged(self, draft: Verdict) -> None:
+        self.unlikely = draft.veto in UNTRUE if draft.veto else draft.score < GIVEN
 
     def confidence(self, text: str, lowest: float | None, whole: bool, again: Said | None = None) -> float:
         """That a text which has begun is right. ``lowest``: log-probability of its tokens so far, if known. ``whole``:
@@ -69,7 +74,7 @@ class Doubts:
         if again is not None and votes_on(text, [again.text], self.evidence).agree and lowest is not None:
             lowest = min(lowest, again.lowest or 0.0)
         if signature(text).refuses:
-            return SURE if votes.refused else ALONE_IN_REFUSING
+            return SURE if votes.refused or self.unlikely else ALONE_IN_REFUSING
         said = OPEN_CITATION.sub("", text) if whole else text[: text.rfind(" ") + 1]  # half a number is another number
         if why_unsupported(said, self.question, self.evidence):  # nowhere, or only not where it says
             return 0.0 if self._refuted(said) else GIVEN

@@ -5,6 +5,7 @@ import pytest
 from gateway.chat import Answer, Delta, Evidence, Passage
 from gateway.routing.contender import Reading
 from gateway.routing.doubting import ALONE_IN_REFUSING, GIVEN, SURE, Doubts, Said
+from gateway.routing.gate import Verdict
 from gateway.routing.votes import Votes, votes_on
 from gateway.routing.weighing import Scale, logprobs_of, unweighed, weighed
 
@@ -61,6 +62,17 @@ def test_numbers_from_nowhere_are_wrong_whatever_else_is_known() -> None:
 
 def test_a_number_that_stands_elsewhere_than_cited_is_not_sure_but_given() -> None:
     assert doubts(RIGHT, RIGHT).confidence(RIGHT.replace("doc1", "doc2"), -0.1, True) == GIVEN
+
+
+@pytest.mark.parametrize(
+    ("score", "veto", "believed"),
+    [(0.1, "", True), (0.9, "", False), (0.0, "number", True), (0.0, "citation", False)],
+)
+def test_a_refusal_is_believed_beside_a_draft_that_is_likely_wrong(score: float, veto: str, believed: bool) -> None:
+    it = doubts(WRONG)
+    assert it.confidence(REFUSAL, -0.2, True) < SURE
+    it.judged(Verdict(score, veto, False, False, False))
+    assert (it.confidence(REFUSAL, -0.2, True) >= SURE) is believed
 
 
 def test_a_refusal_is_believed_where_a_draft_finds_nothing_either() -> None:
