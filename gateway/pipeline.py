@@ -32,17 +32,16 @@ from gateway.chat import (
     CacheHit,
     CacheOutcome,
     ChatRequest,
-    Closed,
     Evidence,
-    Opened,
     RequestContext,
     Send,
     ServedBy,
 )
 from gateway.clock import Timings, WallClock
 from gateway.consulting import Consultant, Consulted
-from gateway.errors import GatewayError, NotCached, UnknownModel
+from gateway.errors import NotCached, UnknownModel
 from gateway.finding import Finder
+from gateway.following import Follower
 from gateway.making import Maker
 from gateway.metrics import Metrics
 from gateway.plan import Asking, Job, Plan
@@ -236,9 +235,10 @@ class Pipeline:
         if hit is None:
             if mine is not None:
                 self.twins.withdraw(mine)
-            hit = await self._followed(asking, found, send)
+            assert found.leader is not None
+            hit = await Follower(self.inflight, self.writer, self.exact).follow(asking, found.leader, send)
             if hit is None:
-                return found.leader is not None and found.leader.flying.key in asking.followed
+                return found.leader.flying.key in asking.followed
             if asking.contests(hit):
                 asking.landed.append(hit)
                 return False
@@ -264,47 +264,6 @@ class Pipeline:
         job = asking.job
         if job.writes and job.plan.settling is not None and asking.evidence.passages and not asking.contests(hit):
             self.writer.alias(job.keys, job.request, hit.entry.key, asking.evidence, None)
-
-    async def _followed(self, asking: Asking, found: Consulted, send: Send) -> CacheHit | None:
-        """Listen to the flight of the same question in other words; a hit where it has just landed."""
-        assert found.leader is not None
-        job, leader = asking.job, found.leader.flying
-        async with self.inflight.follow(leader.place, leader.flight) as batches:
-            if batches is None:
-                await self.writer.drain()
-                return await self.exact.newest(leader.key, found.leader.neighbor.similarity)
-            refuted = False
-            held: Held | None = Held()  # until the first paragraph shows that it answers this wording as well
-            try:
-                async for batch in batches:
-                    for event in batch:
-                        if refuted:
-                            continue
-                        if isinstance(event, Opened):
-                            event = replace(event, cache=CacheOutcome.COALESCED)
-                        if held is not None:
-                            held.hear(event)
-                            if held.lead is None:
-                                continue
-                            if asking.refutes(held.lead):
-                                refuted = True  # once it is whole, both are held against what each other finds
-                                continue
-                        asking.followed.add(leader.key)
-                        if isinstance(event, Closed) and job.writes:  # before the last listener can leave
-                            self.writer.alias(job.keys, job.request, leader.key, asking.evidence, asking.vector)
-                        if held is not None:
-                            held.let_go(send)
-                            held = None
-                        else:
-                            send(event)
-            except GatewayError:
-                if leader.key in asking.followed:
-                    raise
-                return None
-        if refuted:
-            await self.writer.drain()
-            return await self.exact.newest(leader.key, found.leader.neighbor.similarity)
-        return None
 
     async def _exact(self, job: Job) -> CacheHit | None:
         budget = job.ctx.deadline.within(self.finder.budgets.exact_s)

@@ -22,7 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"answers", "settling", "consulting", "shared", "fallbacks"}),
     frozenset({"in_time"}),
     frozenset({"plan"}),
-    frozenset({"finding", "making"}),
+    frozenset({"finding", "following", "making"}),
     frozenset({"refusals"}),
     frozenset({"pipeline"}),
     frozenset({"ingress"}),
