@@ -7,10 +7,12 @@ model takes the wrong one more often, and where they are few, the right one is m
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from statistics import NormalDist
 from types import MappingProxyType
 from typing import Any
 
@@ -31,7 +33,7 @@ from gateway.routing.weighing import Scales, logprobs_of
 FEW_PASSAGES = (2, 1)  # of a look at the likeliest
 SENTENCES = 2  # three take half as long again, and the third is where drafts go wrong
 KEPT = 100  # latest drafts that live figures rest on
-USUAL_S = (1.3, 2.6)  # median and 90th percentile until some are known (papers.md §9)
+USUAL = NormalDist(math.log(1.3), 0.54)  # of log(seconds) until some are known: median 1.3 s, p90 2.6 s (papers.md §9)
 USUAL_ACCEPTANCE = 0.6
 PATIENT = (
     0.85  # quantile of a draft's seconds that a big model which talks is held back for; above it, few pass in time
@@ -76,7 +78,7 @@ class Form:
     def quantile(self, q: float) -> float:
         """Seconds that a draft takes: ``q`` 0.5, ``DUE`` or ``PATIENT``."""
         if len(self.seconds) < 10:
-            return USUAL_S[q > 0.5]
+            return math.exp(USUAL.inv_cdf(q))
         ordered = sorted(self.seconds)
         return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
 
