@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dashboards": ("bench.dashboards.main", "write the Grafana dashboards, and pictures of them"),
     "gate": ("bench.gate", "calibrate the gate that drafts must pass"),
     "doubts": ("bench.doubts", "how well it is told whether the big model's answer is right"),
+    "pair": ("bench.pair", "a draft model and a big one of your own, each alone and both as the gateway answers"),
     "judge": ("bench.judge", "how well a real model tells paraphrases from traps, as the grey zone's judge"),
     "provider": ("bench.provider.main", "run the stand-in provider (OpenAI and Azure wire, calibrated latency)"),
     "local-llm": ("bench.local_llm", "run two real small models on the CPU behind OpenAI endpoints"),

@@ -20,7 +20,7 @@ import numpy as np
 
 from bench import handbook
 from bench.corpora import CORPORA, NOT_DOCUMENTS, Corpus
-from bench.gate import configured
+from bench.gate import Server, configured
 from bench.provider import ProviderConfig, Truths, running_provider
 from bench.provider.truths import read_answers
 from gateway.chat import AnswerEvent, CacheOutcome, Delta, Evidence, Opened, ServedBy
@@ -105,7 +105,8 @@ async def _rows(corpus: Corpus, arguments: argparse.Namespace) -> list[Row]:
     found = []
     with tempfile.TemporaryDirectory() as folder:
         async with running_provider(provider) as server:
-            settings = configured(arguments, server.base_url, folder, answers_with="big")
+            draft, big = (Server(server.base_url, name) for name in ("draft", "big"))
+            settings = configured(arguments, draft, folder, big)
             await ingest_into(settings, "handbook", corpus.documents, (), (), NOT_DOCUMENTS, False, lambda _: None)
             async with drafting(settings, None) as asked:
                 for question in questions:
@@ -148,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--asks", type=int, default=2, help="per question (default 2)")
     parser.add_argument("--embedder", choices=["auto", "local", "off"], default="auto")
     parser.add_argument("--seed", type=int, default=1)
-    parser.set_defaults(patience=60.0, model="draft")
+    parser.set_defaults(patience=60.0, top_k=6)
     return parser
 
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from bench import handbook
 from bench.corpora import CORPORA, NOT_DOCUMENTS, Corpus
@@ -31,6 +31,7 @@ from gateway.settings import Settings
 from gateway.wiring.gating import Labelled, sampled
 from gateway.wiring.ingesting import ingest_into
 
+Q = TypeVar("Q", Labelled, handbook.Question)
 CALIBRATION = Path(gate.__file__).with_name("calibration.json")
 
 
@@ -61,10 +62,10 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def drawn(questions: Sequence[Labelled], most: int, seed: int) -> list[Labelled]:
+def drawn(questions: Sequence[Q], most: int, seed: int) -> list[Q]:
     """One question of each of ``most`` groups, drawn."""
     dice = Random(seed)
-    groups: dict[str, list[Labelled]] = {}
+    groups: dict[str, list[Q]] = {}
     for question in questions:
         groups.setdefault(question.group, []).append(question)
     return [dice.choice(groups[group]) for group in dice.sample(sorted(groups), min(most, len(groups)))]
@@ -102,26 +103,33 @@ async def collect(corpus: Corpus, questions: Sequence[Labelled], arguments: argp
     )
     with tempfile.TemporaryDirectory() as folder:
         async with running_provider(provider) as server:
-            settings = configured(arguments, arguments.base_url or server.base_url, folder)
+            drafts = Server(arguments.base_url or server.base_url, arguments.model)
+            settings = configured(arguments, drafts, folder)
             await ingest_into(settings, "handbook", corpus.documents, (), (), NOT_DOCUMENTS, False, _quiet)
             return await sampled(settings, None, questions, arguments.asks, lambda: None, arguments.patience)
 
 
-def configured(arguments: argparse.Namespace, url: str, folder: str, answers_with: str = "draft") -> Settings:
+class Server(NamedTuple):
+    url: str  # ends in /v1
+    model: str  # its name there
+
+
+def configured(arguments: argparse.Namespace, drafts: Server, folder: str, answers: Server | None = None) -> Settings:
+    """A chatbot over one collection. Its models are "draft" and, where another one ``answers``, "big"."""
     timeouts = {"first_token_s": arguments.patience, "total_s": arguments.patience}
 
-    def model(name: str, upstream: str) -> dict[str, Any]:
-        deployment = {"name": name, "base_url": url, "model": upstream, "api_key": "bench"}
+    def model(name: str, server: Server) -> dict[str, Any]:
+        deployment = {"name": name, "base_url": server.url, "model": server.model, "api_key": "bench"}
         return {"name": name, "deployments": [deployment], "timeouts": timeouts}
 
-    others = [model(answers_with, answers_with)] if answers_with != "draft" else []
+    others = [model("big", answers)] if answers else []
     chatbot = {
-        "name": "handbook", "answers_with": answers_with, "draft": {"model": "draft"},
-        "documents": {"collections": ["handbook"], "soft_s": 5, "hard_s": 10},
+        "name": "handbook", "answers_with": "big" if answers else "draft", "draft": {"model": "draft"},
+        "documents": {"collections": ["handbook"], "soft_s": 5, "hard_s": 10, "top_k": arguments.top_k},
     }  # fmt: skip
     return Settings.model_validate(
         {
-            "models": [model("draft", arguments.model), *others, chatbot],
+            "models": [model("draft", drafts), *others, chatbot],
             "documents": [{"name": "handbook"}],
             "cache": {"semantic": {"embedder": arguments.embedder}},
             "data_dir": folder,
@@ -152,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--held", nargs="+", choices=[*CORPORA], help="report also on these, of which nothing was fitted")
     add("--reader", choices=["told", "words"], default="told",
         help="how the stand-in reads: misreading at set rates, or by common words")  # fmt: skip
+    add("--top-k", type=int, default=6, help="passages in a prompt (default 6)")
     add("--embedder", choices=["auto", "local", "off"], default="auto", help="of the search (default: if installed)")
     add("--sample", type=int, metavar="N", help="of each only N questions, each of another group (default: all)")
     add("--shipped", action="store_true", help="fit nothing: report what the shipped calibration lets through")

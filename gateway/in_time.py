@@ -165,13 +165,7 @@ class InTime:
             anew = replace(asked, grounded=replace(asked.grounded, body=body))
             return partial(self._big, anew, in_size, True, Errand("settle"))
 
-        def read(text: str, lowest: float | None) -> Reading:
-            if not has_claim(text):
-                return doubts.reading(text, lowest)
-            doubts.scale.saw(lowest)  # once of each answer: after this it is not read again
-            return Reading.WHOLE
-
-        return Again(doubts.confidence, read, start, partial(nothing, asked))
+        return weighed_again(doubts, start, partial(nothing, asked))
 
     async def _big_in_time(
         self, asked: Asked, draft: DraftPlan | None, in_size: bool, errand: Errand, send: Send
@@ -267,6 +261,20 @@ class InTime:
 
     def _may_draft(self, asked: Asked) -> bool:
         return asked.ctx.draft and bool(asked.evidence.passages) and is_plain(asked.request)
+
+
+def weighed_again(
+    doubts: Doubts, start: Callable[[], Callable[[Send], Awaitable[object]] | None], none: Callable[[Send], None]
+) -> Again:
+    """By what ``doubts`` knows. ``start``, ``none``: as ``Again`` has them."""
+
+    def read(text: str, lowest: float | None) -> Reading:
+        if not has_claim(text):
+            return doubts.reading(text, lowest)
+        doubts.scale.saw(lowest)  # once of each answer: after this it is not read again
+        return Reading.WHOLE
+
+    return Again(doubts.confidence, read, start, none)
 
 
 @dataclass(slots=True)
