@@ -12,7 +12,8 @@ import argparse
 import asyncio
 import platform
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from typing import Any
 from bench import questions
 from bench.as_json import add_json, give_json, tables_aside
 from bench.questions import Vectors
+from bench.semantic_cache.judges import TruthJudge, real_judge
 from bench.semantic_cache.latency import latency, opened
-from bench.semantic_cache.stream import Threshold, replay
+from bench.semantic_cache.stream import BenchJudge, Threshold, replay
 from gateway.cache.calibrated import ANSWER_NOISE, AdaptiveRule, Calibration, rule_for, shipped
 from gateway.cache.decision import Rule, StrictRule
+from gateway.routing.judge import MIN_MARGIN
 
 PEERS = {  # fixed similarities that other caches come with, as their documentation or code has them
     0.8: "GPTCache, vLLM semantic router",
@@ -46,7 +49,25 @@ def served_rule(options: Any, embedder: str) -> Rule:
     )
 
 
+@asynccontextmanager
+async def judges(options: argparse.Namespace) -> AsyncIterator[Callable[[], BenchJudge | None]]:
+    """Of each stream."""
+    if options.judge_url:
+        margin = options.judge_margin
+        async with real_judge(options.judge_url, options.judge_model, margin, options.judge_kept) as judge:
+            yield lambda: judge
+    elif options.judge is not None:
+        yield lambda: TruthJudge(options.judge, random.Random(options.seed))
+    else:
+        yield lambda: None
+
+
 async def run(options: argparse.Namespace) -> dict[str, Any]:
+    async with judges(options) as judge:
+        return await _run(options, judge)
+
+
+async def _run(options: argparse.Namespace, judge: Callable[[], BenchJudge | None]) -> dict[str, Any]:
     embedder = questions.local_embedder(options.threads)
     vectors = Vectors(embedder, options.vectors)
     rules: dict[str, Callable[[], Rule]] = {"ocho": lambda: served_rule(options, embedder.model)}
@@ -56,7 +77,8 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     stores = ("memory", "redis") if options.store == "both" else (options.store,)
     report: dict[str, Any] = {
         "command": "semantic-cache", "seed": options.seed, "rule": options.rule, "noise": options.noise,
-        "judge": options.judge,
+        "judge": options.judge_model if options.judge_url else options.judge,
+        "judge_margin": options.judge_margin if options.judge_url else None,
         "calibration": options.calibration.name if options.calibration else "shipped",
         "embedder": embedder.model, "max_wrong": options.max_wrong, "python": platform.python_version(),
         "store": options.store, "files": [], "thresholds": {}, "latency": [],
@@ -68,7 +90,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
             groups = sorted({row["g"] for row in rows})
             chosen = set(random.Random(options.seed).sample(groups, min(options.groups, len(groups))))
             rows = [row for row in rows if row["g"] in chosen]
-        if options.questions and form == "groups" and options.questions < len(rows):
+        if options.questions and form != "other" and options.questions < len(rows):
             rows = random.Random(options.seed).sample(rows, options.questions)
         if form == "other":
             print(f"{path.stem:28} has neither groups nor pairs: left out", flush=True)
@@ -85,7 +107,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
                 if name != "ocho" and store != stores[0]:
                     continue
                 async with opened(store) as opened_stores:
-                    tally = await replay(rows, vectors, make(), opened_stores, options)
+                    tally = await replay(rows, vectors, make(), opened_stores, judge(), options)
                 row = tally.row(path.name) | ({"store": store} if len(stores) > 1 else {})
                 (report["files"] if name == "ocho" else report["thresholds"].setdefault(name, [])).append(row)
                 print(_line(path.stem, f"{name} {store}" if len(stores) > 1 else name, row), flush=True)
@@ -120,9 +142,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--judge", type=float, help="ask a judge that knows the groups, with this share of wrong verdicts"
     )
+    parser.add_argument(
+        "--judge-url", help="ask a real model instead: an OpenAI-compatible server with log-probabilities"
+    )
+    parser.add_argument("--judge-model", default="big", help="its name there (default big)")
+    parser.add_argument(
+        "--judge-margin", type=float, default=MIN_MARGIN, help="cache.semantic.judge.min_margin (default 2)"
+    )
+    parser.add_argument("--judge-kept", type=Path, help="keep what it says in this file between runs")
     parser.add_argument("--store", choices=("memory", "redis", "both"), default="memory")
     parser.add_argument("--groups", type=int, default=0, help="only so many groups of a file, chosen by the seed")
-    parser.add_argument("--questions", type=int, default=0, help="… and only so many questions of these groups")
+    parser.add_argument("--questions", type=int, default=0, help="… and so many questions of these, or pairs")
     parser.add_argument("--entries", nargs="*", type=int, default=[], help="also time lookups in scopes of these sizes")
     parser.add_argument("--threads", type=int, default=0, help="of the embedder")
     parser.add_argument("--thresholds", nargs="*", type=float, default=[0.8, 0.9, 0.95])

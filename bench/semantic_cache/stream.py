@@ -13,6 +13,7 @@ import numpy as np
 
 from bench import questions
 from bench.questions import Vectors
+from bench.semantic_cache.judges import RealJudge, TruthJudge
 from gateway.cache.bounds import clopper_pearson_upper
 from gateway.cache.decision import Decision, Rule, plain
 from gateway.cache.keys import Keys, Sharing, cache_keys
@@ -35,11 +36,12 @@ from gateway.chat import (
 )
 from gateway.clock import Deadline, Timings
 from gateway.consulting import Consultant
-from gateway.ports import AnswerStore, Doubt, QuestionIndex, Ruling
+from gateway.ports import AnswerStore, QuestionIndex
 
 SECRET = b"of the bench"
 NOBODY = RequestContext("", Tenant(""), Deadline(float("inf")), CacheWishes(), Timings())
 Stores = tuple[AnswerStore, QuestionIndex]
+BenchJudge = TruthJudge | RealJudge
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Tally:
     wrong: int = 0
     late_lookups: int = 0  # in the second half of a stream: what remains once a scope has learned
     late_hits: int = 0
+    judged: int = 0  # verdicts that were asked for
     seconds: list[float] = field(default_factory=list)
 
     def count(self, hit: bool, wrong: bool, seconds: float, late: bool) -> None:
@@ -94,30 +97,10 @@ class Tally:
             "unsafe_rate": round(self.wrong / max(1, self.lookups), 4),
             "upper95": round(clopper_pearson_upper(self.wrong, self.hits), 4),
             "second_half_hit_rate": round(self.late_hits / max(1, self.late_lookups), 4),
+            "judged": self.judged,
             "p50_ms": round(float(np.percentile(milliseconds, 50)), 3),
             "p99_ms": round(float(np.percentile(milliseconds, 99)), 3),
         }
-
-
-class TruthJudge:
-    """A judge that knows the groups; a share of its verdicts (``noise``) is the opposite."""
-
-    def __init__(self, noise: float, chance: random.Random) -> None:
-        self.meanings: dict[str, str] = {}
-        self.asked = 0
-        self._noise = noise
-        self._chance = chance
-
-    def earn(self, cost: float) -> None:
-        """It costs nothing."""
-
-    def learn(self, margin: float, right: bool) -> None:
-        """It learns nothing."""
-
-    async def rule(self, doubt: Doubt, ctx: RequestContext) -> Ruling:
-        self.asked += 1
-        same = self.meanings[doubt.asked] == self.meanings[doubt.kept]
-        return Ruling(same != (self._chance.random() < self._noise), 1.0)
 
 
 class Replay:
@@ -130,7 +113,7 @@ class Replay:
         stores: Stores,
         chance: random.Random,
         noise: float,
-        judge: TruthJudge | None = None,
+        judge: BenchJudge | None = None,
     ) -> None:
         self._judge = judge
         self._vectors = vectors
@@ -155,7 +138,9 @@ class Replay:
         seconds = time.perf_counter() - began
         hit = look.hit
         if hit is None and self._judge is not None:
+            before = self._judge.asked
             hit = await self._judged(question, group, look.doubts)
+            tally.judged += self._judge.asked - before
         wrong = hit is not None and self._group_of[hit.entry.key] != group
         tally.count(hit is not None, wrong, seconds, late)
         if hit is None:
@@ -164,7 +149,7 @@ class Replay:
     async def _judged(self, question: str, group: str, doubts: Sequence[Doubtful]) -> CacheHit | None:
         """As serving asks: a yes is a hit, and its question an alias."""
         assert self._judge is not None
-        self._judge.meanings[question] = group
+        self._told(question, group)
         found = await Consultant(self._judge, lambda: 1.0).consult(question, doubts, (), NOBODY)
         if found is None or found.hit is None:
             return None
@@ -172,12 +157,15 @@ class Replay:
         await self._index.add(CachedQuestion(question, entry.key), await self._vectors.of(question), entry.ttl_s)
         return found.hit
 
+    def _told(self, question: str, group: str) -> None:
+        if isinstance(self._judge, TruthJudge):
+            self._judge.meanings[question] = group
+
     async def keep(self, key: CacheKey, question: str, group: str) -> None:
         """Answer a miss and keep it as the writer does."""
         self._seen.add((key.scope, plain(question)))
         self._group_of[key] = group
-        if self._judge is not None:
-            self._judge.meanings[question] = group
+        self._told(question, group)
         text = answer_of(group, question, self._chance, self._noise)
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         entry = CacheEntry(key, question, Answer((choice,), "m"), "m", time.time(), 1e6)
@@ -202,9 +190,10 @@ def answer_of(group: str, question: str, chance: random.Random, noise: float) ->
     return chance.choice(wordings).format(amount, document)
 
 
-async def replay(rows: list[dict[str, Any]], vectors: Vectors, rule: Rule, stores: Stores, options: Any) -> Tally:
+async def replay(
+    rows: list[dict[str, Any]], vectors: Vectors, rule: Rule, stores: Stores, judge: BenchJudge | None, options: Any
+) -> Tally:
     tally, order = Tally(), random.Random(options.seed)
-    judge = TruthJudge(options.judge, random.Random(options.seed)) if options.judge is not None else None
     replayed = Replay(vectors, rule, stores, order, options.noise, judge)
     form = questions.kind(rows)
     if form == "groups":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from bench.provider import Provider, ProviderConfig, Truths, running_provider
+from bench.provider.truths import read_meanings
 from bench.questions import kind, read
 from bench.semantic_cache.main import main
 from bench.semantic_cache.stream import answer_of
@@ -94,3 +97,30 @@ def test_a_judge_adds_hits_and_its_mistakes_are_counted(
     assert main(["--data", str(file), "--thresholds", "--json", str(out), *judge]) == 0
     [row] = json.loads(out.read_text(encoding="utf-8"))["files"]
     assert (row["hit_rate"], row["wrong_hits"]) == (hits, wrong)
+
+
+async def test_a_real_judge_is_asked_as_serving_asks_and_remembers_what_it_said(tmp_path: Path) -> None:
+    texts = [("연차휴가는 며칠까지 쓸 수 있나요?", "a"), ("연차휴가 며칠까지 쓸 수 있는지 알려 주세요", "a"),
+             ("주차권은 어디서 받을 수 있나요?", "b"), ("주차권을 어디서 받는지 알려 주세요", "b")]  # fmt: skip
+    file = write(tmp_path / "x_groups.jsonl", [{"q": q, "g": g} for q, g in texts])
+    out, kept = tmp_path / "report.json", tmp_path / "kept.jsonl"
+    command = ["--data", str(file), "--thresholds", "--json", str(out), "--judge-model", "instant"]
+
+    async def row(provider: Provider, *more: str) -> dict[str, Any]:
+        await asyncio.to_thread(main, [*command, "--judge-url", provider.base_url, *more])
+        found: list[dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))["files"]
+        return found[0]
+
+    truths = Truths(meanings=read_meanings([file]))
+    async with running_provider(ProviderConfig(profile="instant", truths=truths)) as provider:
+        found = await row(provider, "--judge-kept", str(kept))
+        assert (found["hit_rate"], found["wrong_hits"], found["judged"]) == (0.5, 0, 2)
+        asked = [call.body for call in provider.calls]
+        assert len(asked) == 4, "both orders of both pairs"
+        assert all("Kept answer" not in body["messages"][0]["content"] for body in asked)
+        assert {body["max_tokens"] for body in asked} == {1}
+        assert (await row(provider, "--judge-kept", str(kept)))["hit_rate"] == 0.5
+        assert len(provider.calls) == 4, "its verdicts are in the file"
+        assert (await row(provider, "--judge-margin", "50"))["hit_rate"] == 0
+    with pytest.raises(RuntimeError, match="no verdict"):
+        await row(provider)
