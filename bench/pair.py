@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from bench.gate import Server, configured, drawn
 from bench.handbook import Question, Verdict
 from bench.provider import PROFILES, ProviderConfig, Truths, running_provider
 from bench.provider.truths import read_answers
-from gateway.chat import Answer, AnswerEvent, CacheOutcome, ChatRequest, Closed, Evidence, Opened, Send, ServedBy
+from gateway.chat import Answer, AnswerEvent, CacheOutcome, ChatRequest, Closed, Delta, Evidence, Opened, Send, ServedBy
 from gateway.clock import Deadline
 from gateway.errors import GatewayError
 from gateway.in_time import weighed_again
@@ -36,9 +36,12 @@ from gateway.routing.draft import Drafted
 from gateway.routing.race import Result, Runners, Timing, race
 from gateway.routing.spend import Allowance, Errand
 from gateway.routing.told import tell
+from gateway.routing.weighing import Scale
 from gateway.settling import another_sample
 from gateway.wiring.gating import Drafting, calibration_context, drafting
 from gateway.wiring.ingesting import ingest_into
+
+Tokens = tuple[tuple[str, float | None], ...]  # with their log-probabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,12 @@ class Row:
     accepted: bool
     usable: bool
     found: bool  # its citations are not its own
+    draft_tokens: Tokens
     values: tuple[float, ...]  # as ``gate.measures``; empty where vetoed
     big_text: str
     big: str
-    big_again: str  # what it said when it was asked again; "" where it was not
+    big_tokens: Tokens
+    again_tokens: Tokens  # of what it said when it was asked again, as far as that was heard; none where it was not
     by: str  # draft, big, or none: withheld
     given_text: str
     given: str
@@ -142,12 +147,14 @@ def _median(values: Iterable[float]) -> float | None:
 def read(line: str) -> Row:
     """A line of ``--rows``."""
     raw = json.loads(line)
-    return Row(**{**raw, "looks": tuple(raw["looks"]), "values": tuple(raw["values"])})
+    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
+    return Row(**known)
 
 
 async def _asked(arguments: argparse.Namespace, known: set[tuple[str, str]]) -> list[Row]:
     """The corpora by turns, so that a run that is cut short has asked of all."""
     found: list[Row] = []
+    scale = Scale()  # of the big model
     async with _opened(arguments) as opened:
         turns = [
             (name, asked, questions[n])
@@ -159,7 +166,7 @@ async def _asked(arguments: argparse.Namespace, known: set[tuple[str, str]]) -> 
             if (name, question.text) in known:
                 continue
             try:
-                row = await _row(asked, name, question, arguments)
+                row = await _row(asked, name, question, scale, arguments)
             except GatewayError as error:
                 print(f"no answer to {question.id}: {error}", file=sys.stderr, flush=True)
                 continue
@@ -192,13 +199,13 @@ async def _opened(arguments: argparse.Namespace) -> AsyncIterator[dict[str, tupl
         yield opened
 
 
-async def _row(asked: Drafting, corpus: str, question: Question, arguments: argparse.Namespace) -> Row:
+async def _row(asked: Drafting, corpus: str, question: Question, scale: Scale, arguments: argparse.Namespace) -> Row:
     """Raises GatewayError."""
     began = time.monotonic()
     evidence = await asked.evidence(question.text)
     drafted = await asked.draft(question.text, evidence, arguments.patience)
     drafted_at = time.monotonic()
-    both = _Both(asked, question, evidence, drafted, arguments)
+    both = _Both(asked, question, evidence, drafted, arguments, scale)
     alone = await both.big()
     alone_at = time.monotonic()
     result, given = await both.raced(alone)
@@ -208,8 +215,10 @@ async def _row(asked: Drafting, corpus: str, question: Question, arguments: argp
         answerable=question.document is not None, looks=drafted.said,
         draft_text=said.text, draft=handbook.judge(question, said.text), veto=verdict.veto,
         score=verdict.score, accepted=verdict.accepted, usable=verdict.usable, found=said.found,
+        draft_tokens=tuple(said.logprobs or ()),
         values=() if verdict.veto else gate.measures(said, question.text, evidence),
-        big_text=_text(alone), big=handbook.judge(question, _text(alone)), big_again=both.again_text,
+        big_text=_text(alone), big=handbook.judge(question, _text(alone)), 
+        big_tokens=_tokens(alone), again_tokens=_tokens(both.again),
         by=result.committed, given_text=given, given=_given(question, result, given),
         draft_s=round(drafted_at - began, 2), big_s=round(alone_at - drafted_at, 2),
     )  # fmt: skip
@@ -230,7 +239,8 @@ class _Both:
     evidence: Evidence
     drafted: Drafted
     arguments: argparse.Namespace
-    again_text: str = ""
+    scale: Scale
+    again: list[AnswerEvent] = field(default_factory=list)
 
     async def big(self) -> list[AnswerEvent]:
         """The big model's answer, whatever the draft is. Raises GatewayError."""
@@ -240,8 +250,7 @@ class _Both:
 
     async def raced(self, alone: Sequence[AnswerEvent]) -> tuple[Result, str]:
         """Who answers, and what is given; ``alone`` is what the big model says when it is asked first."""
-        text, scale = self.question.text, self.asked.pipeline.maker.in_time.scales.of("big")
-        doubts = Doubts(text, self.evidence, self.drafted.said, scale=scale)
+        doubts = Doubts(self.question.text, self.evidence, self.drafted.said, scale=self.scale)
         doubts.judged(self.drafted.verdict)
         events: list[AnswerEvent] = []
 
@@ -264,8 +273,7 @@ class _Both:
         request = self._request()
 
         def hear(event: AnswerEvent) -> None:
-            if isinstance(event, Closed):
-                self.again_text = event.answer.text
+            self.again.append(event)
             send(event)
 
         await self._ask(replace(request, body=another_sample({}, request.body, 1)), hear)
@@ -286,6 +294,10 @@ def _tell_draft(drafted: Drafted, send: Send) -> None:
 
 def _text(events: Iterable[AnswerEvent]) -> str:
     return next((event.answer.text for event in events if isinstance(event, Closed)), "")
+
+
+def _tokens(events: Iterable[AnswerEvent]) -> Tokens:
+    return tuple((event.text, event.logprob) for event in events if isinstance(event, Delta) and event.text)
 
 
 def _parser() -> argparse.ArgumentParser:

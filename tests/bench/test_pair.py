@@ -16,8 +16,8 @@ from bench.provider.truths import read_answers
 
 ROW = Row(
     corpus="handbook", group="g", lang="ko", question="q", answerable=True, looks=("d",), draft_text="d", draft="right",
-    veto="uncited", score=0.0, accepted=False, usable=False, found=False, values=(), big_text="b", big="right",
-    big_again="", by="big", given_text="b", given="right", draft_s=1.0, big_s=2.0,
+    veto="uncited", score=0.0, accepted=False, usable=False, found=False, draft_tokens=(), values=(), big_text="b",
+    big="right", big_tokens=(), again_tokens=(), by="big", given_text="b", given="right", draft_s=1.0, big_s=2.0,
 )  # fmt: skip
 
 
