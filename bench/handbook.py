@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from openai.types.chat import ChatCompletionMessageParam
+
+from gateway.facts import says
 
 FOLDER = Path(__file__).parents[1] / "examples" / "handbook"
 QUESTIONS = FOLDER / "questions.jsonl"
@@ -97,14 +98,13 @@ _REFUSAL = re.compile(
 
 
 def judge(question: Question, answer: str) -> Verdict:
-    """Right: every gold fact is there and the first paragraph states no sibling's. Blanks and case do not count."""
+    """Right: every gold fact is there and the first paragraph states no sibling's. As ``gateway.facts.says`` has it."""
     lead = answer.strip().split("\n\n", 1)[0]
     refused = bool(_REFUSAL.search(lead))
     if question.document is None:
         return Verdict.RIGHT if refused else Verdict.WRONG
-    whole, first = _plain(answer), _plain(lead)
-    complete = all(any(_plain(spelling) in whole for spelling in spellings) for spellings in question.facts)
-    mixed_up = any(_plain(wrong) in first for wrong in question.wrong_facts)
+    complete = all(any(says(answer, spelling) for spelling in spellings) for spellings in question.facts)
+    mixed_up = any(says(lead, wrong) for wrong in question.wrong_facts)
     if complete and not mixed_up:
         return Verdict.RIGHT
     return Verdict.REFUSED if refused and not mixed_up else Verdict.WRONG
@@ -126,7 +126,3 @@ def _stated(answer: str) -> tuple[frozenset[str], bool]:
     lead = re.sub(r"\[doc\d+\]", "", answer.strip().split("\n\n", 1)[0])
     numbers = frozenset(n.replace(",", "") for n in re.findall(r"\d+(?:[.,]\d+)*", lead))
     return numbers, bool(_REFUSAL.search(lead))
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"\s+", "", unicodedata.normalize("NFC", text)).casefold()

@@ -79,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
     kept = arguments.rows.read_text(encoding="utf-8").splitlines() if arguments.rows and arguments.rows.exists() else []
     rows = [read(line) for line in kept]
     if not arguments.report:
-        rows += asyncio.run(_asked(arguments, {(row.corpus, row.question) for row in rows}))
+        rows = asyncio.run(_asked(arguments, rows))
     report = {
         "draft": arguments.draft_model if arguments.draft_url else arguments.draft_profile,
         "big": arguments.big_model if arguments.big_url else arguments.profile,
@@ -151,29 +151,30 @@ def read(line: str) -> Row:
     return Row(**known)
 
 
-async def _asked(arguments: argparse.Namespace, known: set[tuple[str, str]]) -> list[Row]:
+async def _asked(arguments: argparse.Namespace, kept: Sequence[Row]) -> list[Row]:
     """The corpora by turns, so that a run that is cut short has asked of all."""
-    found: list[Row] = []
-    scale = Scale()  # of the big model
+    found, scale, known = list(kept), Scale(), {(row.corpus, row.question) for row in kept}
     async with _opened(arguments) as opened:
-        turns = [
+        turns = (
             (name, asked, questions[n])
             for n in range(max(len(questions) for _, questions in opened.values()))
             for name, (asked, questions) in opened.items()
-            if n < len(questions)
-        ]
-        for name, asked, question in turns:
-            if (name, question.text) in known:
-                continue
-            try:
-                row = await _row(asked, name, question, scale, arguments)
-            except GatewayError as error:
-                print(f"no answer to {question.id}: {error}", file=sys.stderr, flush=True)
-                continue
-            found.append(row)
-            if arguments.rows:
-                with arguments.rows.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
+            if n < len(questions) and (name, questions[n].text) not in known
+        )
+
+        async def ask() -> None:
+            for name, asked, question in turns:
+                try:
+                    row = await _row(asked, name, question, scale, arguments)
+                except GatewayError as error:
+                    print(f"no answer to {question.id}: {error}", file=sys.stderr, flush=True)
+                    continue
+                found.append(row)
+                if arguments.rows:
+                    with arguments.rows.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
+
+        await asyncio.gather(*(ask() for _ in range(arguments.at_once)))
     return found
 
 
@@ -315,6 +316,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-tokens", type=int, default=200, help="of an answer of the big model (default 200)")
     add("--embedder", choices=["auto", "local", "off"], default="auto", help="of the search (default: if installed)")
     add("--patience", type=float, default=600.0, help="seconds for one draft or answer (default 600)")
+    add("--at-once", type=int, default=1, help="questions under way (default 1)")
     add("--rows", type=Path, metavar="FILE", help="keep each question's outcome; what is in it is not asked again")
     add("--report", action="store_true", help="ask nothing: the figures of --rows")
     add("--seed", type=int, default=1)

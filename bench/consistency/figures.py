@@ -12,7 +12,7 @@ from itertools import combinations, pairwise
 from typing import Any
 
 from bench.handbook import Question, Verdict, judge
-from gateway.facts import same_facts
+from gateway.facts import same_facts, says
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,7 @@ def after_changes(asked: Sequence[Asked], before: Sequence[Asked], old_facts: di
 
 
 def _states(answer: str, fact: str) -> bool:
-    squeezed = "".join(answer.split("\n\n", 1)[0].split())
-    return "".join(fact.split()) in squeezed
+    return says(answer.split("\n\n", 1)[0], fact)
 
 
 def share(values: Iterable[bool]) -> float:

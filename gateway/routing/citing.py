@@ -11,7 +11,7 @@ import re
 
 from gateway.chat import Evidence, Passage
 from gateway.facts import Verdict, compare, signature, unsupported
-from gateway.routing.gate import CITATION, Unit, features, normal, numbers_in, sentences, share, units, whole
+from gateway.routing.gate import CITATION, Unit, features, nearest, normal, numbers_in, sentences, share, units, whole
 from gateway.routing.rivals import said_better
 
 ENOUGH = 0.7  # share of a sentence that the line, the headings above it and the question must say
@@ -43,7 +43,7 @@ def _source(sentence: str, question: str, evidence: Evidence) -> int | None:
     near = [number for number, found in enumerate(shares, start=1) if found > best - CLEAR]
     if best < ENOUGH or len(near) != 1 or _of_another(sentence, question, near[0], evidence):
         return None
-    return near[0]
+    return None if _of_another_line(sentence, question, evidence.passages[near[0] - 1]) else near[0]
 
 
 def _support(sentence: str, question: str, unit: Unit, passage: Passage) -> float:
@@ -66,3 +66,10 @@ def _of_another(sentence: str, question: str, number: int, evidence: Evidence) -
     own = evidence.passages[number - 1]
     foreign = (features(sentence) & features(normal(question))) - features(whole(own))
     return any(foreign & features(whole(passage)) for passage in evidence.passages)
+
+
+def _of_another_line(sentence: str, question: str, passage: Passage) -> bool:
+    """The line that says most of it states other numbers: its own is the answer to another question."""
+    stated, nearest_line = numbers_in(sentence) - numbers_in(question), nearest(features(sentence), [passage])
+    numbers = numbers_in(nearest_line.text)
+    return bool(stated and numbers) and not stated & numbers

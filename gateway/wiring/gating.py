@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-import unicodedata
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from gateway.answers.book import NoBook
 from gateway.chat import CacheWishes, ChatRequest, Evidence, Message, RequestContext, Tenant
 from gateway.clock import Deadline, Timings
 from gateway.errors import GatewayError
+from gateway.facts import says
 from gateway.in_time import DraftPlan
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
@@ -58,9 +58,8 @@ class Labelled:
         lead = answer.strip().split("\n\n", 1)[0]
         if not self.facts:
             return bool(_REFUSES.search(lead))
-        whole, first = _squeezed(answer), _squeezed(lead)
-        complete = all(any(_squeezed(spelling) in whole for spelling in spellings) for spellings in self.facts)
-        return complete and not any(_squeezed(wrong) in first for wrong in self.wrong_facts)
+        complete = all(any(says(answer, spelling) for spelling in spellings) for spellings in self.facts)
+        return complete and not any(says(lead, wrong) for wrong in self.wrong_facts)
 
 
 def labelled_of(row: Mapping[str, Any], number: int) -> Labelled:
@@ -174,7 +173,3 @@ def _sample(question: Labelled, evidence: Evidence, drafted: Drafted) -> Sample:
     said, veto = drafted.judged, drafted.verdict.veto
     values = () if veto else gate.measures(said, question.text, evidence)
     return Sample(question.group, veto, values, question.right(said.text), said.found)
-
-
-def _squeezed(text: str) -> str:
-    return re.sub(r"\s+", "", unicodedata.normalize("NFC", text)).casefold()

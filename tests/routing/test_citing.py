@@ -86,3 +86,13 @@ def test_without_log_probabilities_a_found_citation_is_good_for_a_labelled_answe
     own, found = (judge(Draft(text, "stop", found=found), DAYS, EVIDENCE, lenient) for found in (False, True))
     assert (own.accepted, own.usable) == (True, True)
     assert (found.accepted, found.usable) == (False, True)
+
+
+def test_a_number_of_another_line_of_the_passage_is_no_support() -> None:
+    terms = Passage(
+        "c", "terms.md", "1", 0, "할부 약관", "",
+        "3. 구 약관에서는 미리 갚을 때 상환액의 1%를 중도 상환 수수료로 받습니다.\n4. 연체이자는 연 11%입니다.", 1.0,
+    )  # fmt: skip
+    asked, evidence = "구 약관 중도 상환 수수료율", Evidence((terms, TRAVEL))
+    assert with_citations("구 약관 중도 상환 수수료율은 1%입니다.", asked, evidence)
+    assert with_citations("구 약관 중도 상환 수수료율은 연 11%입니다.", asked, evidence) is None
