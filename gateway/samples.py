@@ -15,10 +15,16 @@ from gateway.stages import ended
 
 LAST_CALL_S = 0.8  # before the promised time: nothing is held back any longer that nothing speaks against so far
 LONG_LEAD = 900  # characters without a paragraph's end: then what there is counts as the lead
+MOST_REFERENCE = 80  # characters before what a sentence opens with: "According to the documents [doc1] and [doc2], …"
 LEAD_END = "\n\n"
 _SENTENCE = re.compile(
     r"[^\s.!?。]{2}[.!?。]+[\"'”’)\]]*(?:\s*\[doc\d+\])*(?=\s+\S)", re.IGNORECASE
 )  # and what follows has begun
+_MARK = re.compile(r"\[doc", re.IGNORECASE)
+_REFERENCE = re.compile(  # a mark after this is a part of the sentence, not its end
+    r"(?:^|\b(?:to|on|in|per|from|by|see|under|document)|문서|출처|근거)(?:\[doc\d+\]|[\s(:*,]|와|과|및|and)*$",
+    re.IGNORECASE,
+)
 
 Ask = Callable[[int, Send], Awaitable[Answer]]  # (which sample, counted from 0; where its events go)
 
@@ -29,8 +35,11 @@ def has_sentence(text: str) -> bool:
 
 
 def has_claim(text: str) -> bool:
-    """As ``has_sentence``, or all of it but where it stands."""
-    return "[doc" in text or has_sentence(text)
+    """As ``has_sentence``, or all of it but where it stands. "According to [doc1]" claims nothing yet."""
+    if has_sentence(text):
+        return True
+    marks = (mark.start() for mark in _MARK.finditer(text))
+    return any(start > MOST_REFERENCE or not _REFERENCE.search(text[:start]) for start in marks)
 
 
 def lead_of(text: str) -> str:
