@@ -16,7 +16,16 @@ from gateway.chat import Answer, Evidence
 from gateway.facts import signature
 from gateway.meaning import STANDS_ALONE, Meaning
 from gateway.routing.contender import Reading
-from gateway.routing.gate import CITATION, Draft, Verdict, why_unsupported, why_vetoed
+from gateway.routing.gate import (
+    CITATION,
+    Draft,
+    Verdict,
+    features,
+    names_quantity,
+    normal,
+    why_unsupported,
+    why_vetoed,
+)
 from gateway.routing.votes import votes_on
 from gateway.routing.weighing import Scale
 
@@ -78,6 +87,8 @@ class Doubts:
         said = OPEN_CITATION.sub("", text) if whole else text[: text.rfind(" ") + 1]  # half a number is another number
         if why_unsupported(said, self.question, self.evidence):  # nowhere, or only not where it says
             return 0.0 if self._refuted(said) else GIVEN
+        if whole and _only_asks(said, self.question):
+            return 0.0
         if not whole or (lowest is None and not votes.others):
             return 1.0
         found = _likelihood(self.scale.read(lowest), votes.agree, votes.refused)
@@ -126,6 +137,11 @@ def _likelihood(lowest: float | None, agree: int, refused: int) -> float:
     by_token, by_agreement, by_refusal, constant = WEIGHTS[lowest is not None]
     x = by_token * (lowest or 0.0) + by_agreement * min(agree, MOST_AGREE) + by_refusal * refused + constant
     return 1 / (1 + math.exp(-max(-40.0, min(40.0, x))))
+
+
+def _only_asks(text: str, question: str) -> bool:
+    """The question asks for a figure, and the answer says again what was asked, and none."""
+    return not names_quantity(text, question) and features(normal(text)) <= features(normal(question))
 
 
 def _figures(text: str) -> frozenset[tuple[str, float]]:

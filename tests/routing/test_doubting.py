@@ -164,3 +164,11 @@ def test_a_model_that_is_unsure_of_all_it_says_is_taken_as_it_is() -> None:
     for _ in range(200):
         scale.saw(-0.01)
     assert scale.read(-1.2) == -1.2  # one that is surer than most is not doubted more
+
+
+def test_the_question_again_is_no_answer() -> None:
+    again = "일시정지는 며칠까지 됩니다. [doc1]"
+    assert doubts(again, again).confidence(again, -0.1, True) == 0.0
+    assert doubts(again, again).confidence(RIGHT, -0.1, True) > GIVEN
+    yes = Doubts("군 입대는 면제 사유가 되나요?", FOUND)
+    assert yes.confidence("군 입대는 면제 사유가 됩니다.", -0.1, True) > GIVEN
