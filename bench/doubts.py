@@ -29,7 +29,7 @@ from gateway.routing import calibrating
 from gateway.routing.doubting import MOST_AGREE, SURE, WEIGHTS
 from gateway.routing.spend import Errand
 from gateway.routing.votes import votes_on
-from gateway.samples import has_sentence, lead_of
+from gateway.samples import has_claim, lead_of
 from gateway.wiring.gating import Drafting, Labelled, calibration_context, drafting
 from gateway.wiring.ingesting import ingest_into
 
@@ -38,7 +38,7 @@ SIGNS = np.array([1.0, 1.0, -1.0, 0.0])
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One answer of the big model to a question whose draft did not pass."""
+    """One answer of the big model to a question whose draft did not pass, by what is judged before it is given."""
 
     lowest: float
     agree: float
@@ -122,14 +122,14 @@ async def _row(asked: Drafting, question: Labelled, evidence: Evidence, number: 
     drafted = await asked.draft(question.text, evidence)
     if drafted.verdict.accepted:
         return None
-    text, lowest = "", 0.0
+    text, claim, lowest = "", "", 0.0
 
     def hear(event: AnswerEvent) -> None:
-        nonlocal text, lowest
+        nonlocal text, claim, lowest
         if isinstance(event, Delta):
-            if event.logprob is not None and not has_sentence(text):
-                lowest = min(lowest, event.logprob)
             text += event.text
+            if not has_claim(claim):
+                claim, lowest = text, min(lowest, event.logprob or 0.0)
 
     request = asked.over(question.text, None, evidence)
     request = replace(request, requested_model="big", body={**request.body, "logprobs": True, "seed": number})
@@ -138,7 +138,7 @@ async def _row(asked: Drafting, question: Labelled, evidence: Evidence, number: 
         request, calibration_context(), opened, hear, Errand("answer", weighs=True)
     )
     lead = lead_of(text)
-    votes = votes_on(lead, drafted.said, evidence)
+    votes = votes_on(claim, drafted.said, evidence)
     return Row(lowest, votes.agree, votes.refused, signature(lead).refuses, question.right(lead))
 
 
