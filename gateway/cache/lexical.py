@@ -11,6 +11,8 @@ from importlib.resources import files
 
 _WORD = re.compile(r"[가-힣]+|[a-z]+(?:'[a-z]+)?|\d+(?:[.,]\d+)*")
 _HANGUL = re.compile(r"[가-힣]")
+# A particle after a name in Latin letters is a word to ``_WORD``: in another place the name would have another.
+_PARTICLE = re.compile(r"(?<=[a-z0-9])(?:에서|으로|에게|까지|부터|은|는|이|가|을|를|의|에|와|과|로)(?![가-힣])")
 # Endings and particles taken off a Korean word, longest first; what is left is near enough to a stem to compare.
 _ENDINGS = re.compile(
     r"(?:하려면요?|할까요?|합니까|하나요|하는지|하는가|한가요|하세요|해주세요|해줘요?|해요|하면|하고|해서|하는|한지|할지|할|한|함|해|하기|하지"
@@ -44,7 +46,7 @@ def surface(text: str) -> Surface:
 
 def stems(text: str) -> tuple[str, ...]:
     """The content words in the order of the text, as compared."""
-    words = _WORD.findall(unicodedata.normalize("NFC", text).casefold())
+    words = _WORD.findall(_PARTICLE.sub(" ", unicodedata.normalize("NFC", text).casefold()))
     return tuple(stem for word in words if (stem := _stem(word)))
 
 

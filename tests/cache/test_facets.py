@@ -93,6 +93,8 @@ def test_what_only_looks_like_a_difference_is_none(one: str, other: str) -> None
         ("첨부 파일은 몇 개까지 보낼 수 있나요?", "첨부 파일은 몇 기가까지 보낼 수 있나요?"),
         ("첨부 파일의 최대 용량은?", "첨부 파일의 최대 개수는?"),
         ("식비 말고 교통비를 청구할게요", "교통비 말고 식비를 청구할게요"),
+        ("엑셀을 PDF로 변환하려면?", "PDF를 엑셀로 변환하려면?"),
+        ("VPN을 서버로 옮기나요?", "서버를 VPN으로 옮기나요?"),
     ],
 )
 def test_two_sides_of_one_thing_contradict_each_other(one: str, other: str) -> None:
