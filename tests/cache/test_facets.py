@@ -69,6 +69,10 @@ def test_rewording_is_no_difference(one: str, other: str) -> None:
         ("내가 쓸 수 있는 한도 알려줘", "나한테 쓸 수 있는 한도를 알려줘"),  # told to me
         ("신청이 모두 몇 건인가요?", "신청은 모두 몇 개예요?"),
         ("메일 말고 전화로 문의하고 싶어요", "메일 대신 전화로 문의할래요"),
+        ("정산 마감이 언제인지 말해 줘", "정산 마감이 언제야?"),  # no "-지 말"
+        ("정산 마감이 언제인지 아니?", "정산 마감이 언제야?"),
+        ("잊지 말고 마감 알려줘", "마감 알려줘"),
+        ("환율을 찾아봐 주지 않으시겠습니까?", "환율을 찾아봐 주세요"),
     ],
 )
 def test_what_only_looks_like_a_difference_is_none(one: str, other: str) -> None:
