@@ -15,7 +15,7 @@ from gateway.routing.gate import CITATION, Unit, features, nearest, normal, numb
 from gateway.routing.rivals import said_better
 
 ENOUGH = 0.7  # share of a sentence that the line, the headings above it and the question must say
-CLEAR = 0.2  # so much less must each line of another passage say
+CLEAR = 0.2  # so much less must each line of another passage say by itself
 _END = re.compile(r"[\s.!?。]*$")
 
 
@@ -38,12 +38,23 @@ def with_citations(text: str, question: str, evidence: Evidence) -> str | None:
 
 def _source(sentence: str, question: str, evidence: Evidence) -> int | None:
     """The number of the one passage that supports it."""
-    shares = [max(_support(sentence, question, u, p) for u in units(p)) for p in evidence.passages]
-    best = max(shares, default=0.0)
-    near = [number for number, found in enumerate(shares, start=1) if found > best - CLEAR]
-    if best < ENOUGH or len(near) != 1 or _of_another(sentence, question, near[0], evidence):
+    found = [_best(sentence, question, passage) for passage in evidence.passages]
+    enough = [(own, number) for number, (support, own) in enumerate(found, start=1) if support >= ENOUGH]
+    if not enough:
         return None
-    return None if _of_another_line(sentence, question, evidence.passages[near[0] - 1]) else near[0]
+    best, number = max(enough)
+    clear = all(
+        own <= best - CLEAR for support, own in found[: number - 1] + found[number:] if support > ENOUGH - CLEAR
+    )
+    if not clear or _of_another(sentence, question, number, evidence):
+        return None
+    return None if _of_another_line(sentence, question, evidence.passages[number - 1]) else number
+
+
+def _best(sentence: str, question: str, passage: Passage) -> tuple[float, float]:
+    """Of the line that supports it most: how much it says of the sentence with the question's help, and without."""
+    said = features(sentence)
+    return max((_support(sentence, question, u, passage), share(said, u.features | u.around)) for u in units(passage))
 
 
 def _support(sentence: str, question: str, unit: Unit, passage: Passage) -> float:

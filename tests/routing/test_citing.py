@@ -96,3 +96,14 @@ def test_a_number_of_another_line_of_the_passage_is_no_support() -> None:
     asked, evidence = "구 약관 중도 상환 수수료율", Evidence((terms, TRAVEL))
     assert with_citations("구 약관 중도 상환 수수료율은 1%입니다.", asked, evidence)
     assert with_citations("구 약관 중도 상환 수수료율은 연 11%입니다.", asked, evidence) is None
+
+
+def test_the_number_alone_in_another_passage_takes_no_citation_away() -> None:
+    ward = Passage("c", "ward.md", "1", 0, "입원 안내", "", "- 일반병동에는 보호자 1명이 상주할 수 있습니다.", 1.0)
+    visits = Passage(
+        "c", "visits.md", "1", 0, "면회", "", "감염병 단계가 높으면 면회는 환자 1명당 20분으로 줄입니다.", 0.9
+    )
+    asked, said = "일반병동에는 보호자가 몇 명 상주할 수 있나요?", "일반병동에는 보호자가 1명 상주할 수 있습니다."
+    marked = "일반병동에는 보호자가 1명 상주할 수 있습니다 [doc2]."
+    assert with_citations(said, asked, Evidence((visits, ward))) == marked
+    assert with_citations(said, asked, Evidence((ward, ward))) is None
