@@ -138,7 +138,7 @@ async def _row(asked: Drafting, question: Labelled, evidence: Evidence, number: 
         request, calibration_context(), opened, hear, Errand("answer", weighs=True)
     )
     lead = lead_of(text)
-    votes = votes_on(claim, drafted.said, evidence)
+    votes = votes_on(claim, [said.text for said in drafted.said if said.likely], evidence)
     return Row(lowest, votes.agree, votes.refused, signature(lead).refuses, question.right(lead))
 
 

@@ -213,7 +213,7 @@ async def _row(asked: Drafting, corpus: str, question: Question, scale: Scale, a
     said, verdict = drafted.judged, drafted.verdict
     return Row(
         corpus=corpus, group=question.group, lang=question.lang, question=question.text,
-        answerable=question.document is not None, looks=drafted.said,
+        answerable=question.document is not None, looks=tuple(look.text for look in drafted.said),
         draft_text=said.text, draft=handbook.judge(question, said.text), veto=verdict.veto,
         score=verdict.score, accepted=verdict.accepted, usable=verdict.usable, found=said.found,
         draft_tokens=tuple(said.logprobs or ()),
@@ -251,7 +251,8 @@ class _Both:
 
     async def raced(self, alone: Sequence[AnswerEvent]) -> tuple[Result, str]:
         """Who answers, and what is given; ``alone`` is what the big model says when it is asked first."""
-        doubts = Doubts(self.question.text, self.evidence, self.drafted.said, scale=self.scale)
+        doubts = Doubts(self.question.text, self.evidence, scale=self.scale)
+        doubts.heard(self.drafted.said)
         doubts.judged(self.drafted.verdict)
         events: list[AnswerEvent] = []
 

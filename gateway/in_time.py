@@ -23,7 +23,7 @@ from gateway.routing import race as racing
 from gateway.routing.contender import Reading
 from gateway.routing.deployments import Pace
 from gateway.routing.details import Section, expanding
-from gateway.routing.doubting import PROVISIONAL_TTL_S, Doubts
+from gateway.routing.doubting import PROVISIONAL_TTL_S, Doubts, Heard
 from gateway.routing.draft import DUE, PATIENT, Drafted, Drafter, looks_at
 from gateway.routing.gate import why_unsupported
 from gateway.routing.hedge import Claim, Lost, hedged
@@ -215,7 +215,7 @@ class InTime:
             await ask(grounded, False)
 
     async def _draft(self, asked: Asked, draft: DraftPlan, doubts: Doubts, news: Callable[[], None]) -> Drafted:
-        def heard(said: Sequence[str]) -> None:
+        def heard(said: Sequence[Heard]) -> None:
             doubts.heard(said)
             news()
 

@@ -51,6 +51,19 @@ class Said:
     lowest: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the draft model has said in one look."""
+
+    text: str
+    likely: bool  # more likely right than wrong, as far as it is judged by itself
+
+
+def likely(draft: Verdict) -> bool:
+    """A veto for its form says nothing of that."""
+    return draft.veto not in UNTRUE if draft.veto else draft.score >= GIVEN
+
+
 @dataclass(slots=True)
 class Doubts:
     """Of one question's answers, as they come."""
@@ -61,17 +74,20 @@ class Doubts:
     meaning: Meaning = STANDS_ALONE
     scale: Scale = field(default_factory=Scale)  # of the model that answers
     unlikely: bool = False  # the draft, once it is judged: more likely wrong than right
+    passed_over: int = 0  # drafts that are likely wrong
 
     @property
     def question(self) -> str:
         """Of a follow-up what it stands for, where that is known."""
         return self.meaning.text or self.asked
 
-    def heard(self, drafts: Sequence[str]) -> None:
-        self.drafts = drafts
+    def heard(self, drafts: Sequence[Heard]) -> None:
+        """A draft that is likely wrong bears nobody out: both have read the same wrong line."""
+        self.drafts = [draft.text for draft in drafts if draft.likely]
+        self.passed_over = len(drafts) - len(self.drafts)
 
     def judged(self, draft: Verdict) -> None:
-        self.unlikely = draft.veto in UNTRUE if draft.veto else draft.score < GIVEN
+        self.unlikely = not likely(draft)
 
     def confidence(self, text: str, lowest: float | None, whole: bool, again: Said | None = None) -> float:
         """That a text which has begun is right. ``lowest``: log-probability of its tokens so far, if known. ``whole``:
@@ -89,7 +105,7 @@ class Doubts:
             return 0.0 if self._refuted(said) else GIVEN
         if whole and _only_asks(said, self.question):
             return 0.0
-        if not whole or (lowest is None and not votes.others):
+        if not whole or (lowest is None and not votes.others + self.passed_over):
             return 1.0
         found = _likelihood(self.scale.read(lowest), votes.agree, votes.refused)
         return found if lowest is not None else max(GIVEN, found)  # drafts alone do not know better

@@ -22,6 +22,7 @@ from gateway.errors import GatewayError
 from gateway.meaning import STANDS_ALONE, Meaning
 from gateway.metrics import Metrics
 from gateway.routing.citing import with_citations
+from gateway.routing.doubting import Heard, likely
 from gateway.routing.gate import Calibrations, Draft, Verdict, judge
 from gateway.routing.router import Router
 from gateway.routing.sizing import Size, sized
@@ -49,7 +50,7 @@ class Drafted:
     verdict: Verdict
     deployment: str
     judged: Draft  # what the verdict is on
-    said: tuple[str, ...] = ()  # by it and the other looks that were done by then
+    said: tuple[Heard, ...] = ()  # by it and the other looks that were done by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Drafter:
         looks: Sequence[ChatRequest],
         evidence: Evidence,
         ctx: RequestContext,
-        heard: Callable[[Sequence[str]], None] = lambda said: None,
+        heard: Callable[[Sequence[Heard]], None] = lambda said: None,
         meaning: Meaning = STANDS_ALONE,
     ) -> Drafted:
         """A short answer by ``model`` and the gate's verdict on it. Raises GatewayError where no look gives one.
@@ -165,7 +166,7 @@ class Drafter:
         model: str,
         looks: Sequence[asyncio.Task[_Seen]],
         evidence: Evidence,
-        heard: Callable[[Sequence[str]], None],
+        heard: Callable[[Sequence[Heard]], None],
     ) -> Drafted:
         """The first to pass, else the likeliest; the rest are cancelled and waited for. Raises the last error where all
         fail."""
@@ -181,8 +182,10 @@ class Drafter:
                         seen.append(look.result())
                     except GatewayError as error:
                         failure = error
-                heard([one.draft.text for one in seen])
-                best = max((self._judged(model, one, seen, evidence) for one in seen), key=_likelihood, default=None)
+                judged = [self._judged(model, one, seen, evidence) for one in seen]
+                said = tuple(Heard(each.judged.text, likely(each.verdict)) for each in judged)
+                heard(said)
+                best = replace(max(judged, key=_likelihood), said=said) if judged else None
         finally:
             for look in looks:
                 look.cancel()
@@ -197,7 +200,7 @@ class Drafter:
         draft = replace(one.draft, votes=(votes.agree, votes.refused))
         verdict = judge(draft, one.question, evidence, self._calibrations.get(model))
         answer = whole(draft.text, one.answer.model, one.answer.usage)
-        return Drafted(answer, verdict, one.deployment, draft, tuple(other.draft.text for other in seen))
+        return Drafted(answer, verdict, one.deployment, draft)
 
 
 def _likelihood(drafted: Drafted) -> tuple[bool, bool, float]:

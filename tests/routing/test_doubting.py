@@ -4,7 +4,7 @@ import pytest
 
 from gateway.chat import Answer, Delta, Evidence, Passage
 from gateway.routing.contender import Reading
-from gateway.routing.doubting import ALONE_IN_REFUSING, GIVEN, SURE, Doubts, Said
+from gateway.routing.doubting import ALONE_IN_REFUSING, GIVEN, SURE, Doubts, Heard, Said, likely
 from gateway.routing.gate import Verdict
 from gateway.routing.votes import Votes, votes_on
 from gateway.routing.weighing import Scale, logprobs_of, unweighed, weighed
@@ -172,3 +172,21 @@ def test_the_question_again_is_no_answer() -> None:
     assert doubts(again, again).confidence(RIGHT, -0.1, True) > GIVEN
     yes = Doubts("군 입대는 면제 사유가 되나요?", FOUND)
     assert yes.confidence("군 입대는 면제 사유가 됩니다.", -0.1, True) > GIVEN
+
+
+def test_a_draft_that_is_likely_wrong_bears_nobody_out() -> None:
+    it = doubts()
+    it.heard([Heard(RIGHT, True)])
+    assert it.confidence(RIGHT, -0.7, True) > SURE
+    assert it.reading("정지는 90일까지 ", -0.7) is Reading.AGREED
+    it.heard([Heard(RIGHT, False)])
+    assert GIVEN < it.confidence(RIGHT, -0.7, True) < SURE
+    assert it.reading("정지는 90일까지 ", -0.7) is Reading.OPEN
+    assert it.confidence(RIGHT, None, True) < SURE  # known of, all the same
+
+
+@pytest.mark.parametrize(
+    ("score", "veto", "expected"), [(0.6, "", True), (0.4, "", False), (0.0, "code", False), (0.0, "uncited", True)]
+)
+def test_a_veto_for_its_form_does_not_make_a_draft_unlikely(score: float, veto: str, expected: bool) -> None:
+    assert likely(Verdict(score, veto, False, False, False)) is expected
