@@ -274,7 +274,7 @@ def weighed_again(
         doubts.scale.saw(lowest)  # once of each answer: after this it is not read again
         return Reading.WHOLE
 
-    return Again(doubts.confidence, read, doubts.drafts_fail, start, none)
+    return Again(doubts.confidence, read, start, none)
 
 
 @dataclass(slots=True)

@@ -35,7 +35,6 @@ GIVEN = 0.5  # none is given that is less likely right
 # to three document sets (decision 13); `python -m bench doubts` fits them anew and says how well they tell.
 WEIGHTS = {True: (4.3, 0.8, -1.5, 4.8), False: (0.0, 0.9, -1.45, 1.3)}  # with and without log-probabilities
 MOST_AGREE = 2
-ENOUGH_WRONG = 2  # looks of the draft model: hardly one in three passes after these
 OPEN_CITATION = re.compile(r"\s*\[doc\d*$", re.IGNORECASE)
 ALONE_IN_REFUSING = 0.5  # a refusal where no draft refuses, and the draft may be right; another one is believed
 
@@ -86,10 +85,6 @@ class Doubts:
         """A draft that is likely wrong bears nobody out: both have read the same wrong line."""
         self.drafts = [draft.text for draft in drafts if draft.likely]
         self.passed_over = len(drafts) - len(self.drafts)
-
-    def drafts_fail(self) -> bool:
-        """So far; what is left of them is not worth waiting for."""
-        return self.passed_over >= ENOUGH_WRONG
 
     def judged(self, draft: Verdict) -> None:
         self.unlikely = not likely(draft)

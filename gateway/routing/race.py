@@ -74,7 +74,6 @@ class Again:
 
     confidence: Callable[[str, float | None, bool, Said | None], float]  # of its beginning: ``Doubts.confidence``
     read: Callable[[str, float | None], Reading]  # as much of an answer as is there
-    drafts_fail: Callable[[], bool]  # before the draft's verdict: it will hardly pass
     start: Callable[[], Callable[[Send], Awaitable[object]] | None]  # how to ask; None: there is no money for it
     none: Callable[[Send], None]  # what is told where no answer is likely right
 
@@ -248,11 +247,10 @@ class _Race:
 
     def _in_doubt(self, big: Contender) -> bool:
         """A second answer will be wanted, unless a draft passes."""
-        again = self.runners.again
-        if again is None or self._big_state() is Big.SURE or self.draft_state is Draft.PASSED:
+        if self._big_state() is Big.SURE or self.draft_state is Draft.PASSED:
             return False
         unlikely = big.reading is Reading.WHOLE and self._worth(big) < GIVEN
-        return unlikely or big.reading is Reading.DOUBTFUL or again.drafts_fail() or self._draft_went_wrong()
+        return unlikely or big.reading is Reading.DOUBTFUL or self._draft_went_wrong()
 
     def _ask_again(self) -> None:
         again = self.runners.again

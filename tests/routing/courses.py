@@ -46,7 +46,6 @@ class Course:
     again: str = "off"  # off, better, bad, lie, broken, dear: what the second answer is like, if the first is not sure
     agrees: bool = False  # what the big model says agrees with a draft from its first word on
     agrees_s: float | None = None  # when a look of the draft model has said the same as the big model
-    fails_s: float | None = None  # when most looks have failed
     doubtful: bool = False  # … that it will not be sure is known from its first word on
     first: str = ""  # how the first answer begins, if not as ``again`` says
     details: str = "off"  # off, ok, silent, unsupported (third sentence), broken, refused
@@ -72,7 +71,6 @@ class Seen:
     ended_at: float = 0.0
     left_running: tuple[str, ...] = ()
     agrees: bool = False
-    drafts_fail: bool = False
 
     @property
     def text(self) -> str:
@@ -132,11 +130,7 @@ async def _play(course: Course) -> Seen:
             await asyncio.sleep(course.agrees_s)
             seen.agrees = True
             news()
-        if course.fails_s is not None:
-            await asyncio.sleep(course.fails_s)
-            seen.drafts_fail = True
-            news()
-        await asyncio.sleep(course.draft_s - (course.agrees_s or course.fails_s or 0.0))
+        await asyncio.sleep(course.draft_s - (course.agrees_s or 0.0))
         if course.draft == "error":
             raise UpstreamBroken("draft broke")
         return drafted(course.draft)
@@ -220,7 +214,6 @@ async def _play(course: Course) -> Seen:
         again=Again(
             lambda text, lowest, whole, again: 1.0 if seen.agrees else CONFIDENCE[text[:3]],
             read,
-            lambda: seen.drafts_fail,
             start_again,
             lambda send: tell(send, ServedBy.NOTICE, "none"),
         )

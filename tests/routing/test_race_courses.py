@@ -124,13 +124,6 @@ def test_a_look_that_agrees_makes_an_answer_sure_before_the_drafts_verdict() -> 
     assert play(replace(course, agrees_s=1.2)).at[0] == pytest.approx(1.2)
 
 
-def test_when_most_looks_have_failed_the_second_answer_does_not_wait_for_the_last() -> None:
-    course = Course(draft="failed", draft_s=2.0, arm_s=0.0, first_token_s=1.0, token_s=0.5, again="better")
-    assert play(course).at[0] == pytest.approx(3.5)  # it began with the verdict
-    assert play(replace(course, fails_s=0.8)).at[0] == pytest.approx(2.3)
-    assert play(replace(course, draft="passed", fails_s=0.8)).text == "draft"
-
-
 def test_a_second_answer_that_is_late_leaves_the_first_to_be_given() -> None:
     seen = play(Course(draft_s=2.5, draft="failed", arm_s=0.0, first_token_s=2.4, again="better"))
     assert seen.text.startswith("bad0")
