@@ -24,6 +24,7 @@ from gateway.metrics import Chat, Metrics
 
 log = structlog.get_logger()
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})  # of a disk
+CLIENT_LEFT = 499  # as nginx calls it
 
 
 def error_reply(error: GatewayError) -> Reply:
@@ -100,10 +101,12 @@ class Around:
                 if not response.prepared:
                     response.headers.setdefault("x-request-id", request[REQUEST_ID])
                 return response
-            except (asyncio.CancelledError, ConnectionResetError):
+            except (asyncio.CancelledError, ConnectionResetError) as error:
                 error_type = "client_left"
                 self._metrics.client_left()
-                raise
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+                return web.Response(status=CLIENT_LEFT)  # nobody hears it; raised, aiohttp would log a traceback
             finally:
                 self._metrics.requests_now -= 1
                 operation, model, chat = request.get(OPERATION, "other"), request.get(MODEL, ""), request.get(CHAT)
