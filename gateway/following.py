@@ -40,17 +40,18 @@ class Follower:
         try:
             async for batch in batches:
                 for event in map(_joined, batch):
-                    if leader.key not in asking.followed and not refuted:
-                        held.hear(event)
-                        refuted = held.lead is not None and asking.refutes(held.lead)
-                        if held.lead is None or refuted:
-                            continue
+                    if refuted:
+                        continue
+                    if leader.key in asking.followed:
+                        self._alias_at_end(asking, leader, event)
+                        send(event)
+                        continue
+                    held.hear(event)
+                    refuted = held.lead is not None and asking.refutes(held.lead)
+                    if held.lead is not None and not refuted:
                         asking.followed.add(leader.key)
                         self._alias_at_end(asking, leader, event)
                         held.let_go(send)
-                    elif not refuted:
-                        self._alias_at_end(asking, leader, event)
-                        send(event)
         except GatewayError:
             if leader.key in asking.followed:
                 raise
