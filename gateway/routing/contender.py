@@ -25,6 +25,7 @@ class Reading(StrEnum):
 
     OPEN = "open"
     DOUBTFUL = "doubtful"  # it will not be sure, whatever it says yet
+    UNLIKELY = "unlikely"  # it will be more likely wrong than right, whatever it says yet
     AGREED = "agreed"  # it is sure, before its first sentence is whole
     WHOLE = "whole"  # its first sentence is: it can be judged
 
@@ -43,10 +44,24 @@ class Contender:
         self.told = ""  # its text until its first sentence was whole: as much as is judged
         self.lowest: float | None = None  # log-probability of these tokens, where that is known
         self.reading = Reading.OPEN
+        self.task: asyncio.Task[None] | None = None
         self._reads = read
         self._news = news
         self._held: list[AnswerEvent] = []
         self._out: Send | None = None
+
+    def start(self, ask: Callable[[Send], Awaitable[object]]) -> None:
+        """Whoever starts it ends it."""
+        self.task = asyncio.create_task(self.run(ask))
+
+    async def over(self) -> None:
+        """Until it has ended; its error is not raised."""
+        if self.task is not None:
+            await asyncio.wait([self.task])
+
+    def cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
 
     async def run(self, ask: Callable[[Send], Awaitable[object]]) -> None:
         try:

@@ -111,11 +111,15 @@ class Doubts:
         return found if lowest is not None else max(GIVEN, found)  # drafts alone do not know better
 
     def reading(self, text: str, lowest: float | None) -> Reading:
-        """Of a text whose first sentence is not whole yet. Doubtful: not even if all that is not known yet were in its
-        favour."""
+        """Of a text whose first sentence is not whole yet. Doubtful or unlikely: even if all that is not known yet were
+        in its favour."""
         refused = sum(signature(draft).refuses for draft in self.drafts)
-        if lowest is not None and _likelihood(self.scale.read(lowest), MOST_AGREE, refused) < SURE:
-            return Reading.OPEN if signature(text).refuses else Reading.DOUBTFUL  # drafts tell of refusals
+        if lowest is not None:
+            at_best = _likelihood(self.scale.read(lowest), MOST_AGREE, refused)
+            if at_best < SURE and signature(text).refuses:
+                return Reading.OPEN  # drafts tell of refusals
+            if at_best < SURE:
+                return Reading.DOUBTFUL if at_best >= GIVEN else Reading.UNLIKELY
         return Reading.AGREED if self._agreed(text, lowest, refused) else Reading.OPEN
 
     def _agreed(self, text: str, lowest: float | None, refused: int) -> bool:

@@ -23,6 +23,7 @@ import structlog
 from gateway.chat import AnswerEvent, Send
 from gateway.clock import Deadline
 from gateway.errors import GatewayError
+from gateway.facts import signature
 from gateway.routing.contender import Big, Contender, Reading
 from gateway.routing.doubting import GIVEN, SURE, Said
 from gateway.routing.draft import Drafted
@@ -125,9 +126,7 @@ class _Race:
     draft_state: Draft = Draft.FAILED
     draft_task: asyncio.Task[None] | None = None
     big: Contender | None = None
-    big_task: asyncio.Task[None] | None = None
     second: Contender | None = None  # what the big model says when it is asked again
-    second_task: asyncio.Task[None] | None = None
     asked_again: bool = False
     guessed: bool = False
     climbed: bool = False  # the ladder was tried and had nothing
@@ -142,6 +141,7 @@ class _Race:
         while True:
             self.news.clear()
             self._look_at_the_clock(clock())
+            self._let_the_second_lead()
             if self.big is not None and self._in_doubt(self.big):
                 self._ask_again()
             time = self._time(clock())
@@ -175,7 +175,8 @@ class _Race:
 
     async def stop(self) -> None:
         """Cancel what still runs and wait for its end."""
-        await ended(*(task for task in (self.draft_task, self.big_task, self.second_task) if task is not None))
+        asked = (contender.task for contender in (self.big, self.second) if contender is not None)
+        await ended(*(task for task in (self.draft_task, *asked) if task is not None))
         self.big = self.second = None  # which know this race: together they would wait for the garbage collector
 
     def _big_state(self) -> Big:
@@ -221,12 +222,13 @@ class _Race:
             self.draft_state = Draft.DUE
 
     def _start_big(self) -> None:
-        self.big = self._contender()
-        self.big_task = asyncio.create_task(self.big.run(self.runners.big))
+        self.big = self._contender(self.runners.big)
 
-    def _contender(self) -> Contender:
+    def _contender(self, ask: Callable[[Send], Awaitable[object]]) -> Contender:
         again = self.runners.again
-        return Contender(self.news, again.read) if again is not None else Contender(self.news)
+        contender = Contender(self.news, again.read) if again is not None else Contender(self.news)
+        contender.start(ask)
+        return contender
 
     async def _draft(self, ask: Callable[[Callable[[], None]], Awaitable[Drafted]]) -> None:
         try:
@@ -249,7 +251,7 @@ class _Race:
         """A second answer will be wanted, unless a draft passes."""
         if self._big_state() is Big.SURE or self.draft_state is Draft.PASSED:
             return False
-        unlikely = big.reading is Reading.WHOLE and self._worth(big) < GIVEN
+        unlikely = big.reading in (Reading.WHOLE, Reading.UNLIKELY) and self._worth(big) < GIVEN
         return unlikely or big.reading is Reading.DOUBTFUL or self._draft_went_wrong()
 
     def _ask_again(self) -> None:
@@ -258,8 +260,12 @@ class _Race:
             return
         self.asked_again = True
         if (ask := again.start()) is not None:
-            self.second = self._contender()
-            self.second_task = asyncio.create_task(self.second.run(ask))
+            self.second = self._contender(ask)
+
+    def _let_the_second_lead(self) -> None:
+        """Where it speaks, or still may, and the first does not."""
+        if self.big is not None and self.second is not None and _lead(self.second) > _lead(self.big):
+            self.big, self.second = self.second, self.big
 
     async def _reconsidered(self) -> Move:
         """The big model's answer is not sure, or hardly will be: it is asked once more while there is time, and what is
@@ -278,16 +284,15 @@ class _Race:
             await self._news_or(left_s)
         if self.draft_state is Draft.PASSED and (not self._told(first) or self._unsure(first)):
             return Move.DRAFT
-        if self.second is not None and self.second_task is not None:
+        better = first
+        if self.second is not None:
             if self._worth(self.second) > self._worth(first):
-                self.big, self.second = self.second, first
-                self.big_task, self.second_task = self.second_task, self.big_task
-            assert self.second_task is not None
-            self.second_task.cancel()
-        assert self.big is not None
-        if self.big.error is not None:
-            return MOVES[self._time(self.promise.clock()), self.draft_state, self.big.state]
-        return Move.NONE if self.big.reading is Reading.WHOLE and 0 <= self._worth(self.big) < GIVEN else Move.BIG
+                better, self.big, self.second = self.second, self.second, first
+            self.second.cancel()
+        if better.error is not None:
+            return MOVES[self._time(self.promise.clock()), self.draft_state, better.state]
+        judged = better.reading in (Reading.WHOLE, Reading.UNLIKELY)
+        return Move.NONE if judged and 0 <= self._worth(better) < GIVEN else Move.BIG
 
     def _worth(self, held: Contender) -> float:
         """How likely its answer is right; of one that has only begun no more is known than what speaks against it."""
@@ -295,6 +300,8 @@ class _Race:
             return -1.0
         if self.runners.again is None:
             return 1.0
+        if held.reading is Reading.UNLIKELY:
+            return 0.0
         other = self.second if held is self.big else self.big
         beside = Said(other.told, other.lowest) if other is not None and self._told(other) and other.told else None
         whole = held.reading is Reading.WHOLE
@@ -311,18 +318,24 @@ class _Race:
     def _undecided(self, first: Contender) -> bool:
         """No answer is given before its first sentence is whole, and that there is none not before the draft's verdict,
         while there is time."""
-        waits = self.second is not None and not self._told(self.second)
         likeliest = max(self._worth(held) for held in (first, self.second) if held is not None)
         drafting = self.draft_state in (Draft.RUNNING, Draft.DUE, Draft.LATE) and likeliest < GIVEN
-        return not self._told(first) or drafting or (waits and self._unsure(first))
+        waits = self.second is not None and self._unsure(first) and self._matters(self.second, first)
+        return self._matters(first, self.second) or drafting or waits
+
+    def _matters(self, held: Contender, other: Contender | None) -> bool:
+        """What it will say may change what is given. Even of one that will not be given itself: the other may say the
+        same, and is as unsure of it then."""
+        if held.reading is not Reading.UNLIKELY or other is None:
+            return not self._told(held)
+        return self._worth(other) >= GIVEN and not signature(other.told).refuses
 
     async def _commit_big(self) -> Result:
         assert self.big is not None
-        assert self.big_task is not None
         if self.draft_task is not None:
             self.draft_task.cancel()
         self.big.speak(partial(self._give, self.big))
-        await asyncio.wait([self.big_task])
+        await self.big.over()
         if self.big.error is not None:
             raise self.big.error
         return self._result("big")
@@ -345,9 +358,9 @@ class _Race:
 
     def _let_big_finish(self) -> None:
         """What comes late is still worth keeping, where somebody takes it over."""
-        if self.big is None or self.big_task is None or self.big_task.done():
+        if self.big is None or self.big.task is None or self.big.task.done():
             return
-        task, big = self.big_task, self.big
+        task, big = self.big.task, self.big
 
         async def rest() -> None:
             try:
@@ -358,9 +371,14 @@ class _Race:
 
         work = rest()
         if self.runners.background(work):
-            self.big_task = None
+            self.big = None
         else:
             work.close()
 
     def _result(self, committed: str, rung: str = "") -> Result:
         return Result(committed, rung, self.draft_state, self.guessed)
+
+
+def _lead(held: Contender) -> int:
+    """0: it has failed, 1: it is silent so far, 2: it speaks."""
+    return 0 if held.error is not None else 1 if held.state is Big.RUNNING else 2

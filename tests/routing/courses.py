@@ -34,7 +34,7 @@ class Course:
     first_token_s: float = 1.0
     token_s: float = 0.1
     tokens: int = 5
-    big: str = "ok"  # ok, refused (before content), broken (after the third token)
+    big: str = "ok"  # ok, refused (before content), lost (the same, and asked again it answers), broken (third token)
     ladder: tuple[str, ...] = ()  # rungs that have something to tell
     on_expiry: tuple[str, ...] = ("draft", "stale", "quote")
     arm_s: float | None = None
@@ -47,6 +47,8 @@ class Course:
     agrees: bool = False  # what the big model says agrees with a draft from its first word on
     agrees_s: float | None = None  # when a look of the draft model has said the same as the big model
     doubtful: bool = False  # … that it will not be sure is known from its first word on
+    unlikely: bool = False  # … and that it is not given
+    again_s: float | None = None  # first token of the second answer, if not as of the first
     first: str = ""  # how the first answer begins, if not as ``again`` says
     details: str = "off"  # off, ok, silent, unsupported (third sentence), broken, refused
 
@@ -138,8 +140,10 @@ async def _play(course: Course) -> Seen:
     first = course.first or ("bad" if course.again != "off" else "big")
 
     async def ask_big(send: Send, name: str = first) -> None:
-        await asyncio.sleep(course.first_token_s)
-        if course.big == "refused" or (course.again == "broken" and name == "big"):
+        again = "again" in seen.running
+        await asyncio.sleep(course.again_s if again and course.again_s is not None else course.first_token_s)
+        lost = course.big == "lost" and not again
+        if course.big == "refused" or lost or (course.again == "broken" and name == "big"):
             raise UpstreamBroken("big refused")
         send(Opened(ServedBy.MODEL, CacheOutcome.MISS, "big"))
         for n in range(course.tokens):
@@ -201,6 +205,8 @@ async def _play(course: Course) -> Seen:
     def read(text: str, lowest: float | None) -> Reading:
         if text.count(" ") >= 2:
             return Reading.WHOLE
+        if course.unlikely and text.startswith("lie"):
+            return Reading.UNLIKELY
         return Reading.AGREED if course.agrees else Reading.DOUBTFUL if course.doubtful else Reading.OPEN
 
     runners = Runners(

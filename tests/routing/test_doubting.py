@@ -121,7 +121,8 @@ def test_an_answer_has_agreed_once_it_states_the_figures_of_a_draft() -> None:
 
 def test_an_answer_is_doubtful_once_no_draft_can_make_it_sure() -> None:
     assert doubts().reading("정지는 ", -0.5) is Reading.OPEN
-    assert doubts().reading("정지는 ", -2.0) is Reading.DOUBTFUL
+    assert doubts().reading("정지는 ", -1.2) is Reading.DOUBTFUL
+    assert doubts().reading("정지는 ", -2.0) is Reading.UNLIKELY
     assert doubts(REFUSAL).reading("정지는 ", -0.8) is Reading.DOUBTFUL
     assert doubts().reading("문서에서 해당 내용을 찾을 수 없", -2.0) is Reading.OPEN  # that is for the drafts to tell
     assert doubts().reading("정지는 ", None) is Reading.OPEN

@@ -112,6 +112,35 @@ def test_an_answer_that_will_not_be_sure_is_asked_for_again_while_the_draft_is_r
     assert play(replace(course, draft="passed", doubtful=True)).text == "draft"
 
 
+def test_what_will_not_be_given_is_not_waited_for() -> None:
+    course = Course(draft="failed", draft_s=0.5, arm_s=0.0, token_s=0.5, again="lie", first="lie")
+    early = play(replace(course, unlikely=True))
+    assert play(course).text == early.text == "none"
+    assert play(course).at[0] == pytest.approx(2.0)
+    assert early.at[0] == pytest.approx(1.5)
+    assert play(replace(course, unlikely=True, draft="passed", draft_s=1.8)).text == "draft"
+
+
+def test_an_answer_that_may_be_given_hears_what_an_unlikely_one_says() -> None:
+    course = Course(draft="failed", draft_s=0.5, arm_s=0.0, token_s=0.5, again="lie", first="bad", unlikely=True)
+    assert play(course).at[0] == pytest.approx(2.0)
+    assert play(course).text.startswith("bad0")
+
+
+@pytest.mark.parametrize("big", ["ok", "lost"])
+def test_a_second_answer_that_comes_before_the_first_is_given(big: str) -> None:
+    course = Course(draft="failed", draft_s=0.5, arm_s=0.0, first_token_s=3.0, again="better", again_s=0.5)
+    seen = play(replace(course, big=big))
+    assert seen.text.startswith("big0")
+    assert seen.at[0] == pytest.approx(1.1)
+
+
+def test_a_second_answer_is_waited_for_where_the_first_fails() -> None:
+    course = Course(draft="failed", draft_s=0.5, arm_s=0.0, big="lost", again="better", again_s=2.0)
+    assert play(course).text.startswith("big0")
+    assert play(course).at[0] == pytest.approx(2.6)
+
+
 def test_where_no_draft_can_be_had_an_answer_is_asked_for_twice_at_once() -> None:
     seen = play(Course(draft="error", draft_s=0.1, arm_s=0.0, first_token_s=1.0, again="better"))
     assert seen.started == ["draft", "big", "again"]
