@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,6 +79,26 @@ def test_it_never_falls_again_before_the_last_fall_took_effect() -> None:
     once = limit.value
     feed(limit, 3.0, 40, 3 * SAMPLES)  # as many as before are still under way
     assert limit.value == once
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bursts_are_not_starved_by_a_limit_that_was_learned_once(seed: int) -> None:
+    """A healthy deployment, whose times do not depend on load: log-normal, 3 % stalls. Every fourth burst is large."""
+    rng, limit, waited = Random(seed), Limit(learned=8.0), []
+    for number in range(40):
+        now, to_come = 0.0, 24 if number % 4 == 0 else rng.randint(1, 6)
+        running: list[tuple[float, float, int]] = []  # when it will answer, when it began, among how many
+        while to_come or running:
+            while to_come and len(running) < limit.value:
+                among, to_come = len(running) + 1, to_come - 1
+                limit.started(among)
+                takes_s = 0.45 * rng.lognormvariate(0, 0.5) + 5.0 * (rng.random() < 0.03)
+                heapq.heappush(running, (now + takes_s, now, among))
+                waited.append(now)
+            now, began, among = heapq.heappop(running)
+            others = sorted((Sample(now - at, beside) for _, at, beside in running), reverse=True)
+            limit.measured(KIND, Sample(now - began, among), len(running), others, 0.5)
+    assert sum(waited) / len(waited) < 0.25  # most of it before it is known anew how much it takes
 
 
 def test_slowness_that_is_not_ours_ends_in_no_limit() -> None:
