@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 T = TypeVar("T", bound=Hashable)
 
 # How much meaning counts beside words. Chosen on the sample handbook and a public FAQ: best from .4 to .5, and the
-# smaller loses less where vectors are poor (noise added to them: docs/documents.md).
+# smaller loses less where vectors are poor (noise added to them: docs/notes/documents.md).
 MEANING = 0.4
 
 # Either leg may have little to say. Words: a question in another language than the documents shares a number with some,
