@@ -274,7 +274,7 @@ def weighed_again(
         doubts.scale.saw(lowest)  # once of each answer: after this it is not read again
         return Reading.WHOLE
 
-    return Again(doubts.confidence, read, start, none)
+    return Again(doubts.confidence, read, start, doubts.astray, none)
 
 
 @dataclass(slots=True)

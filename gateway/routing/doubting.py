@@ -86,6 +86,10 @@ class Doubts:
         self.drafts = [draft.text for draft in drafts if draft.likely]
         self.passed_over = len(drafts) - len(self.drafts)
 
+    def astray(self) -> bool:
+        """All that the draft model has said so far is likely wrong."""
+        return self.passed_over > 0 and not self.drafts
+
     def judged(self, draft: Verdict) -> None:
         self.unlikely = not likely(draft)
 

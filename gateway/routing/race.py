@@ -76,6 +76,7 @@ class Again:
     confidence: Callable[[str, float | None, bool, Said | None], float]  # of its beginning: ``Doubts.confidence``
     read: Callable[[str, float | None], Reading]  # as much of an answer as is there
     start: Callable[[], Callable[[Send], Awaitable[object]] | None]  # how to ask; None: there is no money for it
+    astray: Callable[[], bool]  # all that drafts have said so far is likely wrong
     none: Callable[[Send], None]  # what is told where no answer is likely right
 
 
@@ -127,7 +128,6 @@ class _Race:
     draft_task: asyncio.Task[None] | None = None
     big: Contender | None = None
     second: Contender | None = None  # what the big model says when it is asked again
-    asked_again: bool = False
     guessed: bool = False
     climbed: bool = False  # the ladder was tried and had nothing
     began: float = 0.0
@@ -243,7 +243,10 @@ class _Race:
             self.news.set()
 
     def _draft_went_wrong(self) -> bool:
-        """It says something, but not surely the right thing; or no draft could be had, and nobody agrees."""
+        """It says something, but not surely the right thing; or no draft could be had, and nobody agrees. While it is
+        judged: all of it so far is likely wrong."""
+        if self.draft_state in (Draft.RUNNING, Draft.DUE, Draft.LATE):
+            return self.runners.again is not None and self.runners.again.astray()
         failed = self.draft_state in (Draft.USABLE, Draft.FAILED)
         return failed and (self.drafted is None or self.drafted.verdict.veto != REFUSES)
 
@@ -256,9 +259,8 @@ class _Race:
 
     def _ask_again(self) -> None:
         again = self.runners.again
-        if again is None or self.asked_again:
+        if again is None or self.second is not None:
             return
-        self.asked_again = True
         if (ask := again.start()) is not None:
             self.second = self._contender(ask)
 

@@ -46,6 +46,7 @@ class Course:
     again: str = "off"  # off, better, bad, lie, broken, dear: what the second answer is like, if the first is not sure
     agrees: bool = False  # what the big model says agrees with a draft from its first word on
     agrees_s: float | None = None  # when a look of the draft model has said the same as the big model
+    astray_s: float | None = None  # … or something that is likely wrong
     doubtful: bool = False  # … that it will not be sure is known from its first word on
     unlikely: bool = False  # … and that it is not given
     again_s: float | None = None  # first token of the second answer, if not as of the first
@@ -73,6 +74,7 @@ class Seen:
     ended_at: float = 0.0
     left_running: tuple[str, ...] = ()
     agrees: bool = False
+    astray: bool = False
 
     @property
     def text(self) -> str:
@@ -128,11 +130,12 @@ async def _play(course: Course) -> Seen:
             del seen.running[name]
 
     async def ask_draft(news: Callable[[], None]) -> Drafted:
-        if course.agrees_s is not None:
-            await asyncio.sleep(course.agrees_s)
-            seen.agrees = True
+        look_s = course.agrees_s or course.astray_s
+        if look_s is not None:
+            await asyncio.sleep(look_s)
+            seen.agrees, seen.astray = course.agrees_s is not None, course.astray_s is not None
             news()
-        await asyncio.sleep(course.draft_s - (course.agrees_s or 0.0))
+        await asyncio.sleep(course.draft_s - (look_s or 0.0))
         if course.draft == "error":
             raise UpstreamBroken("draft broke")
         return drafted(course.draft)
@@ -221,6 +224,7 @@ async def _play(course: Course) -> Seen:
             lambda text, lowest, whole, again: 1.0 if seen.agrees else CONFIDENCE[text[:3]],
             read,
             start_again,
+            lambda: seen.astray,
             lambda send: tell(send, ServedBy.NOTICE, "none"),
         )
         if course.again != "off"

@@ -128,6 +128,15 @@ def test_an_answer_is_doubtful_once_no_draft_can_make_it_sure() -> None:
     assert doubts().reading("정지는 ", None) is Reading.OPEN
 
 
+def test_drafts_are_astray_while_none_of_them_is_likely_right() -> None:
+    it = doubts()
+    assert not it.astray()
+    it.heard([Heard(WRONG, likely=False)])
+    assert it.astray()
+    it.heard([Heard(WRONG, likely=False), Heard(RIGHT, likely=True)])
+    assert not it.astray()
+
+
 def test_figures_of_the_question_are_no_agreement() -> None:
     it = Doubts("90일 정지는 얼마인가요?", FOUND, ["90일 정지에는 라이트 요금제 월 2만 원이 듭니다 [doc2]."])
     assert it.reading("90일 정지에는 ", -0.1) is not Reading.AGREED

@@ -141,6 +141,15 @@ def test_a_second_answer_is_waited_for_where_the_first_fails() -> None:
     assert play(course).at[0] == pytest.approx(2.6)
 
 
+def test_an_answer_is_asked_for_again_while_all_that_drafts_say_is_likely_wrong() -> None:
+    course = Course(draft="failed", draft_s=1.5, arm_s=0.0, first_token_s=1.0, token_s=0.1, again="better")
+    assert play(course).at[0] == pytest.approx(2.6)  # the second began with the draft's verdict
+    early = play(replace(course, astray_s=0.5))
+    assert early.at[0] == pytest.approx(1.6)
+    assert play(replace(course, astray_s=0.5, first="big")).started == ["draft", "big", "again"]
+    assert play(replace(course, astray_s=0.5, draft="passed", draft_s=1.2)).text == "draft"
+
+
 def test_where_no_draft_can_be_had_an_answer_is_asked_for_twice_at_once() -> None:
     seen = play(Course(draft="error", draft_s=0.1, arm_s=0.0, first_token_s=1.0, again="better"))
     assert seen.started == ["draft", "big", "again"]
