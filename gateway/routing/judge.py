@@ -25,6 +25,7 @@ from gateway.metrics import Metrics
 from gateway.ports import Doubt, Ruling
 from gateway.routing.router import Router
 from gateway.routing.spend import Allowance, Errand, prompt_tokens
+from gateway.stages import ended
 
 log = structlog.get_logger()
 
@@ -137,15 +138,15 @@ class ModelJudge:
             return self._ruled(Ruling(False), "failed")
 
     async def _rule(self, doubt: Doubt, messages: list[dict[str, str]], ctx: RequestContext) -> Ruling:
-        swapped = prompt(doubt.kept, doubt.asked, doubt.answer)
+        orders = (messages, prompt(doubt.kept, doubt.asked, doubt.answer))
         try:
-            answers = await asyncio.gather(*(self._ask(m, ctx, self.logprobs) for m in (messages, swapped)))
+            answers = await self._until_no(orders, ctx, self.logprobs)
         except UpstreamRejected as error:
             if not (self.logprobs and error.status == 400 and "logprobs" in str(error)):
                 raise
             self.logprobs = False
             log.info("judge model gives no log-probabilities; its word counts only where no rule speaks against it")
-            answers = await asyncio.gather(*(self._ask(m, ctx, False) for m in (messages, swapped)))
+            answers = await self._until_no(orders, ctx, False)
         margins = [value for answer in answers if (value := margin(answer)) is not None]
         if len(margins) < len(answers):  # then only what no rule speaks against
             same = not doubt.vetoed and all(_word(answer.text) in YES for answer in answers)
@@ -157,6 +158,21 @@ class ModelJudge:
         sure = same and value >= self.bar.height + VETOED_MARGIN
         return self._ruled(Ruling(same, value, sure), "yes" if same else "no")
 
+    async def _until_no(
+        self, orders: Sequence[list[dict[str, str]]], ctx: RequestContext, logprobs: bool
+    ) -> list[Answer]:
+        """What it says to all ``orders``, asked at once; up to the first No, after which no other is waited for."""
+        answers: list[Answer] = []
+        calls = [asyncio.create_task(self._ask(messages, ctx, logprobs)) for messages in orders]
+        try:
+            for call in asyncio.as_completed(calls):
+                answers.append(await call)
+                if _denies(answers[-1]):
+                    break
+        finally:
+            await ended(*calls)
+        return answers
+
     async def _ask(self, messages: list[dict[str, str]], ctx: RequestContext, logprobs: bool) -> Answer:
         request = one_token(self.model, messages, logprobs)
         own = replace(ctx, timings=Timings(ctx.timings.clock))
@@ -166,6 +182,11 @@ class ModelJudge:
     def _ruled(self, ruling: Ruling, result: str) -> Ruling:
         self.metrics.judged(result)
         return ruling
+
+
+def _denies(answer: Answer) -> bool:
+    value = margin(answer)
+    return value <= 0 if value is not None else _word(answer.text) not in YES
 
 
 def one_token(model: str, messages: list[dict[str, str]], logprobs: bool = True) -> ChatRequest:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from typing import Any, cast
 
 import pytest
 
-from gateway.chat import Answer
-from gateway.routing.judge import FEWEST_WRONG, Bar, margin, prompt
+from gateway.chat import Answer, CacheWishes, RequestContext, Tenant
+from gateway.clock import Deadline, Timings
+from gateway.metrics import Metrics
+from gateway.ports import Doubt, Ruling
+from gateway.routing.judge import FEWEST_WRONG, Bar, ModelJudge, margin, prompt
+from gateway.routing.router import Router
+from gateway.routing.spend import Allowance, Ledger
+from tests.virtual_time import run
 
 
 def said(*top: tuple[str, float]) -> Answer:
@@ -49,3 +57,57 @@ def test_what_is_below_the_bar_teaches_nothing() -> None:
     for _ in range(20):
         bar.learn(1.0, False)
     assert bar.height == 2.0
+
+
+class Orders:
+    """A judge model: what it says of the question and of the two turned round, and after how many seconds."""
+
+    def __init__(self, *given: tuple[float, Answer]) -> None:
+        self.given, self.ledger = list(given), Ledger({}, Metrics())
+        self.hung_up = 0
+
+    async def stream(self, *_: Any) -> Answer:
+        seconds, answer = self.given.pop(0)
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            self.hung_up += 1
+            raise
+        return answer
+
+
+YES, NO = said(("Yes", -0.01), ("No", -5.0)), said(("No", -0.01), ("Yes", -5.0))
+
+
+def ruled(orders: Orders) -> tuple[Ruling, float]:
+    """And how long it took."""
+
+    async def rule() -> tuple[Ruling, float]:
+        clock = asyncio.get_running_loop().time
+        ctx = RequestContext("r", Tenant("t"), Deadline.after(9.0, clock), CacheWishes(), Timings(clock))
+        judge = ModelJudge(cast(Router, orders), Metrics(), "small", Allowance(1.0, _balance=1e6))
+        return await judge.rule(Doubt("연차?", "휴가?", "15일", vetoed=False), ctx), clock()
+
+    return run(rule())
+
+
+def test_a_no_to_one_order_is_not_followed_by_waiting_for_the_other() -> None:
+    orders = Orders((1.2, YES), (0.2, NO))
+    ruling, seconds = ruled(orders)
+    assert not ruling.same
+    assert seconds == pytest.approx(0.2)
+    assert orders.hung_up == 1
+
+
+def test_a_yes_takes_both_orders() -> None:
+    ruling, seconds = ruled(Orders((1.2, YES), (0.2, YES)))
+    assert ruling.same
+    assert ruling.margin == pytest.approx(4.99)
+    assert seconds == pytest.approx(1.2)
+    assert not ruled(Orders((0.2, YES), (1.2, NO)))[0].same
+
+
+def test_a_judge_that_takes_too_long_has_said_nothing() -> None:
+    ruling, seconds = ruled(Orders((0.2, YES), (9.0, YES)))
+    assert not ruling.same
+    assert seconds == pytest.approx(1.5)
