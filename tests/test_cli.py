@@ -56,7 +56,7 @@ async def test_check_says_what_is_wrong_or_what_will_run(tmp_path: Path) -> None
     (tmp_path / "data").write_text("a file where a folder is wanted", encoding="utf-8")
     good = """models:
   - {name: "m[red]", deployments: [{name: d, base_url: "http://127.0.0.1:1/v1", api_key: ${KEY}}]}
-  - {name: handbook, answers_with: "m[red]", documents: {collections: [hr]}}
+  - {name: handbook, answers_with: "m[red]", documents: {collections: [hr]}, draft: {model: "m[red]"}}
 documents: [{name: hr}]
 """
     (tmp_path / "good.yaml").write_text(good, encoding="utf-8")
@@ -73,6 +73,7 @@ documents: [{name: hr}]
     assert "line 2: unknown key 'server.prot'; known keys:" in bad[2]
     assert fine[0] == 0
     assert "model m[red]" in fine[1]
+    assert "within 5 s, drafts by m[red]" in " ".join(fine[1].replace("│", " ").split())
     assert "ocho ingest PATH --collection hr" in fine[1]
     assert "sk-very-secret" not in fine[1] + fine[2]
     assert unset[0] == 2

@@ -44,7 +44,10 @@ async def describe(settings: Settings) -> list[tuple[str, str, bool]]:
     for model in settings.models:
         what = ", ".join(f"{d.name} ({d.kind})" for d in settings.answering(model).deployments)
         documents = f", documents {', '.join(model.documents.collections)}" if model.documents else ""
-        rows.append((f"model {model.name}", f"{what}{documents}, cache {'on' if model.caches else 'off'}", True))
+        promise = f", within {model.promise.seconds:g} s" if model.promise else ""
+        drafts = f", drafts by {model.draft.model}" if model.draft else ""
+        cache = f", cache {'on' if model.caches else 'off'}"
+        rows.append((f"model {model.name}", f"{what}{documents}{promise}{drafts}{cache}", True))
     rows += _describe_gate(settings)
     if uses_redis(settings):
         link = redis_link(settings)
