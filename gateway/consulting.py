@@ -18,6 +18,7 @@ from gateway.cache.twins import Near
 from gateway.chat import CachedQuestion, CacheEntry, CacheHit, Neighbor, RequestContext, ServedBy
 from gateway.ports import Doubt, Judge, Ruling
 from gateway.routing.judge import AUDITED
+from gateway.stages import until
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +82,24 @@ class Consultant:
         """Held against the wording that is nearest, and against the one that was answered: what a chain of wordings
         leads to, each the same as the next, may be another question."""
         near, entry = doubt.near, doubt.entry
-        ruling = await self._rule(question, near, entry.answer.text, ctx)
-        if not ruling.same or plain(near.neighbor.question.text) == plain(entry.question):
-            return ruling
-        answered = grey(question, [Neighbor(CachedQuestion(entry.question, entry.key), near.neighbor.similarity)])
-        if not answered:
-            return Ruling(False)
-        first = await self._rule(question, answered[0], entry.answer.text, ctx)
-        margins = [m for m in (ruling.margin, first.margin) if m is not None]
-        return Ruling(first.same, min(margins, default=None), first.sure)
+        wordings = [near]
+        if plain(near.neighbor.question.text) != plain(entry.question):
+            answered = grey(question, [Neighbor(CachedQuestion(entry.question, entry.key), near.neighbor.similarity)])
+            if not answered:
+                return Ruling(False)
+            wordings += answered
+        rulings = await until(_denied, *(self._rule(question, each, entry.answer.text, ctx) for each in wordings))
+        margins = [ruling.margin for ruling in rulings if ruling.margin is not None]
+        same = all(ruling.same for ruling in rulings)
+        return Ruling(same, min(margins, default=None), rulings[-1].sure)
 
     async def _rule(self, question: str, near: Grey, answer: str, ctx: RequestContext) -> Ruling:
         assert self.judge is not None
         return await self.judge.rule(Doubt(question, near.neighbor.question.text, answer, bool(near.veto)), ctx)
+
+
+def _denied(ruling: Ruling) -> bool:
+    return not ruling.same
 
 
 async def confirmed(judge: Judge | None, question: str, entry: CacheEntry, ctx: RequestContext) -> bool:

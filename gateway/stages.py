@@ -85,6 +85,21 @@ async def beside() -> AsyncIterator[Start]:
         await ended(*tasks)
 
 
+async def until(enough: Callable[[T], bool], *works: Coroutine[Any, Any, T]) -> list[T]:
+    """What ``works`` give, begun at once and in their order; once one is enough, the others are not waited for and
+    missing. Raises what the first to fail raises."""
+    tasks = [asyncio.create_task(work) for work in works]
+    given: dict[asyncio.Task[T], T] = {}
+    try:
+        running = set(tasks)
+        while running and not any(map(enough, given.values())):
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            given |= {task: task.result() for task in done}
+    finally:
+        await ended(*tasks)
+    return [given[task] for task in tasks if task in given]
+
+
 async def ended(*tasks: asyncio.Task[Any]) -> None:
     """Cancel the tasks and wait until they have stopped; what they raise is theirs.
 

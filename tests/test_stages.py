@@ -11,8 +11,10 @@ import pytest
 from gateway import stages
 from gateway.chat import CacheWishes, RequestContext, Tenant
 from gateway.clock import Deadline, Timings
+from gateway.errors import UpstreamBroken
 from gateway.metrics import Metrics
-from gateway.stages import Stages, beside, ended
+from gateway.stages import Stages, beside, ended, until
+from tests.virtual_time import run
 
 
 def context(seconds: float = 5.0) -> RequestContext:
@@ -98,6 +100,29 @@ async def test_a_task_that_swallows_a_cancellation_is_told_again(monkeypatch: py
     await ended(*tasks)
     assert swallowed == 3
     assert all(task.done() for task in tasks)
+
+
+async def _after(seconds: float, value: int) -> int:
+    await asyncio.sleep(seconds)
+    return value
+
+
+def test_once_one_is_enough_the_others_are_not_waited_for() -> None:
+    async def given(*values: tuple[float, int]) -> tuple[list[int], float]:
+        found = await until(lambda value: value < 0, *(_after(*each) for each in values))
+        return found, asyncio.get_running_loop().time()
+
+    assert run(given((3.0, 1), (1.0, 2))) == ([1, 2], 3.0)
+    assert run(given((3.0, 1), (1.0, -2))) == ([-2], 1.0)
+    assert run(given((1.0, 1), (2.0, -2), (3.0, 3))) == ([1, -2], 2.0)
+
+
+def test_what_fails_before_one_is_enough_is_raised() -> None:
+    async def failing() -> int:
+        raise UpstreamBroken("judge broke")
+
+    with pytest.raises(UpstreamBroken):
+        run(until(lambda value: value < 0, _after(9.0, 1), failing()))
 
 
 class _Owner:

@@ -25,7 +25,7 @@ from gateway.metrics import Metrics
 from gateway.ports import Doubt, Ruling
 from gateway.routing.router import Router
 from gateway.routing.spend import Allowance, Errand, prompt_tokens
-from gateway.stages import ended
+from gateway.stages import until
 
 log = structlog.get_logger()
 
@@ -161,17 +161,8 @@ class ModelJudge:
     async def _until_no(
         self, orders: Sequence[list[dict[str, str]]], ctx: RequestContext, logprobs: bool
     ) -> list[Answer]:
-        """What it says to all ``orders``, asked at once; up to the first No, after which no other is waited for."""
-        answers: list[Answer] = []
-        calls = [asyncio.create_task(self._ask(messages, ctx, logprobs)) for messages in orders]
-        try:
-            for call in asyncio.as_completed(calls):
-                answers.append(await call)
-                if _denies(answers[-1]):
-                    break
-        finally:
-            await ended(*calls)
-        return answers
+        """What it says to ``orders``, asked at once; after a No the other is not waited for."""
+        return await until(_denies, *(self._ask(messages, ctx, logprobs) for messages in orders))
 
     async def _ask(self, messages: list[dict[str, str]], ctx: RequestContext, logprobs: bool) -> Answer:
         request = one_token(self.model, messages, logprobs)
