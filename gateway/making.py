@@ -145,7 +145,7 @@ class Maker:
         contested = doubted is not None and not doubted.audit
         witnesses = settling.witnesses if (earlier is None or contested) and evidence.passages else 0
         may_ask = partial(settling.allowance.take, cost)
-        due = job.ctx.promise if earlier is None and job.plan.promise is not None else None
+        due = job.ctx.promise if job.plan.promise is not None else None
         sure = doubted is not None and doubted.sure
         confirms = None
         if earlier is not None:
@@ -277,7 +277,7 @@ def nothing_found(asking: Asking) -> bool:
 
 def _replaces(matter: Matter) -> bool:
     """The answer takes the earlier one's place, for all its wordings."""
-    return matter.overruled if matter.contested else matter.result != "doubtful"
+    return matter.overruled if matter.contested else matter.result not in ("doubtful", "unfinished")
 
 
 def with_question(request: ChatRequest, question: str) -> ChatRequest:

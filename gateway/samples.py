@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gateway.chat import Answer, AnswerEvent, Closed, Delta, Send
-from gateway.clock import Deadline
 from gateway.errors import GatewayError
 from gateway.stages import ended
 
-LAST_CALL_S = 0.8  # before the promised time: nothing is held back any longer that nothing speaks against so far
 LONG_LEAD = 900  # characters without a paragraph's end: then what there is counts as the lead
 MOST_REFERENCE = 80  # characters before what a sentence opens with: "According to the documents [doc1] and [doc2], …"
 LEAD_END = "\n\n"
@@ -86,7 +83,7 @@ class Sample:
 
     ask: Ask
     number: int
-    due: Deadline | None = None
+    brief: bool = False  # its lead is its first sentence
     task: asyncio.Task[None] = field(init=False)
     text: str = ""
     lowest: float | None = None  # log-probability of the tokens of ``lead``, where that is known
@@ -101,22 +98,21 @@ class Sample:
     def failed(self) -> bool:
         return self.error is not None
 
+    @property
+    def told(self) -> bool:
+        """Its lead is whole."""
+        return self._lead.is_set() and not self.failed
+
     async def lead(self) -> str:
-        """The first paragraph (``due``: sentence), once it is whole; the whole text where there is but one. "" where it
+        """The first paragraph or sentence, once it is whole; the whole text where there is but one. "" where it
         failed."""
         await self._lead.wait()
-        lead = self.text.strip().split(LEAD_END, 1)[0]
-        sentence = _SENTENCE.search(lead) if self.due is not None else None
-        return lead[: sentence.end()] if sentence is not None else lead
+        return self.lead_so_far()
 
-    async def lead_in_time(self) -> str | None:
-        """As ``lead``; None where the promised time is nearly up before that, and a part of it is there."""
-        if self.due is None:
-            return await self.lead()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, self.due.remaining_s() - LAST_CALL_S)):
-                await self._lead.wait()
-        return None if self.text.strip() and not self._lead.is_set() else await self.lead()
+    def lead_so_far(self) -> str:
+        lead = self.text.strip().split(LEAD_END, 1)[0]
+        sentence = _SENTENCE.search(lead) if self.brief else None
+        return lead[: sentence.end()] if sentence is not None else lead
 
     async def whole(self) -> str:
         """Raises the sample's error."""
@@ -149,7 +145,7 @@ class Sample:
             if event.logprob is not None:
                 self.lowest = min(event.logprob, self.lowest or 0.0)
             text = self.text.lstrip()
-            if LEAD_END in text or len(text) > LONG_LEAD or (self.due is not None and has_sentence(text)):
+            if LEAD_END in text or len(text) > LONG_LEAD or (self.brief and has_sentence(text)):
                 self._lead.set()
         elif isinstance(event, Closed):
             self.text = event.answer.text

@@ -3,14 +3,15 @@
 The first paragraph of every answer from documents (where a time is promised and nothing was answered before: the first
 sentence) is held back until it is whole, and weighed as any answer is (``routing/doubting.py``): by its numbers, its
 log-probabilities, and what other samples say. Where it is sure, it streams on. Otherwise more samples are taken, and
-the likeliest is given; where none is likely right, that the documents do not say it. Never retracts: nothing was sent
-so far.
+the likeliest is given; where none is likely right, that the documents do not say it. Shortly before the promised time
+the likeliest so far is. Never retracts: nothing was sent so far.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,9 +38,11 @@ from gateway.samples import Ask, Sample, lead_of
 
 TEMPERATURE = 0.5  # of samples beyond the first: at 0 they would repeat it, faults and all
 MOST_SAMPLES = 5
+LAST_CALL_S = 0.8  # before the promised time: nothing is held back any longer that is likely right so far
 FEWEST_TO_WITHHOLD = 3
 AT_ONCE = 6.0  # average answers' cost that may be spent on samples at once: one question may take them all
 NTH = ("fine", "second", "third", "fourth", "fifth")
+Choice = Sample | CacheEntry | Callable[[Send], None]  # one of the samples, the earlier answer, or that there is none
 AGAIN = (-1, -2)  # the numbers of the samples that the earlier answer's own question is asked for again
 
 
@@ -54,7 +57,7 @@ class Matter:
     sure: bool = False  # a judge is sure that the two ask the same
     confirms: Callable[[], Awaitable[bool]] | None = None  # a second judge, where it is not
     witnesses: int = 0  # samples beside the first one
-    due: Deadline | None = None  # the promised time, if any: then the first sentence is the lead
+    due: Deadline | None = None  # the promised time, if any
     may_ask: Callable[[], bool] = lambda: True  # sets aside the cost of one more sample, if there is room
     scale: Scale = field(default_factory=Scale)  # of the log-probabilities of the model that answers
     none: Callable[[Send], None] | None = None  # tells that the documents do not say it
@@ -63,6 +66,11 @@ class Matter:
     flip: Comparison | None = None  # how the fresh answer contradicts the earlier one
     fresh: str = ""  # the answer that the earlier one was compared with
     overruled: bool = False  # contested, and asked again its own question was answered otherwise as well
+
+    @property
+    def brief(self) -> bool:
+        """The first sentence is the lead: a time is promised, and nothing was answered before."""
+        return self.due is not None and self.earlier is None
 
     @property
     def disputed(self) -> bool:
@@ -93,56 +101,85 @@ class Settler:
 
     async def settle(self, ask: Ask, matter: Matter, send: Send) -> None:
         """Send one whole answer. Raises the first sample's error where there is nothing else to give."""
-        samples = [Sample(ask, 0, matter.due)]
+        samples = [Sample(ask, 0, matter.brief)]
         try:
             for number in range(1, 1 + matter.witnesses):
                 if matter.may_ask():
-                    samples.append(Sample(ask, number, matter.due))
-            await self._settle(ask, samples, matter, send)
+                    samples.append(Sample(ask, number, matter.brief))
+            choice = await _settled_in_time(ask, samples, matter)
+            self.metrics.settled(matter.result)  # with its last event the caller may leave: this task is cancelled then
+            match choice:
+                case Sample():
+                    await choice.give(send)
+                case CacheEntry():
+                    replay(CacheHit(choice, CacheOutcome.EXACT), send)
+                case _:
+                    choice(send)
         finally:
             await asyncio.gather(*(sample.stop() for sample in samples))
 
-    async def _settle(self, ask: Ask, samples: list[Sample], matter: Matter, send: Send) -> None:
-        first, earlier = samples[0], matter.earlier
-        lead = await first.lead_in_time()
-        if lead is None and Doubts(matter.question, matter.evidence).confidence(first.text, None, False) > GIVEN:
-            matter.result = "unfinished"
-            self.metrics.settled(matter.result)
-            await first.give(send)
-            return
-        lead = lead if lead is not None else await first.lead()
-        if earlier is not None and (matter.contested or _stands(earlier, matter)):
-            comparison = compare(signature(lead), signature(earlier.answer.text))
-            if comparison.verdict is Verdict.UNCLEAR:
-                comparison = compare(signature(await first.whole()), signature(earlier.answer.text))
-            if _no_other(comparison.verdict, lead, earlier, matter):
-                self._keep_earlier(earlier, matter, send)
-                return
-            if comparison.verdict is Verdict.DIFFERENT:
-                matter.flip, matter.fresh = comparison, first.text
-        while len(samples) < MOST_SAMPLES and await _in_doubt(samples, matter) and matter.may_ask():
-            samples.append(Sample(ask, len(samples), matter.due))
-        best = await _best(samples, matter)
-        if best is not None and matter.disputed and not await _outweighs(ask, best, matter):
-            best = None
-        if earlier is not None and (best is None or await _after_all(best, earlier, matter)):
-            self._keep_earlier(earlier, matter, send)
-            return
-        assert best is not None
-        if matter.contested:
-            matter.overruled = await _overruled(ask, await best.lead(), matter)
-        none = matter.none if _unlikely(matter.weight, len(samples)) else None
-        matter.result = "none" if none else NTH[samples.index(best)] if matter.weight.sure else "doubtful"
-        self.metrics.settled(matter.result)  # with its last event the caller may leave, and this task is cancelled
-        if none is not None:
-            none(send)
-        else:
-            await best.give(send)
 
-    def _keep_earlier(self, earlier: CacheEntry, matter: Matter, send: Send) -> None:
-        matter.result, matter.weight = "earlier", CERTAIN
-        self.metrics.settled(matter.result)
-        replay(CacheHit(earlier, CacheOutcome.EXACT), send)
+async def _settled_in_time(ask: Ask, samples: list[Sample], matter: Matter) -> Choice:
+    """Where the promised time is nearly up before all is settled: what it leaves, if anything."""
+    if matter.due is not None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, matter.due.remaining_s() - LAST_CALL_S)):
+                return await _settled(ask, samples, matter)
+        if (choice := _so_far(samples, matter)) is not None:
+            return choice
+    return await _settled(ask, samples, matter)
+
+
+async def _settled(ask: Ask, samples: list[Sample], matter: Matter) -> Choice:
+    first, earlier = samples[0], matter.earlier
+    lead = await first.lead()
+    if earlier is not None and (matter.contested or _stands(earlier, matter)):
+        comparison = compare(signature(lead), signature(earlier.answer.text))
+        if comparison.verdict is Verdict.UNCLEAR:
+            comparison = compare(signature(await first.whole()), signature(earlier.answer.text))
+        if _no_other(comparison.verdict, lead, earlier, matter):
+            return _keep_earlier(earlier, matter)
+        if comparison.verdict is Verdict.DIFFERENT:
+            matter.flip, matter.fresh = comparison, first.text
+    while len(samples) < MOST_SAMPLES and await _in_doubt(samples, matter) and matter.may_ask():
+        samples.append(Sample(ask, len(samples), matter.brief))
+    best = await _best(samples, matter)
+    if best is not None and matter.disputed and not await _outweighs(ask, best, matter):
+        best = None
+    if earlier is not None and (best is None or await _after_all(best, earlier, matter)):
+        return _keep_earlier(earlier, matter)
+    assert best is not None
+    if matter.contested:
+        matter.overruled = await _overruled(ask, await best.lead(), matter)
+    if matter.none is not None and _unlikely(matter.weight, len(samples)):
+        matter.result = "none"
+        return matter.none
+    matter.result = NTH[samples.index(best)] if matter.weight.sure else "doubtful"
+    return best
+
+
+def _keep_earlier(earlier: CacheEntry, matter: Matter) -> CacheEntry:
+    matter.result, matter.weight = "earlier", CERTAIN
+    return earlier
+
+
+def _so_far(samples: Sequence[Sample], matter: Matter) -> Choice | None:
+    """The earlier answer, where the documents bear it out and it is not contested; else the likeliest of what is there,
+    as far as it is likely right, be it only the beginning of the first sample."""
+    earlier = matter.earlier
+    if earlier is not None and not matter.contested and _stands(earlier, matter):
+        return _keep_earlier(earlier, matter)
+    told = [sample for sample in samples if sample.told]
+    if not told:
+        begun = samples[0].text
+        likely = Doubts(matter.question, matter.evidence).confidence(begun, None, False) > GIVEN
+        matter.result = "unfinished"
+        return samples[0] if begun.strip() and likely else None
+    said = [Said(sample.lead_so_far(), matter.scale.read(sample.lowest)) for sample in told]
+    found = weights(said, matter.question, matter.evidence)
+    best = max(range(len(told)), key=found.__getitem__)
+    matter.result, matter.weight = "unfinished", found[best]
+    return told[best] if found[best].confidence >= GIVEN else None
 
 
 def doubts_of(lead: str, matter: Matter) -> str:

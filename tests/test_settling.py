@@ -25,11 +25,10 @@ from gateway.chat import (
 from gateway.clock import Deadline
 from gateway.errors import UpstreamBroken
 from gateway.metrics import Metrics
-from gateway.samples import LAST_CALL_S, Held
+from gateway.samples import Held
 from gateway.settling import AGAIN as AGAIN_NUMBERS
 from gateway.settling import Matter, Settler, borne_out
 from tests.cache.makers import answer, entry
-from tests.virtual_time import run
 
 RULE = Passage(
     "hr", "leave.md", "v1", 0, "휴가 규정", "연차", "정규직의 연차휴가는 1년에 16일이다. 이월은 6일까지 한다."
@@ -170,34 +169,6 @@ async def test_where_a_time_is_promised_a_wrong_first_sentence_is_asked_for_agai
     )
     assert await settled(model, held) == f"{RIGHT} 이월은 6일까지입니다."
     assert (held.result, model.asked) == ("second", [0, 1])
-
-
-@pytest.mark.parametrize(
-    ("begun", "given_at"),
-    [("연차휴가는 1년에 16일이며", 5 - LAST_CALL_S), ("연차휴가는 1년에 19일이며 ", None), ("", None)],
-)
-def test_when_the_promised_time_is_nearly_up_what_is_borne_out_so_far_goes_and_nothing_else(
-    begun: str, given_at: float | None
-) -> None:
-    async def play() -> float | None:
-        clock = asyncio.get_running_loop().time
-        given: list[float] = []
-
-        async def model(number: int, send: Send) -> Answer:
-            if number == 0:
-                send(Opened(ServedBy.MODEL, CacheOutcome.MISS, "m"))
-                send(Delta(begun, {}, b""))
-            await asyncio.Event().wait()
-            raise AssertionError
-
-        held = matter(due=Deadline.after(5, clock))
-        settling = asyncio.create_task(Settler(Metrics()).settle(model, held, lambda event: given.append(clock())))
-        await asyncio.sleep(30)
-        settling.cancel()
-        await asyncio.wait([settling])
-        return given[0] if given else None
-
-    assert run(play()) == pytest.approx(given_at)
 
 
 async def test_no_sample_beyond_what_may_be_spent() -> None:
