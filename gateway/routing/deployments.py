@@ -124,9 +124,11 @@ class Health:
     def ended(self, call: int, now: float) -> None:
         self.in_flight -= 1
         if call in self.waiting:  # hung up on before it said anything: its first token would have been later than that
-            silent_s = now - self.waiting.pop(call)[0]
-            if silent_s > self.first_token_s:
-                self._fade_in(silent_s, now)
+            began, _ = self.waiting.pop(call)
+            if now - began > self.first_token_s:
+                self._fade_in(now - began, now)
+            if began >= self.tested_at:
+                self.tested_at = -math.inf  # it was to test the provider's word: the next one does
         if (since := self.talking.pop(call, None)) is not None:
             self.rest_s += REST_SHARE * (now - since - self.rest_s)
 

@@ -150,6 +150,25 @@ def test_retry_after_sets_aside_at_once_and_is_never_shortened() -> None:
     assert one.state(29.0) == 2
 
 
+def test_the_word_of_a_provider_is_tested_again_at_once_where_the_test_was_hung_up_on() -> None:
+    one = health("d")
+    one.failed(0.0, 30.0)
+    assert not one.tested(0.1)
+    assert one.tested(1.0)
+    call = one.started(1.0)
+    assert not one.tested(1.1)  # one at a time
+    one.ended(call, 1.1)
+    assert one.tested(1.15)
+    call = one.started(1.15)
+    one.failed(1.2, 30.0)  # it means it
+    one.ended(call, 1.2)
+    assert not one.tested(1.3)
+    assert one.tested(2.0)
+    call = one.started(2.0)
+    one.answered(call, 2.5)
+    assert one.state(2.5) == 0
+
+
 def test_a_slow_first_token_counts_at_once_and_fades() -> None:
     one = health("d")
     answered(one, 0.0, 1.0)
