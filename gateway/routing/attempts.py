@@ -19,6 +19,7 @@ from gateway.routing.route import Route
 from gateway.values import dataclass
 
 MAX_WAIT_S = 10.0  # for a deployment to take requests again; a caller knows better what to do with longer waits
+TEST_LOOK_S = 0.05  # how often those who wait look whether a provider still means its word
 BACKOFF_S = 0.2  # before asking a deployment again; doubles, with full jitter (AWS builders' library)
 
 
@@ -142,7 +143,7 @@ class Attempts:
         if failure is None and told is not None:
             raise told
         health = rank(own.line.pool, self.clock(), self.chance.randrange)[0]
-        wait_s = self._pause_s(health, failure)
+        wait_s = 0.0 if failure is None and await self._tested(health) else self._pause_s(health, failure)
         if wait_s >= min(self._left_s(), MAX_WAIT_S):
             raise told or Overloaded(
                 f"the provider of model {own.model!r} takes no requests for {wait_s:.0f} s; try again then",
@@ -152,16 +153,22 @@ class Attempts:
             await asyncio.sleep(wait_s)
         return self._attempt(own, own.line.start(health, self.ctx.tenant.id))
 
+    async def _tested(self, health: Health) -> bool:
+        """Whether a request that has tried nothing yet may go to a deployment that is set aside. One that failed too
+        often is asked at once: better a slim chance than none. One that asked to be left alone is tested by a call now
+        and then, and the others wait for what comes of that: many providers say so of one kind of request or by
+        mistake, and silence for a minute would cost every answer."""
+        while health.told_until > (now := self.clock()) and not health.tested(now):
+            if not health.under_test or self._left_s() <= 0:
+                return False
+            await asyncio.sleep(TEST_LOOK_S)
+        return True
+
     def _pause_s(self, health: Health, failure: UpstreamError | None) -> float:
-        """How long to leave a deployment alone. One that failed too often is asked at once by a request that has tried
-        nothing yet: better a slim chance than none. One that asked to be left alone is tried now and then:
-        many providers say so of one kind of request or by mistake, and silence for a minute would cost every answer."""
+        """How long to leave a deployment alone."""
         now = self.clock()
         if failure is None:
-            told_s = max(0.0, health.told_until - now)
-            if told_s and health.tested(now):
-                return 0.0
-            return told_s * self.chance.uniform(1.0, 1.1)  # not all who wait at the same instant
+            return max(0.0, health.told_until - now) * self.chance.uniform(1.0, 1.1)  # not all at the same instant
         backoff_s = self.chance.uniform(0, BACKOFF_S * 2.0 ** (self.number - 2)) if health.failures else 0.0
         return max(health.aside_until - now, backoff_s, 0.0)
 

@@ -184,6 +184,11 @@ class Health:
         self.tested_at = now
         return True
 
+    @property
+    def under_test(self) -> bool:
+        """A call that goes against the provider's word has nothing to show yet."""
+        return bool(self.waiting) and next(reversed(self.waiting.values()))[0] >= self.tested_at
+
     def state(self, now: float) -> int:
         """0 healthy, 1 worth one probe, 2 set aside."""
         if self.aside_until > now:

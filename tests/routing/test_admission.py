@@ -55,6 +55,25 @@ def test_a_crowd_at_a_gateway_that_knows_nothing_yet_is_soon_served_as_well(seed
     assert goodput(last, CAPACITY, 30) >= 0.9
 
 
+@pytest.mark.parametrize("meant", [True, False])
+def test_where_all_asked_to_be_left_alone_one_call_tests_that_and_the_others_wait_for_it(meant: bool) -> None:
+    async def play() -> tuple[list[Ended], int, float]:
+        town = Town({name: Places(50, stall_rate=0.0, refuses=meant) for name in "ab"})
+        for health in town.deployments:
+            health.failed(asyncio.get_running_loop().time(), 20.0)
+        await asyncio.sleep(1.0)
+        burst = await asyncio.gather(*(town.ask() for _ in range(10)))
+        return burst, town.upstream.calls, max(ended.seconds for ended in burst)
+
+    burst, calls, longest_s = run(play())
+    if meant:
+        assert {ended.error for ended in burst} == {"upstream_rejected", "overloaded"}
+        assert calls == 1
+        assert longest_s < 0.2  # as long as the one took to be refused
+    else:
+        assert not [ended for ended in burst if ended.error]
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_without_limit_and_queue_the_same_crowd_gets_far_less(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Health, "has_room", lambda self, now: self.state(now) == 0)

@@ -156,12 +156,14 @@ def test_the_word_of_a_provider_is_tested_again_at_once_where_the_test_was_hung_
     assert not one.tested(0.1)
     assert one.tested(1.0)
     call = one.started(1.0)
+    assert one.under_test
     assert not one.tested(1.1)  # one at a time
     one.ended(call, 1.1)
     assert one.tested(1.15)
     call = one.started(1.15)
     one.failed(1.2, 30.0)  # it means it
     one.ended(call, 1.2)
+    assert not one.under_test
     assert not one.tested(1.3)
     assert one.tested(2.0)
     call = one.started(2.0)
