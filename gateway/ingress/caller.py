@@ -52,7 +52,8 @@ class Caller(Protocol):
     async def body(self) -> bytes:
         """Raises BodyTooLarge, InvalidRequest."""
 
-    async def begin(self, status: int, headers: Mapping[str, str]) -> None: ...
+    async def begin(self, status: int, headers: Mapping[str, str], head: str = "") -> None:
+        """``head``: further ``header_lines``."""
 
     async def write(self, data: bytes | bytearray) -> None:
         """Raises ConnectionError when the caller has gone."""
@@ -61,6 +62,11 @@ class Caller(Protocol):
 
     def cut(self) -> None:
         """Break off, so that nobody takes what was sent for the whole."""
+
+
+def _in_lines(lines: str) -> dict[str, str]:
+    """The headers that ``header_lines`` wrote."""
+    return dict(line.split(": ", 1) for line in lines.splitlines())
 
 
 def fresh_id() -> str:
@@ -128,8 +134,8 @@ class WebCaller:
             error.status = 408
             raise error from None
 
-    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        self._response = web.StreamResponse(status=status, headers=headers)
+    async def begin(self, status: int, headers: Mapping[str, str], head: str = "") -> None:
+        self._response = web.StreamResponse(status=status, headers={**_in_lines(head), **headers})
         await self._response.prepare(self._request)
 
     async def write(self, data: bytes | bytearray) -> None:
@@ -147,8 +153,7 @@ class WebCaller:
         """What aiohttp wants back from a handler: ``reply``, or the one that was begun."""
         if reply is None:
             return self._begun()
-        lines = dict(line.split(": ", 1) for line in reply.head.splitlines())
-        return web.Response(status=reply.status, headers=lines | reply.headers, body=reply.body)
+        return web.Response(status=reply.status, headers=_in_lines(reply.head) | reply.headers, body=reply.body)
 
     def _begun(self) -> web.StreamResponse:
         assert self._response is not None  # begin() comes before write(), end() and cut()

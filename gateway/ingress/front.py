@@ -293,8 +293,8 @@ class FrontCaller:
         head = self._head(reply.status, reply.headers, reply.head)
         self._connection.transport.write(b"%scontent-length: %d\r\n\r\n%s" % (head, len(reply.body), reply.body))
 
-    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        self._connection.transport.write(self._head(status, headers) + b"transfer-encoding: chunked\r\n\r\n")
+    async def begin(self, status: int, headers: Mapping[str, str], head: str = "") -> None:
+        self._connection.transport.write(self._head(status, headers, head) + b"transfer-encoding: chunked\r\n\r\n")
 
     async def write(self, data: bytes | bytearray) -> None:
         connection = self._connection
@@ -308,7 +308,7 @@ class FrontCaller:
     def cut(self) -> None:
         self._connection.abort()
 
-    def _head(self, status: int, headers: Mapping[str, str], more: str = "") -> bytes:
+    def _head(self, status: int, headers: Mapping[str, str], more: str) -> bytes:
         last = "" if self._connection._keep else "connection: close\r\n"
         return f"{_STATUS_LINES[status]}{header_lines(headers)}{more}{_date()}{last}".encode("utf-8", "surrogateescape")
 

@@ -44,16 +44,18 @@ class Relay:
                 reserved = self._accounts.reserve(account, prompt_tokens(sent.json or {}))
             passing = await self._router.forward(sent, ctx, metered=account is not None and account.counts)
             reply, status = passing.reply, passing.reply.status
-            headers = self._headers(reply.headers, ctx, passing.answered_at - began)
+            headers = _headers(reply.headers, ctx)
             attempt = passing.attempt
-            told = _told(attempt.slot.health.deployment.name, attempt.number)
+            head = _told(attempt.slot.health.deployment.name, attempt.number)
+            if self._timing:
+                head += _WAITS[int((passing.answered_at - began) * 10_000.0)]
             if headers.get("content-type", "").startswith("text/event-stream"):
                 whole = None
-                await self._stream(caller, sent, ctx, reply, {**headers, **told}, began)
+                await self._stream(caller, sent, ctx, reply, headers, head, began)
             elif (whole := reply.rest()) is None:
-                whole = await self._gathered(caller, reply, {**headers, **told})
+                whole = await self._gathered(caller, reply, headers, head)
             outcome = "ok" if status < 400 else str(status)
-            return Reply(status, whole, headers, told.lines) if whole is not None else None
+            return Reply(status, whole, headers, head) if whole is not None else None
         except (UpstreamError, LimitReached) as error:
             outcome = error.code or "error"
             raise
@@ -65,30 +67,18 @@ class Relay:
             if sent.path == "chat/completions":
                 caller.chat = (_BYPASS, _MODEL, sent.streamed, outcome)
 
-    def _headers(self, received: Mapping[str, str], ctx: RequestContext, seconds: float) -> dict[str, str]:
-        """The provider's that are passed on, and those of every reply. They came after ``seconds``."""
-        headers = {}
-        for name, value in received.items():
-            if _PASSES[name]:
-                headers[name] = value
-        headers["x-request-id"] = ctx.id
-        headers.update(ctx.told)
-        if self._timing:
-            headers["server-timing"] = _WAITS[int(seconds * 10_000)]
-        return headers
-
-    async def _gathered(self, caller: Caller, reply: Forwarded, headers: Mapping[str, str]) -> bytes | None:
+    async def _gathered(self, caller: Caller, reply: Forwarded, headers: dict[str, str], head: str) -> bytes | None:
         """The whole body; None where it is so large that it went out in pieces."""
         whole = bytearray()
         while piece := await reply.read():
             whole += piece
             if len(whole) > WHOLE_BYTES:
-                await self._large(caller, reply, headers, bytes(whole))
+                await caller.begin(reply.status, headers, head)
+                await self._large(caller, reply, bytes(whole))
                 return None
         return bytes(whole)
 
-    async def _large(self, caller: Caller, reply: Forwarded, headers: Mapping[str, str], began_with: bytes) -> None:
-        await caller.begin(reply.status, headers)
+    async def _large(self, caller: Caller, reply: Forwarded, began_with: bytes) -> None:
         await caller.write(began_with)
         try:
             while piece := await reply.read():
@@ -105,10 +95,11 @@ class Relay:
         ctx: RequestContext,
         reply: Forwarded,
         headers: dict[str, str],
+        head: str,
         began: float,
     ) -> None:
         headers["cache-control"] = "no-cache"
-        await caller.begin(reply.status, headers)
+        await caller.begin(reply.status, headers, head)
         first: float | None = None
         try:
             while piece := await reply.read():
@@ -121,16 +112,28 @@ class Relay:
         await caller.end()
 
 
-class _Told(dict[str, str]):
-    """Headers that tell which deployment answered, and the same as ``header_lines``."""
+def _headers(received: Mapping[str, str], ctx: RequestContext) -> dict[str, str]:
+    """The provider's that are passed on, and those of this reply alone."""
+    headers = {}
+    for name, value in received.items():
+        if _PASSES[name]:
+            headers[name] = value
+    headers["x-request-id"] = ctx.id
+    headers.update(ctx.told)
+    return headers
 
-    def __init__(self, deployment: str, attempts: int) -> None:
-        super().__init__()
-        self["x-ocho-cache"] = str(CacheOutcome.BYPASS)
-        self["x-ocho-served-by"] = str(ServedBy.MODEL)
-        self["x-ocho-deployment"] = deployment
-        self["x-ocho-attempts"] = str(attempts)
-        self.lines = header_lines(self)
+
+@lru_cache(maxsize=256)
+def _told(deployment: str, attempts: int) -> str:
+    """Header lines that tell which deployment answered."""
+    return header_lines(
+        {
+            "x-ocho-cache": str(CacheOutcome.BYPASS),
+            "x-ocho-served-by": str(ServedBy.MODEL),
+            "x-ocho-deployment": deployment,
+            "x-ocho-attempts": str(attempts),
+        }
+    )
 
 
 class _Passes(dict[str, bool]):
@@ -144,15 +147,14 @@ class _Passes(dict[str, bool]):
 
 
 class _Waits(dict[int, str]):
-    """``Server-Timing`` by tenths of a millisecond: to write a float costs more than all else about it."""
+    """The line of ``Server-Timing`` by tenths of a millisecond: to write a float costs more than all else about it."""
 
     def __missing__(self, tenths: int) -> str:
-        text = f"upstream_headers;dur={tenths / 10}"
+        line = f"server-timing: upstream_headers;dur={tenths / 10}\r\n"
         if tenths < MAX_WAITS:
-            self[tenths] = text
-        return text
+            self[tenths] = line
+        return line
 
 
 _PASSES = _Passes()
 _WAITS = _Waits()
-_told = lru_cache(maxsize=256)(_Told)
