@@ -72,6 +72,7 @@ async def assembled(settings: Settings, wall_clock: WallClock = time.time) -> As
         access = AccessLog(settings.telemetry.log_level, settings.telemetry.log_format)
         stack.callback(access.close)
         around = Around(metrics, access)
+        stack.callback(around.tell)
         gateway = Gateway(settings, _application(settings, around), metrics, around)
         keys = key_ring_of(settings)
         deployments = Deployments(deployments_of(settings), time.monotonic)

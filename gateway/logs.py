@@ -72,8 +72,9 @@ class AccessLog:
         self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
         self._thread.start()
 
-    def request(self, id: str, method: str, operation: str, model: str, seconds: float, error: str) -> None:
-        """``method``, ``operation`` and ``error`` are words, ``id`` is of safe characters: none needs an escape."""
+    def request(self, id: str, method: str, operation: str, model: str, seconds: float, error: str, at: float) -> None:
+        """``at``: when it ended. ``method``, ``operation`` and ``error`` are words, ``id`` is of safe characters: none
+        needs an escape."""
         if not self._on:
             return
         if self._plain:
@@ -84,7 +85,7 @@ class AccessLog:
             return
         self._add(
             f'{{"request_id":"{id}",{_what(method, operation, model, error)},"seconds":{seconds:.4f},'
-            f'"event":"request","level":"info","timestamp":"{self._timestamp()}"}}\n'
+            f'"event":"request","level":"info","timestamp":"{self._timestamp(at)}"}}\n'
         )
 
     def spent(
@@ -100,7 +101,7 @@ class AccessLog:
         if self._plain:
             structlog.get_logger().info("spent", **fields)
             return
-        fields |= {"event": "spent", "level": "info", "timestamp": self._timestamp()}
+        fields |= {"event": "spent", "level": "info", "timestamp": self._timestamp(time.time())}
         self._add(orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE).decode())
 
     def _add(self, line: str) -> None:
@@ -134,8 +135,7 @@ class AccessLog:
                 dropped, self._dropped = self._dropped, 0
                 structlog.get_logger().warning("access log lines dropped: nobody reads the output", lines=dropped)
 
-    def _timestamp(self) -> str:
-        now = time.time()
+    def _timestamp(self, now: float) -> str:
         if not 0 <= now - self._began < 1:
             self._began = int(now)
             self._second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self._began))

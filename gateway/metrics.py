@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
@@ -13,7 +13,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.samples import Sample
 
 from gateway.chat import CacheOutcome, ServedBy
-from gateway.instruments import REFRESH_S, SHARED, Counter, Gauge, Notes, settle_all
+from gateway.instruments import REFRESH_S, SHARED, Counter, Floats, Gauge, Notes, settle_all
 from gateway.series import Series
 
 OTHER = "other"  # label for model names that are not configured
@@ -43,6 +43,7 @@ class Metrics(Series):
         self._in_flight.set_function(lambda: float(self.requests_now + sum(count() for count in self._under_way)))
         self.requests = Notes(self._tell_request)
         self.calls = Notes(self._tell_call)
+        self.writers: list[Callable[[], None]] = []  # to be called for what they have not written down here yet
 
     def model_label(self, model: str) -> str:
         return model if model in self._models else OTHER
@@ -216,23 +217,23 @@ class Metrics(Series):
 
     # what was written down
 
-    def _tell_request(self, ended: Ended, seconds: list[float]) -> None:
+    def _tell_request(self, ended: Ended, seconds: Floats) -> None:
         operation, model, error_type, chat = ended
         label = self.model_label(model)
         self._server_duration.labels(operation, label, error_type).observe_all(seconds)
         if chat is not None:
             self._tell_chat(label, chat, seconds)
 
-    def _tell_chat(self, model: str, chat: Chat, seconds: list[float]) -> None:
+    def _tell_chat(self, model: str, chat: Chat, seconds: Floats) -> None:
         cache, served_by, stream, outcome = chat
         labels = (model, cache, served_by, "true" if stream else "false", outcome)
         self._requests.labels(*labels).observe_all(seconds)
-        good = bisect_right(seconds, PROMISE_S) if outcome == "ok" else 0
+        good = int(np.count_nonzero(seconds <= PROMISE_S)) if outcome == "ok" else 0
         for result, count in (("good", good), ("bad", len(seconds) - good)):
             if count:
                 self._promise.labels("5s", result).inc(count)
 
-    def _tell_call(self, called: Called, seconds: list[float]) -> None:
+    def _tell_call(self, called: Called, seconds: Floats) -> None:
         deployment, provider, kind, operation, model, result = called
         outcome = result if result in {"ok", "cancelled"} else "failed"
         self._attempts.labels(deployment, kind, outcome).inc(len(seconds))
@@ -241,6 +242,8 @@ class Metrics(Series):
 
     def collect(self) -> Iterable[Metric]:
         """No series of its own: whatever was written down is told to those that are looked at after this."""
+        for write in self.writers:
+            write()
         self.requests.tell()
         self.calls.tell()
         return ()
