@@ -102,6 +102,40 @@ async def test_ingest_of_wrong_paths_and_names_is_one_line(tmp_path: Path) -> No
     assert "folder" in pruned[2]
 
 
+async def test_ingest_reads_the_folders_that_the_configuration_names(tmp_path: Path) -> None:
+    for name in ("규정", "it"):
+        (tmp_path / "conf" / name).mkdir(parents=True)
+        (tmp_path / "conf" / name / "a.md").write_text(f"# {name}\n\n15일\n", encoding="utf-8")
+    (tmp_path / "conf" / "it" / "draft.md").write_text("# Draft\n\nnot yet\n", encoding="utf-8")
+    (tmp_path / "conf" / "ocho.yaml").write_text(
+        "documents:\n  - {name: gone, path: nowhere}\n  - {name: file, path: ocho.yaml}\n  - {name: hr, path: 규정}\n"
+        f"  - {{name: it, path: {tmp_path / 'conf' / 'it'}}}\n  - {{name: bare}}\n"
+        '  - {name: wiki, kind: http, url: "http://127.0.0.1:1/"}\n',
+        encoding="utf-8",
+    )
+    given = ("--config", "conf/ocho.yaml")
+    status, out, told = await ocho(tmp_path, "ingest", *given, "--exclude", "draft*")
+    assert status == 2
+    assert [line.split(",")[0] for line in out.splitlines()] == ["hr: 1 added", "it: 1 added"]
+    assert "documents: gone: path conf/nowhere does not exist" in told
+    assert "documents: file: path conf/ocho.yaml is a file" in told
+    one, bare, outside, watched, homeless, checked = await asyncio.gather(
+        ocho(tmp_path, "ingest", *given, "--collection", "it"),
+        ocho(tmp_path, "ingest", *given, "--collection", "bare"),
+        ocho(tmp_path, "ingest", "conf/it", *given, "--collection", "wiki"),
+        ocho(tmp_path, "ingest", *given, "--watch"),
+        ocho(tmp_path, "ingest", "conf/it", *given),
+        ocho(tmp_path, "check", *given, OPENAI_API_KEY="k"),
+    )
+    assert one[:2] == (0, "it: 1 added, 0 changed, 1 unchanged, 0 deleted, 1 passages\n")
+    assert (bare[0], outside[0], watched[0], homeless[0], checked[0]) == (2, 2, 2, 2, 0)
+    assert "path: FOLDER" in bare[2]
+    assert "'wiki' is searched in http" in outside[2]
+    assert "choose with --collection; there are: gone, file, hr, it" in watched[2]
+    assert "ocho ingest conf/it --collection NAME" in homeless[2]
+    assert "conf/nowhere is no folder" in checked[1]
+
+
 async def test_a_document_from_stdin_is_listed_shown_and_deleted(tmp_path: Path) -> None:
     (tmp_path / "ocho.yaml").write_text("documents: [{name: hr}]\n", encoding="utf-8")
     read = await asyncio.create_subprocess_exec(

@@ -28,8 +28,14 @@ STDIN = Path("-")
 
 
 def ingest(
-    path: Annotated[Path, typer.Argument(help="File or folder to read; - reads one document from stdin.")],
-    collection: Annotated[str, typer.Option(help="Collection to put the documents into.")],
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            help="File or folder to read; - reads one document from stdin. "
+            "Without it: the folder (path) of each collection in the configuration that names one."
+        ),
+    ] = None,
+    collection: Annotated[str | None, typer.Option(help="Collection to put the documents into.")] = None,
     config: ConfigOption = None,
     group: Annotated[
         list[str] | None, typer.Option(help="Access group that may read them; repeat for several.")
@@ -46,28 +52,62 @@ def ingest(
     from gateway.wiring.ingesting import Choice
 
     settings = settings_of(config, needs_models=False)
-    if settings.documents and collection not in settings.collections:
-        fail(f"no collection named {collection!r} is configured; configured: {', '.join(settings.collections)}")
-    if path == STDIN:
-        _from_stdin(settings, collection, name, tuple(group or ()))
+    if collection is not None:
+        _refuse_unfillable(settings, collection)
+    elif path is not None:
+        fail(f"name the collection to put it into: ocho ingest {path} --collection NAME")
+    groups = tuple(group or ())
+    if path == STDIN and collection is not None:
+        _from_stdin(settings, collection, name, groups)
         return
     if name is not None:
-        fail("--name is for a document from stdin: ocho ingest - --name report.pdf")
+        fail("--name is for a document from stdin: ocho ingest - --name report.pdf --collection NAME")
+    folders = _configured(settings, collection) if path is None or collection is None else {collection: path}
+    if watch and len(folders) > 1:
+        fail(f"--watch follows one folder: choose with --collection; there are: {', '.join(folders)}")
+    status = 0
+    for into, folder in folders.items():
+        choice = Choice(folder, groups, tuple(include or ()), tuple(exclude or ()), prune)
+        try:
+            _refuse_unreadable(folder, f"documents: {into}: path " if path is None else "", watch or path is None)
+            (_watch if watch else _once)(settings, into, choice)
+        except typer.Exit as failed:  # told; the other collections get theirs
+            status = max(status, failed.exit_code)
+    if status:
+        raise typer.Exit(status)
+
+
+def _refuse_unfillable(settings: Settings, collection: str) -> None:
+    if not settings.documents:
+        return
+    if collection not in (names := settings.collections):
+        fail(f"no collection named {collection!r} is configured; configured: {', '.join(names)}")
+    if (kind := next(c.kind for c in settings.documents if c.name == collection)) != "embedded":
+        fail(f"collection {collection!r} is searched in {kind}, outside: its documents are put in there")
+
+
+def _configured(settings: Settings, collection: str | None) -> dict[str, Path]:
+    """The folders that the configuration names, by collection."""
+    chosen = [c for c in settings.documents if c.kind == "embedded" and collection in (None, c.name)]
+    if not (folders := {c.name: Path(c.path) for c in chosen if c.path}):
+        fail(
+            "nothing to read: name a folder (ocho ingest FOLDER --collection NAME), or give the collection one in the "
+            "configuration (documents: [{name: NAME, path: FOLDER}])"
+        )
+    return folders
+
+
+def _refuse_unreadable(path: Path, place: str, folders_only: bool) -> None:
     if not path.exists():
-        fail(f"{path} does not exist")
-    if watch and not path.is_dir():
-        fail(f"{path} is a file: --watch follows a folder")
-    choice = Choice(path, tuple(group or ()), tuple(include or ()), tuple(exclude or ()), prune)
-    if watch:
-        _watch(settings, collection, choice)
-    else:
-        _once(settings, collection, choice)
+        fail(f"{place}{path} does not exist")
+    if folders_only and not path.is_dir():
+        fail(f"{place}{path} is a file: a folder is wanted here")
 
 
 def _once(settings: Settings, collection: str, choice: Choice) -> None:
     from gateway.wiring.ingesting import ingest_into
 
-    with _mistakes_told(), _shown() as show:
+    with _mistakes_told(collection), _shown() as show:
         report = asyncio.run(
             ingest_into(
                 settings, collection, choice.path, choice.groups, choice.include, choice.exclude, choice.prune, show
@@ -93,7 +133,7 @@ def _watch(settings: Settings, collection: str, choice: Choice) -> None:
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
             await watch_into(settings, collection, choice, stop, done, show)
 
-        with _mistakes_told():
+        with _mistakes_told(collection):
             asyncio.run(follow())
     out.print("stopped; every document is whole")
 
@@ -105,7 +145,7 @@ def _from_stdin(settings: Settings, collection: str, name: str | None, groups: t
     if not name:
         fail("a document from stdin needs a name with an ending: ocho ingest - --name notes.md")
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
-    with _mistakes_told():
+    with _mistakes_told(collection):
         try:
             passages = asyncio.run(put_into(settings, collection, name, data, groups))
         except UnreadableFile as error:
@@ -155,10 +195,10 @@ def _shown() -> Iterator[_Bar]:
 
 
 @contextmanager
-def _mistakes_told() -> Iterator[None]:
+def _mistakes_told(collection: str) -> Iterator[None]:
     from gateway.errors import GatewayError
 
     try:
         yield
     except (ValueError, OSError, sqlite3.Error, RuntimeError, GatewayError) as error:
-        fail(f"nothing more was ingested: {error}")
+        fail(f"nothing more was ingested into {collection}: {error}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Discriminator, Field, SecretStr, Tag
+from pydantic import AfterValidator, Discriminator, Field, SecretStr, Tag, ValidationInfo
 
 from gateway.settings.base import Name, RedisUrl, Section
 
@@ -27,9 +27,13 @@ class _External(_Collection):
     mirror_of: str = ""  # another external collection that holds the same: both are asked, the first answer counts
 
 
+def _from_the_file(path: str, info: ValidationInfo) -> str:
+    return str(info.context / path) if path and info.context is not None else path
+
+
 class EmbeddedCollection(_Collection):
     kind: Literal["embedded"] = "embedded"
-    path: str | None = None  # folder to ingest at start, if any
+    path: Annotated[str, AfterValidator(_from_the_file)] = ""  # the folder that `ocho ingest` reads when it names none
     uploads: tuple[str, ...] = ()  # tenants that may add files over /v1/vector_stores; "*" = all
 
 

@@ -45,7 +45,7 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ, *, needs_mo
                 server[name] = value
                 variables["server", name] = f"OCHO_{name.upper()}"
     try:
-        return Settings.model_validate(raw)
+        return Settings.model_validate(raw, context=path and path.parent)  # where relative paths start
     except ValidationError as error:
         told = [line for e in error.errors() for line in described(path, lines, variables, e)]
         raise SettingsError("\n".join(told)) from None

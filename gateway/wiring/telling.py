@@ -11,6 +11,7 @@ from gateway.embedding.local import LocalEmbedder
 from gateway.embedding.onnx_folder import BadModel
 from gateway.errors import StoreUnavailable
 from gateway.settings import Settings
+from gateway.settings.collections import EmbeddedCollection
 from gateway.wiring.accounts import limits_of
 from gateway.wiring.cache import redis_link, uses_redis
 from gateway.wiring.chat import calibrations_of
@@ -63,18 +64,24 @@ async def describe(settings: Settings) -> list[tuple[str, str, bool]]:
     rows.append(_describe_embedder(settings))
     rows.append(_describe_files(settings))
     for collection in settings.documents:
-        if collection.kind != "embedded":
+        if not isinstance(collection, EmbeddedCollection):
             rows.append((f"collection {collection.name}", f"searched in {collection.kind}, outside; not tried", True))
             continue
         record = opened_record(settings)
         assert record is not None
         count = len(record.documents(collection.name))
         record.close()
-        text = (
-            f"{count} documents" if count else f"empty; fill it with: ocho ingest PATH --collection {collection.name}"
-        )
-        rows.append((f"collection {collection.name}", text, bool(count)))
+        rows.append((f"collection {collection.name}", *_describe_collection(collection, count)))
     return rows
+
+
+def _describe_collection(collection: EmbeddedCollection, count: int) -> tuple[str, bool]:
+    if collection.path and not Path(collection.path).is_dir():
+        return (f"{count} documents; its path {collection.path} is no folder", False)
+    if count:
+        return (f"{count} documents", True)
+    folder = "" if collection.path else "PATH "
+    return (f"empty; fill it with: ocho ingest {folder}--collection {collection.name}", False)
 
 
 def _describe_gate(settings: Settings) -> list[tuple[str, str, bool]]:
