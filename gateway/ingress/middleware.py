@@ -7,6 +7,7 @@ import errno
 import sqlite3
 import time
 from collections.abc import Awaitable
+from typing import Any
 
 import orjson
 import structlog
@@ -154,11 +155,19 @@ class Connection(web.RequestHandler):
         if request.writer.output_size:
             raise ConnectionError("a reply has begun: there is no place for another")
         said = next(iter((message or "").splitlines()), "").rstrip(" :")
-        refused = InvalidRequest(f"this cannot be read as HTTP/1.1: {said[:200]}", code="malformed_request")
-        response = error_response(_with_status(refused, status))
+        response = error_response(_with_status(_malformed("HTTP/1.1", said), status))
         response.headers["x-request-id"] = fresh_id()
         response.force_close()
         return response
+
+    def log_exception(self, *args: Any, **given: Any) -> None:
+        """What is wrong with a body was told to whoever sent it, and is met once more when its rest is thrown away."""
+        if not isinstance(given.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **given)
+
+
+def _malformed(as_what: str, said: str) -> InvalidRequest:
+    return InvalidRequest(f"this cannot be read as {as_what}: {said[:200]}", code="malformed_request")
 
 
 def _told(error: GatewayError, id: str) -> None:
@@ -179,6 +188,8 @@ async def _answered(http_request: web.Request, handler: Handler) -> web.StreamRe
         return error_response(error)
     except web.HTTPRequestEntityTooLarge:
         return error_response(BodyTooLarge("the body is larger than this gateway accepts (server.max_body_mb)"))
+    except web.RequestPayloadError as error:  # not what its content-encoding says, or chunks that are none
+        return error_response(_malformed("a body", str(error).split("message:")[-1].strip()))
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
         response = error_response(

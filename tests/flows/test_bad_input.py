@@ -288,6 +288,28 @@ async def test_odd_clients_are_answered(it: House, client: str) -> None:
     assert b"[DONE]" in reply
 
 
+@pytest.mark.parametrize(
+    ("said", "body"),
+    [
+        (b"Content-Encoding: gzip\r\n" + LEN, GOOD),
+        (b"Content-Encoding: deflate\r\n" + LEN, GOOD),
+        (b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", b"5\r\nhello\r\n0\r\n\r\n"),
+    ],
+    ids=["gzip", "deflate", "gzip in chunks"],
+)
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings", "/v1/files"])
+async def test_a_body_that_is_not_what_its_header_says_is_refused(
+    it: House, upstream: Scripted, caplog: pytest.LogCaptureFixture, path: str, said: bytes, body: bytes
+) -> None:
+    reply = await whole(it, f"POST {path} HTTP/1.1\r\nHost: x\r\n".encode() + said + b"\r\n" + body)
+    assert reply.startswith(b"HTTP/1.1 400")
+    error = orjson.loads(reply.partition(b"\r\n\r\n")[2])["error"]
+    assert error["code"] == "malformed_request"
+    assert "cannot be read as a body: Can not decode content-encoding" in error["message"]
+    assert upstream.asked == []
+    assert "Unhandled" not in caplog.text
+
+
 async def test_embeddings_without_a_json_content_type_are_understood(it: House, upstream: Scripted) -> None:
     body = b'{"model": "m", "input": "x"}'
     await it.post("/v1/embeddings", body, content_type="application/x-www-form-urlencoded")
