@@ -142,10 +142,13 @@ async def test_a_document_from_stdin_is_listed_shown_and_deleted(tmp_path: Path)
         sys.executable, "-m", "gateway", "ingest", "-", "--name", "휴가.md", "--collection", "hr", cwd=tmp_path,
         stdin=-1, stdout=-1, stderr=-1, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    told, _ = await read.communicate("# 연차휴가\n\n정규직은 15일이다.\n".encode())
+    told, _ = await read.communicate("# 연차휴가와 경조휴가의 규정과 그 세칙\n\n정규직은 15일이다.\n".encode())
     assert (read.returncode, told.decode()) == (0, "hr: 휴가.md stored, 1 passages\n")
     listed = await ocho(tmp_path, "documents", "list", "--collection", "hr", "--json")
     assert json.loads(listed[1])["document"] == "휴가.md"
+    narrow = await ocho(tmp_path, "documents", "list", "--collection", "hr", COLUMNS="80")
+    assert "휴가.md" in narrow[1]
+    assert "…" not in narrow[1]
     shown = await ocho(tmp_path, "documents", "show", "휴가.md", "--collection", "hr")
     assert "정규직은 15일이다." in shown[1]
     wrong, nameless, missing = await asyncio.gather(

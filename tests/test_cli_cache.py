@@ -53,7 +53,9 @@ async def test_an_ingest_tells_how_many_cached_answers_it_made_void(tmp_path: Pa
             found = json.loads(await told("cache", "list", "--void", "--json", **reach))
             assert f"{found['found']} cached answer" in said
             assert {tuple(entry["changed"]) for entry in found["entries"]} == {("hr/leave.md",)}
-            assert "hr/leave.md" in await told("cache", "list", "--void", **reach)
+            listed = await told("cache", "list", "--void", COLUMNS="80", **reach)
+            assert all(f"  {entry['entry']}\n" in listed for entry in found["entries"])
+            assert "changed: hr/leave.md\n" in listed
             assert "hr/leave.md" in await told("cache", "documents", **reach)
             assert "purged" in await told("cache", "purge", "--document", "hr/leave.md", **reach)
             assert "0 found" in await told("cache", "list", "--void", **reach)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import orjson
 import typer
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 
 from gateway.cli.common import ConfigOption, err, fail, out
 from gateway.cli.operating import Gateway, JsonOption, KeyOption, UrlOption
@@ -57,12 +57,11 @@ def list_(
     told = Gateway(config, url, key).get("/admin/cache/entries", **query)
     if as_json:
         return _print(told)
-    table = Table(Column("entry", no_wrap=True), "model", "question", "documents", "changed")
-    for row in told["entries"]:
-        named = (", ".join(row[name]) for name in ("documents", "changed"))
-        table.add_row(*map(escape, (row["entry"], row["model"], row["question"], *named)))
-    if table.row_count:
-        out.print(table)
+    for row in told["entries"]:  # no table: a handle has 80 characters, and is there to be copied
+        changed = f"changed: {', '.join(row['changed'])}" if row["changed"] else ""
+        about = " · ".join(filter(None, (row["model"], ", ".join(row["documents"]), changed)))
+        lines = f"[bold]{escape(row['question'])}[/]\n  {escape(about)}\n  [dim]{escape(row['entry'])}[/]"
+        out.print(lines, highlight=False, soft_wrap=True)
     out.print(f"{told['found']} found, {len(told['entries'])} shown")
 
 

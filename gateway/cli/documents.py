@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from gateway.cli.common import ConfigOption, fail, out, settings_of
 
@@ -45,9 +45,10 @@ def list_documents(
     if not rows:
         out.print("nothing yet; fill a collection with: ocho ingest PATH --collection NAME")
         return
-    table = Table(*rows[0])
+    shown = [name for name in rows[0] if name != "version"]
+    table = Table(*(Column(name, overflow="fold", no_wrap=name == "document") for name in shown))  # names are copied
     for row in rows:
-        table.add_row(*(escape(_text(value)) for value in row.values()))
+        table.add_row(*(escape(_text(row[name])) for name in shown))
     out.print(table)
 
 
