@@ -128,5 +128,5 @@ def _number(given: Mapping[str, str], name: str, low: float, high: float) -> flo
     except ValueError:
         number = float("nan")
     if not low <= number <= high:
-        raise InvalidRequest(f"x-ocho-{name} must be a number from {low:g} to {high:g}", param=f"x-ocho-{name}")
+        raise InvalidRequest(f"x-ocho-{name} must be a number from {low:g} to {high:.0f}", param=f"x-ocho-{name}")
     return number

@@ -25,6 +25,7 @@ async def test_administration_needs_the_admin_key_and_no_other(tmp_path: Path) -
                 assert ADMIN not in refused.body.decode()
             known = await it.get(path, authorization=f"Bearer {ADMIN}")
             assert (known.status, known.error["code"]) == (404, "not_found")
+            assert "{id}/approve" in known.error["message"]
         assert (await it.get("/v1/models", authorization=f"Bearer {ADMIN}")).status == 401  # it opens nothing else
 
 

@@ -113,7 +113,9 @@ async def test_a_wish_that_cannot_be_granted_is_a_400_naming_the_header(
     assert status == 400
     assert upstream.asked == []
     if value != "\x01":  # that one no HTTP parser lets through
-        assert name in orjson.loads(body)["error"]["param"]
+        error = orjson.loads(body)["error"]
+        assert name in error["param"]
+        assert "e+" not in error["message"]  # 3600000 is no number of that kind to a caller
 
 
 async def test_unknown_models_and_deployments_are_404s_as_the_clients_know_them(it: House) -> None:

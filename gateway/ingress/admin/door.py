@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -19,7 +20,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 def behind(keys: KeyRing, routes: list[web.RouteDef]) -> list[web.RouteDef]:
     """``routes`` for holders of the admin key alone, and an answer for every other path below ``/admin``."""
-    known = ", ".join(sorted({route.path for route in routes}))
+    known = ", ".join(sorted({re.sub(r"{(\w+):[^}]*}", r"{\1}", route.path) for route in routes}))
 
     async def nothing(http_request: web.Request) -> web.StreamResponse:
         raise NotFound(f"there is no such admin page; there are {known}")
