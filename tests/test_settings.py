@@ -268,10 +268,25 @@ def test_on_and_off_need_no_quotes(tmp_path: Path) -> None:
         ("documents: [{name: hr/2026}]", "documents.0.name: must have no slash"),
         ("documents: [{name: hr, groups: hr}]", "groups: must be a list, [a, b, …]"),
         ("cache: on", "cache: must be a section, {key: value, …}"),
+        ("documents: [hr]", "documents.0: must be a section, {key: value, …}"),
+        ("documents: [{name: hr, kind: http, url: wiki}]", "documents.0.url: must begin with http:// or https://"),
     ],
 )
 def test_usual_mistakes_are_told_in_plain_words(tmp_path: Path, text: str, told: str) -> None:
     assert told in complaint(tmp_path, f"{MODEL}{text}\n")
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("deployments: [{name: d, kind: azure, base_url: 'http://x', model: eu-4o}]", "write deployment: eu-4o"),
+        ("deployments: [{name: d, base_url: 'http://x', deployment: eu-4o}]", "are for kind: azure"),
+        ("answers_with: gpt-4o, price: {input: 1}, fallbacks: [m]", "fallbacks, price: to be written at 'gpt-4o'"),
+        ("answers_with: gpt-4o, documents: {collections: []}", "documents.collections: must not be empty"),
+    ],
+)
+def test_what_would_change_nothing_where_it_stands_is_a_mistake(tmp_path: Path, model: str, told: str) -> None:
+    assert told in complaint(tmp_path, f"{MODEL}  - {{name: hb, {model}}}\n")
 
 
 def test_a_redis_address_of_the_environment_is_looked_at_too(tmp_path: Path) -> None:

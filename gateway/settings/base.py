@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
@@ -26,5 +27,14 @@ def _reaches_redis(url: SecretStr) -> SecretStr:
 
 
 RedisUrl = Annotated[SecretStr, AfterValidator(_reaches_redis)]
+
+
+def _is_url(url: str) -> str:
+    if not re.match(r"https?://[^/\s]+", url):
+        raise ValueError("must begin with http:// or https://")
+    return url
+
+
+HttpUrl = Annotated[str, AfterValidator(_is_url)]
 
 Place = tuple[str | int, ...]  # of a value in the file: ("models", 0, "name")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Discriminator, Field, SecretStr, Tag, ValidationInfo
 
-from gateway.settings.base import Name, RedisUrl, Section
+from gateway.settings.base import HttpUrl, Name, RedisUrl, Section
 
 Usual = TypeVar("Usual", bound=Any)
 
@@ -70,7 +70,7 @@ class RedisCollection(_External):
 
 class OpenSearchCollection(_External):
     kind: Literal["opensearch"]
-    url: str
+    url: HttpUrl
     index: Name
     headers: dict[str, SecretStr] = Field(default_factory=dict)
     flavor: Literal["opensearch", "elasticsearch"] = "opensearch"
@@ -80,7 +80,7 @@ class OpenSearchCollection(_External):
 
 class QdrantCollection(_External):
     kind: Literal["qdrant"]
-    url: str
+    url: HttpUrl
     collection: Name
     api_key: SecretStr = SecretStr("")
     using: str = ""  # the vector's name, where points have several
@@ -89,7 +89,7 @@ class QdrantCollection(_External):
 
 class AzureSearchCollection(_External):
     kind: Literal["azure_search"]
-    endpoint: str
+    endpoint: HttpUrl
     index: Name
     api_key: SecretStr
     api_version: str = "2024-07-01"
@@ -99,7 +99,7 @@ class AzureSearchCollection(_External):
 
 class HttpCollection(_External):
     kind: Literal["http"]
-    url: str
+    url: HttpUrl
     headers: dict[str, SecretStr] = Field(default_factory=dict)
     send_vector: bool = False
 
@@ -117,7 +117,7 @@ def mirrored(collection: _Collection) -> str:
 
 
 def _kind_of(given: Any) -> Any:
-    return given.get("kind", "embedded") if isinstance(given, dict) else getattr(given, "kind", None)
+    return given.get("kind", "embedded") if isinstance(given, dict) else getattr(given, "kind", "embedded")
 
 
 CollectionSettings = Annotated[

@@ -15,6 +15,7 @@ from gateway.settings.root import Mismatch, Settings
 _PLAINER = {  # what pydantic says in its own terms
     "model_type": "must be a section, {key: value, …}; see docs/configuration.md for its keys",
     "tuple_type": "must be a list, [a, b, …]",
+    "too_short": "must not be empty",
     "dict_type": "must hold keys and values, {key: value, …}",
 }
 

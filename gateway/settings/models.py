@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from gateway.settings.base import Name, Seconds, Section
+from gateway.settings.base import HttpUrl, Name, Seconds, Section
 
-
-def _is_url(url: str) -> str:
-    if not re.match(r"https?://[^/\s]+", url):
-        raise ValueError("must begin with http:// or https://")
-    return url.rstrip("/")
-
-
-Url = Annotated[str, AfterValidator(_is_url)]
+Url = Annotated[HttpUrl, AfterValidator(lambda url: url.rstrip("/"))]
 
 
 class TimeoutSettings(Section):
@@ -35,6 +27,14 @@ class DeploymentSettings(Section):
     deployment: str = ""  # name at Azure, if it differs
     api_version: str = ""  # Azure; without it the v1 surface is used
     stream_usage: bool = True
+
+    @model_validator(mode="after")
+    def _is_named_as_its_kind_has_it(self) -> DeploymentSettings:
+        if self.kind == "azure" and self.model:
+            raise ValueError(f"kind azure: write deployment: {self.model}, for Azure knows models by their deployments")
+        if self.kind != "azure" and (self.deployment or self.api_version):
+            raise ValueError("deployment and api_version are for kind: azure; elsewhere a model has its name in model")
+        return self
 
 
 class RewriteSettings(Section):
@@ -118,6 +118,9 @@ class PriceSettings(Section):
     output: float = Field(0.0, ge=0)
 
 
+OF_ITS_DEPLOYMENTS = frozenset({"fallbacks", "timeouts", "retries", "price", "hedge"})
+
+
 class ModelSettings(Section):
     name: Name  # what callers ask for; "*" answers to every name
     deployments: tuple[DeploymentSettings, ...] = ()
@@ -138,6 +141,8 @@ class ModelSettings(Section):
     def _has_somewhere_to_go(self) -> ModelSettings:
         if bool(self.deployments) == bool(self.answers_with):
             raise ValueError("give either deployments or answers_with")
+        if self.answers_with and (of_the_other := sorted(OF_ITS_DEPLOYMENTS & self.model_fields_set)):
+            raise ValueError(f"{', '.join(of_the_other)}: to be written at {self.answers_with!r}, which answers")
         if self.draft is not None and self.documents is None:
             raise ValueError("draft needs documents: a short answer is checked against the passages it rests on")
         return self

@@ -14,7 +14,7 @@ from gateway.routing.hedge import HedgeBudget
 from gateway.routing.router import Hedge, Route
 from gateway.routing.spend import Price
 from gateway.settings import Settings
-from gateway.settings.models import HedgeSettings
+from gateway.settings.models import HedgeSettings, ModelSettings
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.either import EitherHttp
 from gateway.upstream.general import GeneralHttp
@@ -63,17 +63,18 @@ def deployments_of(settings: Settings) -> tuple[Deployment, ...]:
 
 
 def routes_of(settings: Settings) -> dict[str, Route]:
-    return {
-        model.name: Route(
-            deployments=tuple(d.name for d in settings.answering(model).deployments),
-            fallbacks=model.fallbacks,
-            timeouts=Timeouts(**model.timeouts.model_dump()),
-            retries=model.retries,
-            model=model.answers_with or "",
-            hedge=_hedge(model.hedge or settings.answering(model).hedge),
-        )
-        for model in settings.models
-    }
+    return {model.name: _route(settings.answering(model), model.answers_with or "") for model in settings.models}
+
+
+def _route(answering: ModelSettings, named: str) -> Route:
+    return Route(
+        deployments=tuple(d.name for d in answering.deployments),
+        fallbacks=answering.fallbacks,
+        timeouts=Timeouts(**answering.timeouts.model_dump()),
+        retries=answering.retries,
+        model=named,
+        hedge=_hedge(answering.hedge),
+    )
 
 
 def _hedge(hedge: HedgeSettings | None) -> Hedge | None:
