@@ -72,19 +72,23 @@ class AccessLog:
         self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
         self._thread.start()
 
-    def request(self, id: str, method: str, operation: str, model: str, seconds: float, error: str, at: float) -> None:
-        """``at``: when it ended. ``method``, ``operation`` and ``error`` are words, ``id`` is of safe characters: none
-        needs an escape."""
+    def request(
+        self, id: str, method: str, operation: str, model: str, seconds: float, error: str, at: float,
+        cache: str = "", served_by: str = "",
+    ) -> None:  # fmt: skip
+        """``at``: when it ended. All but ``model`` are words, or of safe characters: none needs an escape. The last two
+        are of chats."""
         if not self._on:
             return
         if self._plain:
             structlog.get_logger().info(
                 "request", request_id=id, method=method, operation=operation, model=model, seconds=round(seconds, 4),
-                error=error,
+                error=error, cache=cache, served_by=served_by,
             )  # fmt: skip
             return
+        what = _what(method, operation, model, error, cache, served_by)
         self._add(
-            f'{{"request_id":"{id}",{_what(method, operation, model, error)},"seconds":{seconds:.4f},'
+            f'{{"request_id":"{id}",{what},"seconds":{seconds:.4f},'
             f'"event":"request","level":"info","timestamp":"{self._timestamp(at)}"}}\n'
         )
 
@@ -143,7 +147,8 @@ class AccessLog:
 
 
 @lru_cache(maxsize=1024)
-def _what(method: str, operation: str, model: str, error: str) -> str:
+def _what(method: str, operation: str, model: str, error: str, cache: str, served_by: str) -> str:
     """What lines about such requests have in common."""
     named = orjson.dumps(model).decode()
-    return f'"method":"{method}","operation":"{operation}","model":{named},"error":"{error}"'
+    chat = f',"cache":"{cache}","served_by":"{served_by}"' if cache else ""
+    return f'"method":"{method}","operation":"{operation}","model":{named},"error":"{error}"{chat}'

@@ -215,6 +215,7 @@ async def test_sigterm_lets_a_running_stream_finish_and_logs_are_json_without_pr
     assert events.index("listening") < events.index("draining") < len(events)
     [request] = [line for line in lines if line["event"] == "request" and line["operation"] == "chat"]
     assert {"request_id", "seconds", "timestamp", "level", "model"} <= set(request)
+    assert (request["cache"], request["served_by"]) == ("bypass", "model")
     assert "비밀질문" not in out.decode() + err.decode()
     assert "sk-very-secret" not in out.decode() + err.decode()
 

@@ -138,7 +138,8 @@ class Around:
         ends, self._ends = self._ends, []
         for id, method, operation, model, seconds, error_type, chat, at in ends:
             self._metrics.requests[operation, model, error_type, chat].append(seconds)
-            self._access.request(id, method, operation, model, seconds, error_type, at)
+            cache, served_by = (chat[0], chat[1]) if chat is not None else ("", "")
+            self._access.request(id, method, operation, model, seconds, error_type, at, cache, served_by)
 
 
 class Connection(web.RequestHandler):
