@@ -73,8 +73,7 @@ class Around:
             reply.headers["x-request-id"] = caller.id
             return reply
         except (asyncio.CancelledError, ConnectionError) as error:
-            error_type = "client_left"
-            self._metrics.client_left()
+            error_type = self._left(caller.chat)
             if isinstance(error, asyncio.CancelledError):
                 raise
             return None
@@ -110,8 +109,7 @@ class Around:
                     response.headers.setdefault("x-request-id", request[REQUEST_ID])
                 return response
             except (asyncio.CancelledError, ConnectionResetError) as error:
-                error_type = "client_left"
-                self._metrics.client_left()
+                error_type = self._left(request.get(CHAT))
                 if isinstance(error, asyncio.CancelledError):
                     raise
                 return web.Response(status=CLIENT_LEFT)  # nobody hears it; raised, aiohttp would log a traceback
@@ -122,6 +120,13 @@ class Around:
                 self._ended(request.method, request[REQUEST_ID], operation, model, error_type, chat, seconds)
 
         return middleware
+
+    def _left(self, chat: Chat | None) -> str:
+        """The error type of who hung up: none where a stream had been written to its end, and we only tidied up."""
+        if chat is not None and chat[2] and chat[3] == "ok":
+            return ""
+        self._metrics.client_left()
+        return "client_left"
 
     def _ended(
         self, method: str, id: str, operation: str, model: str, error_type: str, chat: Chat | None, seconds: float
