@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import unicodedata
 import zipfile
+from random import Random
 
 import pytest
 
@@ -177,6 +178,17 @@ def test_text_in_every_usual_encoding(encoding: str) -> None:
     assert decode("휴가 규정\r\n연차".encode(encoding)) == "휴가 규정\n연차"
 
 
+def test_a_few_bytes_that_are_no_text_spoil_none() -> None:
+    text = "Les congés payés: deux jours et demi par mois, \x1b[1mtrente\x1b[0m par année entière"
+    assert decode(text.encode("latin-1")) == text.replace("é", "\ufffd").replace("è", "\ufffd")
+
+
+def test_a_broken_pdf_says_nothing_beside_its_error(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(UnreadableFile, match="cannot be read"):
+        parse("a.pdf", b"%PDF-1.4 broken")
+    assert caplog.records == []
+
+
 def not_a_docx() -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
@@ -190,6 +202,8 @@ def not_a_docx() -> bytes:
         ("a.md", b"", "empty"),
         ("a.md", b" \n\xef\xbb\xbf", "empty"),
         ("a.txt", bytes(range(256)) * 8 + b"\0" * 900, "not text"),
+        ("a.txt", Random(5).randbytes(2000), "not text"),
+        ("a.txt", "휴가 규정은 다음과 같다.".encode("utf-16-le"), "not text"),  # without its mark
         ("a.exe", b"MZ", "no reader"),
         ("README", b"x", "no reader"),
         ("a.doc", b"\xd0\xcf\x11\xe0", "no reader"),

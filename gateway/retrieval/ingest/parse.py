@@ -11,6 +11,7 @@ from gateway.retrieval.ingest.html import parse_html
 from gateway.retrieval.ingest.markdown import parse_markdown, parse_text
 from gateway.retrieval.ingest.unreadable import MAX_BYTES, UnreadableFile, too_large
 
+_NO_TEXT = "\ufffd" + "".join(map(chr, (*range(1, 9), *range(14, 32))))  # bytes of no meaning, and control characters
 RECIPE = "parse-2"  # raise it with every change of what is read out of a file
 
 
@@ -70,8 +71,8 @@ def decode(data: bytes) -> str:
                 text = data.decode("cp949")
             except UnicodeDecodeError:
                 text = data.decode("utf-8", errors="replace")
-    if text.count("\0") > len(text) // 100:
-        raise UnreadableFile("this is not text (binary content)")
+    if text.count("\0") > len(text) // 100 or sum(map(text.count, _NO_TEXT)) > len(text) // 10:
+        raise UnreadableFile("this is not text in UTF-8, UTF-16 or CP949 (binary content?)")
     return unicodedata.normalize("NFC", text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n"))
 
 

@@ -6,6 +6,7 @@ pypdf reads every page; those that may hold a table are read again by pdfplumber
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from gateway.retrieval.ingest.pdf_tables import Grid, Part, Signs, pages_with_ta
 from gateway.retrieval.ingest.unreadable import UnreadableFile
 
 log = structlog.get_logger()
+for library in ("pypdf", "pdfminer"):  # they tell of oddities without the file's name; what they cannot read they raise
+    logging.getLogger(library).setLevel(logging.CRITICAL)
 
 _EDGE_LINES = 2  # of a page, where running heads and feet stand
 _REPEATS = 0.6  # of all pages, from which an edge line is one of them
