@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 async def start(folder: Path, *args: str, **environ: str) -> asyncio.subprocess.Process:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI", "AZURE", "OCHO", "REDIS"))}
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", *args, cwd=folder, stdout=-1, stderr=-1,
+        sys.executable, "-m", "gateway", *args, cwd=folder, stdin=-1, stdout=-1, stderr=-1,
         env={**clean, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "NO_COLOR": "1", **environ},
     )  # fmt: skip
 
@@ -87,6 +87,17 @@ documents: [{name: hr}]
 async def test_ingest_of_wrong_paths_and_names_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "ocho.yaml").write_text("documents: [{name: hr}]\n", encoding="utf-8")
     (tmp_path / "a.md").write_text("# 휴가\n\n15일\n", encoding="utf-8")
+    (tmp_path / "docs").mkdir()
+    for name in ("a.doc", "b.DOC", "Makefile"):
+        (tmp_path / "docs" / name).write_bytes(b"x")
+    os.mkfifo(tmp_path / "pipe.md")
+    pipe, left_out = await asyncio.gather(
+        ocho(tmp_path, "ingest", "pipe.md", "--collection", "hr"),
+        ocho(tmp_path, "ingest", "docs", "--collection", "hr"),
+    )
+    assert (pipe[0], left_out[0]) == (2, 0)
+    assert "pipe.md is neither a file nor a folder" in pipe[2]
+    assert "left out, for they are of no format that is read: 2 .doc, 1 without ending\n" in left_out[1]
     nowhere, typo, fine, pruned = await asyncio.gather(
         ocho(tmp_path, "ingest", "no[where]", "--collection", "hr"),
         ocho(tmp_path, "ingest", "a.md", "--collection", "hrr"),
@@ -151,6 +162,10 @@ async def test_a_document_from_stdin_is_listed_shown_and_deleted(tmp_path: Path)
     assert "…" not in narrow[1]
     shown = await ocho(tmp_path, "documents", "show", "휴가.md", "--collection", "hr")
     assert "정규직은 15일이다." in shown[1]
+    unread = await start(tmp_path, "ingest", "-", "--name", "a.json", "--collection", "hr")
+    _, error = await unread.communicate(b"{}")
+    assert (unread.returncode, error.decode().count("error:")) == (2, 1)
+    assert b"no reader for .json" in error
     wrong, nameless, missing = await asyncio.gather(
         ocho(tmp_path, "documents", "delete", "휴가.md", "b.md", "--collection", "hr"),
         ocho(tmp_path, "ingest", "-", "--collection", "hr"),

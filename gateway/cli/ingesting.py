@@ -100,8 +100,9 @@ def _configured(settings: Settings, collection: str | None) -> dict[str, Path]:
 def _refuse_unreadable(path: Path, place: str, folders_only: bool) -> None:
     if not path.exists():
         fail(f"{place}{path} does not exist")
-    if folders_only and not path.is_dir():
-        fail(f"{place}{path} is a file: a folder is wanted here")
+    if not path.is_dir() and (folders_only or not path.is_file()):
+        what = "a file: a folder is wanted here" if path.is_file() else "neither a file nor a folder"
+        fail(f"{place}{path} is {what}")
 
 
 def _once(settings: Settings, collection: str, choice: Choice) -> None:
@@ -158,6 +159,9 @@ def _tell(settings: Settings, collection: str, report: IngestReport) -> None:
         f"{escape(collection)}: {report.added} added, {report.changed} changed, {report.unchanged} unchanged, "
         f"{report.deleted} deleted, {report.passages} passages"
     )
+    if report.left_out:
+        kinds = ", ".join(f"{count} {ending}" for ending, count in sorted(report.left_out.items()))
+        out.print(f"left out, for they are of no format that is read: {escape(kinds)}", soft_wrap=True)
     if report.changed or report.deleted:
         tell_void(settings, collection)
     for failed, reason in report.failed:
@@ -200,5 +204,7 @@ def _mistakes_told(collection: str) -> Iterator[None]:
 
     try:
         yield
+    except typer.Exit:  # a RuntimeError, and told already
+        raise
     except (ValueError, OSError, sqlite3.Error, RuntimeError, GatewayError) as error:
         fail(f"nothing more was ingested into {collection}: {error}")

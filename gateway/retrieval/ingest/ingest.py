@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -46,6 +47,7 @@ class IngestReport:
     failed: list[tuple[str, str]] = field(default_factory=list)  # (path, reason): these kept their old version, if any
     passages: int = 0  # stored by this run
     embedded: int = 0  # of passages that had no vector yet
+    left_out: Counter[str] = field(default_factory=Counter)  # files of folders that no reader knows, by their ending
 
 
 OnProgress = Callable[[Progress], None]
@@ -82,6 +84,7 @@ async def ingest(
     files = await asyncio.to_thread(_find, paths, include, exclude, report, folders_only=prune)
     if only is not None:
         files = {document: path for document, path in files.items() if document in only}
+        report.left_out.clear()
     await asyncio.to_thread(record.create, collection)
     known = {info.document: info for info in await asyncio.to_thread(record.documents, collection)}
     gone = sorted(name for name in set(known) - set(files) if not UPLOADED.match(name)) if prune else []
@@ -218,7 +221,7 @@ def _find(
             raise ValueError(f"{given}: no such file or folder")
         if folders_only and not given.is_dir():
             raise ValueError(f"{given} is a file: prune deletes documents that the given folders do not have")
-        for document, path in found_files(given, include, exclude):
+        for document, path in found_files(given, include, exclude, report.left_out):
             if (shown := document.encode("utf-8", "replace").decode()) != document:
                 report.failed.append((shown, "its name is not UTF-8: rename it"))
                 continue
@@ -229,14 +232,18 @@ def _find(
     return dict(sorted(found.items()))
 
 
-def found_files(given: Path, include: Sequence[str], exclude: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """Document ids and files that are meant by a file or folder."""
+def found_files(
+    given: Path, include: Sequence[str], exclude: Sequence[str], left_out: Counter[str] | None = None
+) -> Iterator[tuple[str, Path]]:
+    """Document ids and files that are meant by a file or folder. ``left_out`` counts the endings of the rest."""
     for document, path in _files(given):
         if include and not any(fnmatch(document, pattern) for pattern in include):
             continue
         if any(fnmatch(document, pattern) for pattern in exclude):
             continue
         if given.is_dir() and not parse.known(document) and not include:
+            if left_out is not None:
+                left_out[path.suffix.lower() or "without ending"] += 1
             continue  # a folder holds many things; a file that was named is tried and reported
         yield document, path
 
