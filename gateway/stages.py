@@ -11,6 +11,7 @@ import structlog
 
 from gateway.chat import RequestContext
 from gateway.clock import Deadline, Timings
+from gateway.errors import GatewayError, StoreUnavailable
 from gateway.metrics import Metrics
 
 log = structlog.get_logger()
@@ -40,9 +41,9 @@ class Stages:
         except asyncio.CancelledError:
             outcome = "cancelled"
             raise
-        except Exception:
+        except Exception as error:
             outcome = "failed"
-            log.warning("stage failed", stage=stage, request_id=ctx.id, exc_info=True)
+            _tell_failed(stage, ctx.id, error)
         finally:
             seconds = deadline.clock() - began
             ctx.timings.record(stage, seconds, outcome)
@@ -55,14 +56,20 @@ class Stages:
         outcome = "ok"
         try:
             return work()
-        except Exception:
+        except Exception as error:
             outcome = "failed"
-            log.warning("stage failed", stage=stage, request_id=id, exc_info=True)
+            _tell_failed(stage, id, error)
             return default
         finally:
             seconds = timings.clock() - began
             timings.record(stage, seconds, outcome)
             self._metrics.stage_ended(stage, outcome, seconds)
+
+
+def _tell_failed(stage: str, id: str, error: Exception) -> None:
+    """A provider or a store that does not answer is in no need of a traceback, at every request once more."""
+    known = isinstance(error, GatewayError | StoreUnavailable)
+    log.warning("stage failed", stage=stage, request_id=id, error=str(error), exc_info=not known)
 
 
 class Start(Protocol):

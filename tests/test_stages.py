@@ -7,11 +7,12 @@ import gc
 import weakref
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway import stages
 from gateway.chat import CacheWishes, RequestContext, Tenant
 from gateway.clock import Deadline, Timings
-from gateway.errors import UpstreamBroken
+from gateway.errors import StoreUnavailable, UpstreamBroken, UpstreamUnreachable
 from gateway.metrics import Metrics
 from gateway.stages import Stages, beside, ended, until
 from tests.virtual_time import run
@@ -41,6 +42,21 @@ async def test_how_a_stage_ends_is_told_and_never_raised(work: object, got: str,
     ctx, stages = context(), Stages(Metrics())
     assert await stages.attempt(ctx, "s", work(), ctx.deadline.within(0.02), "default") == got  # type: ignore[operator]
     assert ctx.timings.stages["s"][1] == outcome
+
+
+@pytest.mark.parametrize(
+    ("error", "traced"),
+    [(UpstreamUnreachable("no way"), False), (StoreUnavailable("away"), False), (RuntimeError("a mistake"), True)],
+)
+async def test_only_what_nobody_expected_is_logged_with_its_traceback(error: Exception, traced: bool) -> None:
+    async def work() -> str:
+        raise error
+
+    ctx = context()
+    with capture_logs() as lines:
+        await Stages(Metrics()).attempt(ctx, "s", work(), ctx.deadline, "default")
+    [line] = lines
+    assert (line["event"], line["error"], line["exc_info"]) == ("stage failed", str(error), traced)
 
 
 def test_work_at_once_is_told_and_never_raised_either() -> None:
