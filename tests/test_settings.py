@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -292,3 +293,11 @@ def test_what_would_change_nothing_where_it_stands_is_a_mistake(tmp_path: Path, 
 def test_a_redis_address_of_the_environment_is_looked_at_too(tmp_path: Path) -> None:
     told = complaint(tmp_path, MODEL, {**ENV, "REDIS_URL": "localhost:6379"})
     assert told.startswith("the environment variable REDIS_URL: must begin with redis://")
+
+
+def test_the_configuration_of_the_page_about_it_can_be_used(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    example = page.split("```yaml\n")[1].split("```")[0]
+    names = re.findall(r"\${(\w+)}", example)
+    made = load(written(tmp_path, example), {name: f"redis://{name}" for name in names})
+    assert {model.name for model in made.models} == {"gpt-4o", "gpt-4o-mini", "handbook"}
