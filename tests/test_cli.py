@@ -272,6 +272,18 @@ async def test_check_warns_of_tenants_that_share_the_providers_files(tmp_path: P
     assert "tenants" not in apart
 
 
+async def test_check_warns_of_settings_that_come_to_nothing(tmp_path: Path) -> None:
+    documents = "documents: [{name: hr, groups: [hr, it]}, {name: law, groups: [law], uploads: [app1, app2, '*']}]\n"
+    models = 'models: [{name: m, hedge: {}, deployments: [{name: d, base_url: "http://127.0.0.1:1/v1"}]}]\n'
+    keys = "auth: {keys: [{key: key-of-app-1, tenant: app1, groups: [it]}]}\n"
+    (tmp_path / "ocho.yaml").write_text(models + keys + documents, encoding="utf-8")
+    _, told, _ = await ocho(tmp_path, "check", OPENAI_API_KEY="k")
+    assert "no API key has the group law" in told
+    assert "no API key is of the tenant app2 " in told
+    assert "group hr" not in told
+    assert "no second deployment" in told
+
+
 async def test_a_damaged_document_record_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "ocho.yaml").write_text("documents: [{name: hr}]\n", encoding="utf-8")
     (tmp_path / "ocho-data").mkdir()

@@ -10,6 +10,7 @@ from gateway.embedding.english import both_names
 from gateway.embedding.local import LocalEmbedder
 from gateway.embedding.onnx_folder import BadModel
 from gateway.errors import StoreUnavailable
+from gateway.ingress.auth import OPEN
 from gateway.settings import Settings
 from gateway.settings.collections import EmbeddedCollection
 from gateway.wiring.accounts import limits_of
@@ -72,6 +73,27 @@ async def describe(settings: Settings) -> list[tuple[str, str, bool]]:
         count = len(record.documents(collection.name))
         record.close()
         rows.append((f"collection {collection.name}", *_describe_collection(collection, count)))
+    rows += _describe_idle(settings)
+    return rows
+
+
+def _describe_idle(settings: Settings) -> list[tuple[str, str, bool]]:
+    """What is set and comes to nothing, as after a slip of the pen."""
+    keys = settings.auth.keys
+    groups = {group for key in keys for group in key.groups}
+    tenants = {key.tenant for key in keys} or {OPEN}
+    rows = [
+        (f"model {model.name}", "hedge: there is no second deployment to ask", False)
+        for model in settings.models
+        if model.hedge is not None and len(model.deployments) == 1
+    ]
+    for collection in settings.documents:
+        name = f"collection {collection.name}"
+        if collection.groups and not groups & set(collection.groups):
+            rows.append((name, f"nobody can read it: no API key has the group {' or '.join(collection.groups)}", False))
+        uploads = collection.uploads if isinstance(collection, EmbeddedCollection) else ()
+        if unknown := sorted(set(uploads) - tenants - {"*"}):
+            rows.append((name, f"uploads: no API key is of the tenant {' or '.join(unknown)}", False))
     return rows
 
 
