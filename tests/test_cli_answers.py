@@ -19,8 +19,8 @@ async def test_a_reviewer_pins_lists_edits_rejects_and_carries_answers_over(tmp_
     ):
         reach = {"OCHO_URL": it.url, "OCHO_ADMIN_KEY": "admin-key-1", "OCHO_REVIEWER": "김민지"}
 
-        async def answers(*args: str, expect: int = 0) -> str:
-            status, out, err = await ocho(tmp_path, "answers", *args, **reach)
+        async def answers(*args: str, expect: int = 0, columns: str = "200") -> str:
+            status, out, err = await ocho(tmp_path, "answers", *args, COLUMNS=columns, **reach)
             assert status == expect, (out, err)
             return out + err
 
@@ -51,7 +51,8 @@ async def test_a_reviewer_pins_lists_edits_rejects_and_carries_answers_over(tmp_
         assert "edit by 김민지 (key " in shown
         assert "바뀜" in shown
         assert json.loads(await answers("delete", id, "--json"))["deleted"] is True
-        assert "delete" in await answers("history")
+        history = await answers("history", columns="80")
+        assert f" delete │ {id} │" in history  # whole: ids are there to be copied
         assert "no reviewed answer" in await answers("approve", id, expect=2)
 
         reply = await it.chat("주차는 어디에 하나요?", "m")

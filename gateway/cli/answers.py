@@ -68,7 +68,7 @@ def list_(
     told = Gateway(config, url, key).get("/admin/answers", **query)
     if as_json:
         return _print(told)
-    table = Table(Column("id", no_wrap=True, min_width=28), "status", "question", "answer", "why")
+    table = Table(Column("id", no_wrap=True, min_width=28), Column("status", no_wrap=True), "question", "answer", "why")
     for row in told["data"]:
         answer = " / ".join(row["answers"].values()) or "—"
         why = row["found"] or row["note"]
@@ -222,7 +222,7 @@ def history(
     told = Gateway(config, url, key).get("/admin/answers/history", **query)
     if as_json:
         return _print(told)
-    table = Table("when", "who", "did", "answer", "note")
+    table = Table("when", "who", "did", Column("answer", no_wrap=True, min_width=28), "note")
     for line in told["data"]:
         table.add_row(
             _when(line["at"]), escape(line["who"]), line["action"], line["answer"], escape(_short(line["note"]))

@@ -93,8 +93,8 @@ class Gateway:
 def tell_void(settings: Settings, collection: str) -> None:
     """Say how many cached answers a change has voided, where that can be known."""
     if count := void_answers(settings, collection):
-        answers = "1 cached answer is" if count == 1 else f"{count} cached answers are"
-        out.print(f"{answers} void, for their documents have changed; see: ocho cache list --void", soft_wrap=True)
+        answers = "1 cached answer is void, for its" if count == 1 else f"{count} cached answers are void, for their"
+        out.print(f"{answers} documents have changed; see: ocho cache list --void", soft_wrap=True)
 
 
 def void_answers(settings: Settings, collection: str) -> int | None:
