@@ -22,7 +22,9 @@ def _json(event: Any, **_: Any) -> str:
 def configure_logs(level: str = "info", style: str = "json") -> None:
     """Once per process, before anything logs."""
     renderer: structlog.types.Processor = (
-        structlog.processors.JSONRenderer(_json) if style == "json" else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer(_json)
+        if style == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
     )
     structlog.configure(
         processors=[
