@@ -277,7 +277,7 @@ class Router:
             attempt.health.failed(self._clock(), error.retry_after_s)
         log.warning(
             "upstream attempt failed", deployment=attempt.name, attempt=attempt.number, error=str(error),
-            request_id=ctx.id,
+            cause=_of_the_network(error), request_id=ctx.id,
         )  # fmt: skip
 
     @contextmanager
@@ -327,3 +327,10 @@ def _prefix(request: ChatRequest) -> bytes:
 def _alone() -> bool:
     """The claim of a call that nobody contests."""
     return True
+
+
+def _of_the_network(error: BaseException) -> str:
+    """What the operating system said, if that is where it began. Callers are not told; it holds no text of theirs."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else ""

@@ -8,6 +8,7 @@ from typing import Any
 
 import openai
 import pytest
+from structlog.testing import capture_logs
 
 from tests.flows.house import (
     DONE,
@@ -41,7 +42,9 @@ both_ways = pytest.mark.parametrize("caches", [False, True], ids=["relayed", "th
 async def test_a_provider_that_is_down_is_a_502_that_names_the_deployment(tmp_path: Path, caches: bool) -> None:
     nobody = f"http://127.0.0.1:{free_port()}/v1"
     async with house(tmp_path, model("m", nobody, cache=caches, **QUICK)) as it:
-        reply = await it.chat("hi", "m")
+        with capture_logs() as lines:
+            reply = await it.chat("hi", "m")
+        assert [line["cause"].split(":")[0] for line in lines if "cause" in line] == ["ConnectionRefusedError"]
         assert reply.status == 502
         assert reply.error["code"] == "upstream_unreachable"
         assert "m-1" in reply.error["message"]
