@@ -311,7 +311,7 @@ async def test_calibrate_writes_numbers_and_says_what_a_line_must_look_like(tmp_
 
 
 async def test_a_log_that_is_no_terminal_has_no_colours(tmp_path: Path) -> None:
-    code = "from gateway import logs; logs.configure_logs('info', 'console'); logs.structlog.get_logger().info('x', a=1)"
+    code = "from gateway import logs; logs.configure_logs(style='console'); logs.structlog.get_logger().info('x', a=1)"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, cwd=ROOT, stdout=-1)
     written, _ = await process.communicate()
     assert b"a=1" in written
