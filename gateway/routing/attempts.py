@@ -143,6 +143,8 @@ class Attempts:
         if failure is None and told is not None:
             raise told
         health = rank(own.line.pool, self.clock(), self.chance.randrange)[0]
+        if failure is not None and health.told_until <= self.clock() < health.aside_until:
+            raise failure  # set aside for failures in a row: nobody has said when it will be well
         wait_s = 0.0 if failure is None and await self._tested(health) else self._pause_s(health, failure)
         if wait_s >= min(self._left_s(), MAX_WAIT_S):
             raise told or Overloaded(

@@ -26,7 +26,7 @@ from gateway.chat import (
     Usage,
 )
 from gateway.clock import Deadline, Timings
-from gateway.errors import GatewayError, UpstreamRejected, UpstreamTimeout
+from gateway.errors import GatewayError, UpstreamRejected, UpstreamTimeout, UpstreamUnreachable
 from gateway.metrics import Metrics
 from gateway.ports import Timeouts
 from gateway.routing.deployments import Deployments
@@ -46,6 +46,7 @@ class Places:
     slow: float = 1.0  # factor of all its times
     stall_rate: float = 0.015
     refuses: bool = False  # with 429
+    dead: bool = False  # nobody listens
     free: asyncio.Semaphore = field(init=False)
     busy: int = 0
     most: int = 0  # calls it had at once, waiting ones included
@@ -75,6 +76,8 @@ class Crowded:
             first_s += 3.0 * rng.lognormvariate(0, 0.8)
         rest_s = TOKENS * 0.0155 * rng.lognormvariate(0, 0.3)
         self.calls += 1
+        if here.dead:
+            raise UpstreamUnreachable("nobody listens")
         if here.refuses:
             await asyncio.sleep(0.1)
             raise UpstreamRejected("no quota", status=429, payload=None, retry_after_s=20.0)

@@ -74,6 +74,16 @@ def test_where_all_asked_to_be_left_alone_one_call_tests_that_and_the_others_wai
         assert not [ended for ended in burst if ended.error]
 
 
+def test_a_deployment_that_is_dead_is_told_of_at_once_every_time() -> None:
+    async def play() -> list[Ended]:
+        town = Town({"a": Places(1, dead=True)}, deadline_s=60.0)
+        return [await town.ask() for _ in range(5)]
+
+    asks = run(play())
+    assert {ended.error for ended in asks} == {"upstream_unreachable"}
+    assert max(ended.seconds for ended in asks) < 1.0  # waits for no end of its being set aside
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_without_limit_and_queue_the_same_crowd_gets_far_less(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Health, "has_room", lambda self, now: self.state(now) == 0)
