@@ -77,7 +77,6 @@ class Crowded:
         rest_s = TOKENS * 0.0155 * rng.lognormvariate(0, 0.3)
         self.calls += 1
         if here.dead:
-            await asyncio.sleep(0.01)
             raise UpstreamUnreachable("nobody listens")
         if here.refuses:
             await asyncio.sleep(0.1)
