@@ -80,7 +80,7 @@ class Consultant:
 
     async def _doubted(self, question: str, doubt: Doubtful, ctx: RequestContext) -> Ruling:
         """Held against the wording that is nearest, and against the one that was answered: what a chain of wordings
-        leads to, each the same as the next, may be another question."""
+        leads to, each the same as the next, may be another question. At once where money is plenty."""
         near, entry = doubt.near, doubt.entry
         wordings = [near]
         if plain(near.neighbor.question.text) != plain(entry.question):
@@ -88,7 +88,13 @@ class Consultant:
             if not answered:
                 return Ruling(False)
             wordings += answered
-        rulings = await until(_denied, *(self._rule(question, each, entry.answer.text, ctx) for each in wordings))
+        at_once = [wordings] if self.judge is not None and self.judge.plenty else [[each] for each in wordings]
+        rulings: list[Ruling] = []
+        for some in at_once:
+            works = (self._rule(question, each, entry.answer.text, ctx) for each in some)
+            rulings += await until(_denied, *works)
+            if any(map(_denied, rulings)):
+                break
         margins = [ruling.margin for ruling in rulings if ruling.margin is not None]
         same = all(ruling.same for ruling in rulings)
         return Ruling(same, min(margins, default=None), rulings[-1].sure)

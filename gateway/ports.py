@@ -107,6 +107,10 @@ class Ruling:
 
 
 class Judge(Protocol):
+    @property
+    def plenty(self) -> bool:
+        """There is money for verdicts that may turn out not to be needed."""
+
     def earn(self, cost: float) -> None:
         """A question came that would cost so much to answer: a share of it may be spent on verdicts."""
 

@@ -19,8 +19,8 @@ ASKED, NEXT, FIRST = "연차를 언제까지 신청해요?", "연차는 며칠 �
 class Judge:
     """Says yes to the pairs it was told."""
 
-    def __init__(self, **margins: float) -> None:
-        self.margins = margins
+    def __init__(self, plenty: bool = True, **margins: float) -> None:
+        self.margins, self.plenty = margins, plenty
         self.asked: list[str] = []
 
     def earn(self, cost: float) -> None: ...
@@ -49,6 +49,16 @@ async def test_a_chain_of_wordings_is_held_against_the_one_that_was_answered() -
     assert await consult(judge, [doubtful(NEXT, FIRST)]) is None
     assert judge.asked == [NEXT, FIRST]
     found = await consult(Judge(next=5.0, first=3.0), [doubtful(NEXT, FIRST)])
+    assert found is not None
+    assert (found.margin, found.sure) == (3.0, False)
+
+
+async def test_while_money_is_short_the_second_wording_is_asked_about_after_a_yes_to_the_first() -> None:
+    judge = Judge(plenty=False, first=3.0)
+    assert await consult(judge, [doubtful(NEXT, FIRST)]) is None
+    assert judge.asked == [NEXT]
+    judge = Judge(plenty=False, next=5.0, first=3.0)
+    found = await consult(judge, [doubtful(NEXT, FIRST)])
     assert found is not None
     assert (found.margin, found.sure) == (3.0, False)
 

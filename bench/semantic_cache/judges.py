@@ -35,6 +35,8 @@ class TruthJudge:
         self._noise = noise
         self._chance = chance
 
+    plenty = True
+
     def earn(self, cost: float) -> None:
         """It costs nothing."""
 
@@ -54,6 +56,8 @@ class RealJudge:
     def __init__(self, judge: ModelJudge) -> None:
         self._judge = judge
         self.asked = 0
+
+    plenty = True
 
     def earn(self, cost: float) -> None:
         """The bench has no spend limit."""

@@ -116,6 +116,10 @@ class ModelJudge:
     patience_s: float = 1.5
     logprobs: bool = True  # False once its server has refused to give them
 
+    @property
+    def plenty(self) -> bool:
+        return self.allowance.plenty
+
     def earn(self, cost: float) -> None:
         self.allowance.earn(cost)
 

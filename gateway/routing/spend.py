@@ -107,6 +107,11 @@ class Allowance:
     _balance: float = 0.0
     _usual: float = field(default=0.0)  # cost of a request, for the burst
 
+    @property
+    def plenty(self) -> bool:
+        """At least half of what may be saved up is there."""
+        return 2 * self._balance >= self.burst * self._usual
+
     def earn(self, cost: float) -> None:
         """A request came that would cost ``cost``."""
         if self.ready and not self._usual:
