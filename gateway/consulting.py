@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.cache.decision import plain
 from gateway.cache.grey import Grey, grey
@@ -88,20 +89,30 @@ class Consultant:
             if not answered:
                 return Ruling(False)
             wordings += answered
-        at_once = [wordings] if self.judge is not None and self.judge.plenty else [[each] for each in wordings]
-        rulings: list[Ruling] = []
-        for some in at_once:
-            works = (self._rule(question, each, entry.answer.text, ctx) for each in some)
-            rulings += await until(_denied, *works)
-            if any(map(_denied, rulings)):
-                break
+        works = [self._rule(question, each, entry.answer.text, ctx) for each in wordings]
+        rulings = await (until(_denied, *works) if self._judges_freely else _one_by_one(works))
         margins = [ruling.margin for ruling in rulings if ruling.margin is not None]
         same = all(ruling.same for ruling in rulings)
         return Ruling(same, min(margins, default=None), rulings[-1].sure)
 
+    @property
+    def _judges_freely(self) -> bool:
+        return self.judge is not None and self.judge.plenty
+
     async def _rule(self, question: str, near: Grey, answer: str, ctx: RequestContext) -> Ruling:
         assert self.judge is not None
         return await self.judge.rule(Doubt(question, near.neighbor.question.text, answer, bool(near.veto)), ctx)
+
+
+async def _one_by_one(works: Sequence[Coroutine[Any, Any, Ruling]]) -> list[Ruling]:
+    """The first begins at once: money that is short goes to kept answers before it goes to questions under way."""
+    rulings: list[Ruling] = []
+    for work in works:
+        if any(map(_denied, rulings)):
+            work.close()
+        else:
+            rulings.append(await work)
+    return rulings
 
 
 def _denied(ruling: Ruling) -> bool:

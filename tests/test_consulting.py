@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from gateway.cache.grey import Grey
 from gateway.cache.semantic import Doubtful
+from gateway.cache.twins import Flying, Near
 from gateway.chat import CachedQuestion, CacheHit, CacheWishes, Neighbor, RequestContext, Tenant
 from gateway.clock import Deadline, Timings
 from gateway.consulting import Consultant, Consulted
@@ -61,6 +63,15 @@ async def test_while_money_is_short_the_second_wording_is_asked_about_after_a_ye
     found = await consult(judge, [doubtful(NEXT, FIRST)])
     assert found is not None
     assert (found.margin, found.sure) == (3.0, False)
+
+
+async def test_money_that_is_short_goes_to_kept_answers_first() -> None:
+    under_way = Near(Neighbor(CachedQuestion(FIRST, key("c3")), 0.9), cast(Flying, None))
+    for plenty in (True, False):
+        judge = Judge(plenty=plenty)
+        await Consultant(judge).consult(ASKED, [doubtful(NEXT, NEXT)], [under_way], CTX)
+        assert sorted(judge.asked) == sorted([NEXT, FIRST])
+    assert judge.asked == [NEXT, FIRST]
 
 
 async def test_the_answered_wording_itself_is_judged_once() -> None:
