@@ -11,7 +11,7 @@ import asyncio
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -39,7 +39,9 @@ ADDED = ("p50_ms_at_100", "p99_ms_at_100", "p50_ms_at_1000", "first_chunk_p99_ms
 TRIES = 3  # of one target in one round: a busy machine makes a gateway refuse at times
 ROOM = 1.5  # a rate is only asked of what answered this many times as much in the closed loop
 console = Console(stderr=True)
-Rows = dict[str, dict[str, list[float]]]  # target → figure → one value a round
+Figures = dict[str, list[float]]  # one value a round
+Rows = dict[str, Figures]  # by target
+Part = Callable[[Target, Figures, float, int], Awaitable[None]]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -98,32 +100,39 @@ def _told(options: argparse.Namespace, argv: list[str]) -> dict[str, object]:
 
 
 async def _measure(found: Sequence[Target], rounds: int, for_s: float, seed: int) -> Rows:
-    """Every figure of every round. A round in which a call failed counts in full or not at all, and is tried again."""
+    """Every figure of every round. Plain requests, or streams, of which one failed count not at all, and are tried
+    again; a peer may go without the figures of either."""
     rows: Rows = defaultdict(lambda: defaultdict(list))
     for target in found:
         for text in (target.warm, f"{target.warm}?") if target.warm else ():  # the first may be too early for a vector
             await asyncio.to_thread(ask, target, text)
     for number in track(range(rounds), description="rounds", console=console):
         for target in found:
-            for _ in range(TRIES):
-                figures: dict[str, list[float]] = defaultdict(list)
-                try:
-                    await _one(target, figures, for_s, seed + number)
-                except RuntimeError as error:
-                    console.print(f"[yellow]{target.name} failed in this round:[/] {error}")
-                    rows[target.name]["failed_rounds"].append(1.0)
-                    continue
-                for name, values in figures.items():
-                    rows[target.name][name] += values
-                break
-            else:
-                if not target.name.startswith("peer:"):
+            for part in (_plain, _streams):
+                done = await _tried(part, target, rows[target.name], for_s, seed + number)
+                if not (done or target.name.startswith("peer:")):
                     raise servers.ServerFailed(f"{target.name} failed {TRIES} times in one round")
     return rows
 
 
-async def _one(target: Target, figures: dict[str, list[float]], for_s: float, seed: int) -> None:
-    """One target in one round."""
+async def _tried(part: Part, target: Target, row: Figures, for_s: float, seed: int) -> bool:
+    """One part of one target's round, into ``row``; False: it failed each time."""
+    for _ in range(TRIES):
+        figures: Figures = defaultdict(list)
+        try:
+            await part(target, figures, for_s, seed)
+        except RuntimeError as error:
+            console.print(f"[yellow]{target.name} failed in this round:[/] {error}")
+            row["failed_rounds"].append(1.0)
+            continue
+        for name, values in figures.items():
+            row[name] += values
+        return True
+    return False
+
+
+async def _plain(target: Target, figures: Figures, for_s: float, seed: int) -> None:
+    """One target's requests without streams in one round."""
     plain = target.requests()
     before = semantic_hits(target)
     asked = len((await closed_loop(target.url, plain, 8, 0.3)).seconds)  # warm
@@ -145,6 +154,10 @@ async def _one(target: Target, figures: dict[str, list[float]], for_s: float, se
         figures["semantic_hits"].append((semantic_hits(target) - before) / max(1, asked))
     figures["started_s"].append(target.started_s)
     figures["rss_mb"].append(rss_mb(target.pid))
+
+
+async def _streams(target: Target, figures: Figures, for_s: float, seed: int) -> None:
+    """One target's streams in one round."""
     if not target.streams:
         return
     sample = await closed_loop(target.url, target.requests(stream=True), STREAMS, for_s)

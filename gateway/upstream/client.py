@@ -177,7 +177,7 @@ async def _events(
     size = 0
     while True:
         wait = total.within(idle_s) if content_seen else first
-        with _our_errors(name, "the next" if content_seen else "the first"):
+        with _our_errors(name, "the next token" if content_seen else "its first token"):
             received = await reply.read(wait)
             payloads = reader.feed(received) if received else reader.finish()
         size += len(received)
@@ -285,20 +285,20 @@ _NETWORK = (TimeoutError, ConnectionError)  # what Http raises
 
 
 @contextmanager
-def _our_errors(name: str, awaited: str = "its") -> Iterator[None]:
+def _our_errors(name: str, awaited: str = "its answer") -> Iterator[None]:
     try:
         yield
     except (*_NETWORK, SSEOverflow, orjson.JSONDecodeError) as cause:
         raise _ours(name, cause, awaited) from cause
 
 
-def _ours(name: str, cause: Exception, awaited: str = "its") -> UpstreamError:
+def _ours(name: str, cause: Exception, awaited: str = "its answer") -> UpstreamError:
     if isinstance(cause, ConnectLate):
         return UpstreamUnreachable(f"deployment {name} could not be connected to in time")
     if isinstance(cause, ConnectFailed):
         return UpstreamUnreachable(f"deployment {name} cannot be reached; check its base_url and the network")
     if isinstance(cause, TimeoutError):
-        return UpstreamTimeout(f"deployment {name} did not send {awaited} answer token in time")
+        return UpstreamTimeout(f"deployment {name} did not send {awaited} in time")
     if isinstance(cause, orjson.JSONDecodeError):
         return UpstreamBroken(f"deployment {name} sent an answer that is not JSON")
     return UpstreamBroken(f"the connection to deployment {name} broke")
