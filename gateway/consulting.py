@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from gateway.cache.decision import plain
 from gateway.cache.grey import Grey, grey
@@ -89,7 +88,7 @@ class Consultant:
             if not answered:
                 return Ruling(False)
             wordings += answered
-        works = [self._rule(question, each, entry.answer.text, ctx) for each in wordings]
+        works = (self._rule(question, each, entry.answer.text, ctx) for each in wordings)
         rulings = await (until(_denied, *works) if self._judges_freely else _one_by_one(works))
         margins = [ruling.margin for ruling in rulings if ruling.margin is not None]
         same = all(ruling.same for ruling in rulings)
@@ -104,14 +103,14 @@ class Consultant:
         return await self.judge.rule(Doubt(question, near.neighbor.question.text, answer, bool(near.veto)), ctx)
 
 
-async def _one_by_one(works: Sequence[Coroutine[Any, Any, Ruling]]) -> list[Ruling]:
-    """The first begins at once: money that is short goes to kept answers before it goes to questions under way."""
+async def _one_by_one(works: Iterable[Awaitable[Ruling]]) -> list[Ruling]:
+    """Up to the first that is denied. The first begins at once: money that is short goes to kept answers before it goes
+    to questions under way."""
     rulings: list[Ruling] = []
     for work in works:
-        if any(map(_denied, rulings)):
-            work.close()
-        else:
-            rulings.append(await work)
+        rulings.append(await work)
+        if _denied(rulings[-1]):
+            break
     return rulings
 
 
