@@ -40,6 +40,7 @@ class Asked:
     big: Callable[[ChatRequest, Send, Errand], Awaitable[object]]  # the configured model's answer to a grounded request
     held: bool = False  # that answer is held back until it is settled: its silence says nothing
     contradicts: Callable[[str], bool] = lambda draft: False  # the answer that was given before, on the same documents
+    keeps: bool = True  # the caller lets answers be kept
 
     @property
     def question(self) -> str:

@@ -27,12 +27,14 @@ from gateway.routing.doubting import PROVISIONAL_TTL_S, Doubts, Heard
 from gateway.routing.draft import DUE, PATIENT, Drafted, Drafter, looks_at
 from gateway.routing.gate import why_unsupported
 from gateway.routing.hedge import Claim, Lost, hedged
+from gateway.routing.leads import agree
 from gateway.routing.plain import is_plain
-from gateway.routing.race import Again, Rung, Runners, race, timing
+from gateway.routing.race import Rung, Runners, race, timing
 from gateway.routing.router import Router
 from gateway.routing.sizing import TOKENS_PER_SENTENCE, size_for, sized
 from gateway.routing.spend import USUAL_ANSWER_TOKENS, Allowance, Errand, prompt_tokens
 from gateway.routing.told import Telling, tell
+from gateway.routing.twice import Again
 from gateway.routing.weighing import Scales
 from gateway.samples import has_claim
 from gateway.settling import another_sample
@@ -112,6 +114,7 @@ class InTime:
             details=partial(self._details, asked, telling) if details else None,
             again=self._again(asked, draft, sized_too, doubts) if draft is not None else None,
             keep=partial(_keep, asked, doubts.kept_for_s),
+            checked=partial(self.metrics.draft_checked, draft.model) if draft is not None else lambda check: None,
         )
         allowance = draft.allowance if draft is not None else Allowance(0)
         promise.late.earn(self._usual_cost(asked))
@@ -146,6 +149,8 @@ class InTime:
     def _later(self, asked: Asked, late: Allowance, errand: Errand, work: Coroutine[Any, Any, None]) -> bool:
         """Let an answer that is too late for its caller be finished for the next one, within its allowance: the prompt
         is paid for already, the rest is not."""
+        if not asked.keeps:
+            return False
         cost = self.router.ledger.price(asked.grounded.requested_model).of(0, USUAL_ANSWER_TOKENS)
         if not late.take(cost):
             return False
@@ -274,7 +279,7 @@ def weighed_again(
         doubts.scale.saw(lowest)  # once of each answer: after this it is not read again
         return Reading.WHOLE
 
-    return Again(doubts.confidence, read, start, doubts.astray, none)
+    return Again(doubts.confidence, read, start, doubts.astray, none, partial(agree, evidence=doubts.evidence))
 
 
 @dataclass(slots=True)

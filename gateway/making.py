@@ -124,7 +124,7 @@ class Maker:
 
         asked = Asked(
             ctx, request, grounded, over_best, evidence, asking.meaning, opened, ctx.promise, stale, keep, big,
-            matter is not None, contradicts,
+            matter is not None, contradicts, job.writes,
         )  # fmt: skip
         await self.in_time.answer(asked, plan.promise, send)
 

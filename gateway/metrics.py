@@ -146,6 +146,9 @@ class Metrics(Series):
         if score is not None:
             self._draft_score.labels(label).observe(score)
 
+    def draft_checked(self, model: str, result: str) -> None:
+        self._draft_checks.labels(self.model_label(model), result).inc()
+
     def judged(self, result: str) -> None:
         self._judge.labels(result).inc()
 

@@ -141,6 +141,12 @@ class Series:
             ("tenant", "key", "limit"), of_workers="livemax",
         )  # fmt: skip
         self._drafts = counter("ocho_drafts", "Short answers of the fast model, by their verdict.", ("model", "result"))
+        self._draft_checks = counter(
+            "ocho_draft_checks",
+            "What the big model said of drafts that passed: agreed, upheld (it said something else, but not twice), "
+            "outvoted, silent.",
+            ("model", "result"),
+        )
         self._draft_score = histogram(
             "ocho_draft_score",
             "Estimated probability that a draft is right.",

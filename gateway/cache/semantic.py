@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.cache import freshness
+from gateway.cache.admission import why_only_exact
 from gateway.cache.canonical import followed
 from gateway.cache.decision import Rule, StrictRule
 from gateway.cache.grey import Grey, grey
@@ -131,7 +132,8 @@ class SemanticCache:
         """The canonical entry that answers a neighbour."""
         key = neighbor.question.key
         entry = await self._store.get(key) if key.scope == keys.scope else None
-        return await followed(self._store, entry) if entry is not None else None
+        entry = await followed(self._store, entry) if entry is not None else None
+        return None if entry is None or why_only_exact(entry.answer) else entry  # it may have been put right since
 
     async def _doubt(
         self, keys: Keys, near: Grey, evidence: Awaitable[Evidence] | None, wishes: CacheWishes, rechecked: bool

@@ -217,9 +217,10 @@ class CacheWriter:
         if self._rule is None or before is None or dict(before.dependencies) != dict(entry.dependencies):
             return
         verdict = agreement(before, entry).verdict
-        self._rule.repeated(verdict is FactVerdict.SAME)
-        if verdict is not FactVerdict.UNCLEAR:
-            self._tell_compared(verdict is FactVerdict.SAME)
+        if before.answer.model == entry.answer.model:  # else it may be a draft that the big model corrects
+            self._rule.repeated(verdict is FactVerdict.SAME)
+            if verdict is not FactVerdict.UNCLEAR:
+                self._tell_compared(verdict is FactVerdict.SAME)
         if verdict is FactVerdict.DIFFERENT:
             self._found("flip", entry, system, before)
 

@@ -37,6 +37,7 @@ WEIGHTS = {True: (4.3, 0.8, -1.5, 4.8), False: (0.0, 0.9, -1.45, 1.3)}  # with a
 MOST_AGREE = 2
 OPEN_CITATION = re.compile(r"\s*\[doc\d*$", re.IGNORECASE)
 ALONE_IN_REFUSING = 0.5  # a refusal where no draft refuses, and the draft may be right; another one is believed
+DENIED = 0.4  # at most, of what is not sure where the same model, asked once more, finds nothing: that is right then
 
 UNTRUE = frozenset({"number", "code"})  # vetoes
 UNBORNE = UNTRUE | {"citation"}
@@ -112,7 +113,9 @@ class Doubts:
         if not whole or (lowest is None and not votes.others + self.passed_over):
             return 1.0
         found = _likelihood(self.scale.read(lowest), votes.agree, votes.refused)
-        return found if lowest is not None else max(GIVEN, found)  # drafts alone do not know better
+        if lowest is None:
+            return max(GIVEN, found)  # drafts alone do not know better
+        return min(found, DENIED) if found < SURE and again is not None and signature(again.text).refuses else found
 
     def reading(self, text: str, lowest: float | None) -> Reading:
         """Of a text whose first sentence is not whole yet. Doubtful or unlikely: even if all that is not known yet were

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,13 +23,13 @@ import structlog
 from gateway.chat import AnswerEvent, Send
 from gateway.clock import Deadline
 from gateway.errors import GatewayError
-from gateway.facts import signature
 from gateway.routing.contender import Big, Contender, Reading
-from gateway.routing.doubting import GIVEN, SURE, Said
+from gateway.routing.doubting import GIVEN
 from gateway.routing.draft import Drafted
 from gateway.routing.gate import REFUSES
 from gateway.routing.moves import MOVES, Draft, Move, Time
 from gateway.routing.spend import Allowance
+from gateway.routing.twice import Again, Check, Twice, told
 from gateway.stages import ended
 
 log = structlog.get_logger()
@@ -70,17 +70,6 @@ class Rung:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
-    """A second answer of the big model, where the first is not sure."""
-
-    confidence: Callable[[str, float | None, bool, Said | None], float]  # of its beginning: ``Doubts.confidence``
-    read: Callable[[str, float | None], Reading]  # as much of an answer as is there
-    start: Callable[[], Callable[[Send], Awaitable[object]] | None]  # how to ask; None: there is no money for it
-    astray: Callable[[], bool]  # all that drafts have said so far is likely wrong
-    none: Callable[[Send], None]  # what is told where no answer is likely right
-
-
-@dataclass(frozen=True, slots=True)
 class Runners:
     """What takes part. Starting is the race's business."""
 
@@ -96,6 +85,7 @@ class Runners:
     keep: Callable[[AnswerEvent, float], None] | None = (
         None  # hears the big model's answer, and how likely it is right, if it is given or finished for the next caller
     )
+    checked: Callable[[Check], None] = lambda check: None  # hears what the big model said of a draft that passed
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +98,8 @@ class Result:
 
 async def race(runners: Runners, timing: Timing, promise: Deadline, allowance: Allowance, send: Send) -> Result:
     """Send one whole answer. Raises the big model's UpstreamError where there is nothing better to give."""
-    run = _Race(runners, timing, promise, allowance, send)
+    news = asyncio.Event()
+    run = _Race(runners, timing, promise, allowance, send, news, Twice(news, runners.again))
     try:
         return await run.run()
     finally:
@@ -122,12 +113,12 @@ class _Race:
     promise: Deadline
     allowance: Allowance
     send: Send
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    news: asyncio.Event
+    big: Twice
     drafted: Drafted | None = None
     draft_state: Draft = Draft.FAILED
     draft_task: asyncio.Task[None] | None = None
-    big: Contender | None = None
-    second: Contender | None = None  # what the big model says when it is asked again
+    check: Check = Check.SILENT  # what the big model has said of the draft
     guessed: bool = False
     climbed: bool = False  # the ladder was tried and had nothing
     began: float = 0.0
@@ -141,25 +132,18 @@ class _Race:
         while True:
             self.news.clear()
             self._look_at_the_clock(clock())
-            self._let_the_second_lead()
-            if self.big is not None and self._in_doubt(self.big):
-                self._ask_again()
-            time = self._time(clock())
-            move = MOVES[time, self.draft_state, self._big_state()]
-            match await self._reconsidered() if move is Move.BIG else move:
+            self.big.let_the_second_lead()
+            if self._in_doubt():
+                self.big.ask_again()
+            match await self._move(clock()):
                 case Move.WAIT:
                     await self._news_or(self._next_instant(clock()))
                 case Move.START:
-                    self._start_big()
+                    self.big.start(self.runners.big)
                 case Move.BIG:
                     return await self._commit_big()
                 case Move.DRAFT:
-                    assert self.drafted is not None
-                    self.runners.tell_draft(self.drafted, self.send)
-                    if self.runners.details is not None:
-                        await self.stop()  # the big model begins anew, with the draft before its eyes
-                        await self.runners.details(self.drafted, self.send)
-                    return self._result("draft")
+                    return await self._commit_draft()
                 case Move.NONE:
                     assert self.runners.again is not None
                     self.runners.again.none(self.send)
@@ -169,21 +153,22 @@ class _Race:
                         return self._result("ladder", rung)
                     self.climbed = True
                 case Move.FAIL:
-                    assert self.big is not None
-                    assert self.big.error is not None
-                    raise self.big.error
+                    assert self.big.first is not None
+                    assert self.big.first.error is not None
+                    raise self.big.first.error
 
     async def stop(self) -> None:
         """Cancel what still runs and wait for its end."""
-        asked = (contender.task for contender in (self.big, self.second) if contender is not None)
-        await ended(*(task for task in (self.draft_task, *asked) if task is not None))
-        self.big = self.second = None  # which know this race: together they would wait for the garbage collector
+        if self.draft_task is not None:
+            await ended(self.draft_task)
+        await self.big.stop()
 
-    def _big_state(self) -> Big:
-        if self.big is None:
-            return Big.IDLE
-        known = self.big.state is Big.TALKING and self.runners.again is not None and self._told(self.big)
-        return Big.SURE if known and not self._unsure(self.big) else self.big.state
+    async def _move(self, now: float) -> Move:
+        move = MOVES[self._time(now), self.draft_state, self.big.state]
+        if move is Move.BIG:
+            move = await self._reconsidered()
+        passed = self.draft_state is Draft.PASSED and move in (Move.DRAFT, Move.BIG)
+        return await self._checked(move) if passed else move
 
     def _time(self, now: float) -> Time:
         if self.climbed:
@@ -195,7 +180,7 @@ class _Race:
         instants = [] if self.climbed else [self.promise.at - RESERVE_S]
         if self.draft_state in (Draft.RUNNING, Draft.DUE):
             instants += [self.began + self.timing.due_s, self.began + self.timing.patience_s]
-            if self.big is None and self.timing.arm_s is not None:
+            if self.big.first is None and self.timing.arm_s is not None:
                 instants.append(self.began + self.timing.arm_s)
         ahead = [instant - now for instant in instants if instant > now]
         return min(ahead, default=None)
@@ -210,25 +195,16 @@ class _Race:
         if self.draft_state not in (Draft.RUNNING, Draft.DUE):
             return
         arm_s = self.timing.arm_s
-        if self.big is None and arm_s is not None and now >= self.began + arm_s:
+        if self.big.first is None and arm_s is not None and now >= self.began + arm_s:
             if self.allowance.take(self.timing.guess):
                 self.guessed = True
-                self._start_big()
+                self.big.start(self.runners.big)
             else:
                 self.timing = replace(self.timing, arm_s=None)
         if now >= self.began + self.timing.patience_s:
             self.draft_state = Draft.LATE
         elif now >= self.began + self.timing.due_s:
             self.draft_state = Draft.DUE
-
-    def _start_big(self) -> None:
-        self.big = self._contender(self.runners.big)
-
-    def _contender(self, ask: Callable[[Send], Awaitable[object]]) -> Contender:
-        again = self.runners.again
-        contender = Contender(self.news, again.read) if again is not None else Contender(self.news)
-        contender.start(ask)
-        return contender
 
     async def _draft(self, ask: Callable[[Callable[[], None]], Awaitable[Drafted]]) -> None:
         try:
@@ -250,105 +226,99 @@ class _Race:
         failed = self.draft_state in (Draft.USABLE, Draft.FAILED)
         return failed and (self.drafted is None or self.drafted.verdict.veto != REFUSES)
 
-    def _in_doubt(self, big: Contender) -> bool:
+    def _in_doubt(self) -> bool:
         """A second answer will be wanted, unless a draft passes."""
-        if self._big_state() is Big.SURE or self.draft_state is Draft.PASSED:
+        if self.big.first is None or self.big.state is Big.SURE or self.draft_state is Draft.PASSED:
             return False
-        unlikely = big.reading in (Reading.WHOLE, Reading.UNLIKELY) and self._worth(big) < GIVEN
-        return unlikely or big.reading is Reading.DOUBTFUL or self._draft_went_wrong()
-
-    def _ask_again(self) -> None:
-        again = self.runners.again
-        if again is None or self.second is not None:
-            return
-        if (ask := again.start()) is not None:
-            self.second = self._contender(ask)
-
-    def _let_the_second_lead(self) -> None:
-        """Where it speaks, or still may, and the first does not."""
-        if self.big is not None and self.second is not None and _lead(self.second) > _lead(self.big):
-            self.big, self.second = self.second, self.big
+        return self.big.in_doubt() or self._draft_went_wrong()
 
     async def _reconsidered(self) -> Move:
         """The big model's answer is not sure, or hardly will be: it is asked once more while there is time, and what is
         more likely right is given, or a draft that has passed by then. Nothing that is more likely wrong is given."""
-        again, first, last_call = self.runners.again, self.big, self.promise.at - RESERVE_S
+        first, last_call = self.big.first, self.promise.at - RESERVE_S
         if self.guessed:
             self.allowance.give_back(self.timing.guess)  # it is not in vain
-        if again is None or first is None:
+        if self.runners.again is None or first is None:
             return Move.BIG
         while self.draft_state is not Draft.PASSED and (left_s := last_call - self.promise.clock()) > 0:
             self.news.clear()
-            if self._unsure(first) or (self._draft_went_wrong() and not self._told(first)):
-                self._ask_again()
-            if not self._undecided(first):
+            if self.big.unsure(first) or (self._draft_went_wrong() and not told(first)):
+                self.big.ask_again()
+            if not self.big.undecided(self.draft_state in (Draft.RUNNING, Draft.DUE, Draft.LATE)):
                 break
             await self._news_or(left_s)
-        if self.draft_state is Draft.PASSED and (not self._told(first) or self._unsure(first)):
+        if self.draft_state is Draft.PASSED and (not told(first) or self.big.unsure(first)):
             return Move.DRAFT
-        better = first
-        if self.second is not None:
-            if self._worth(self.second) > self._worth(first):
-                better, self.big, self.second = self.second, self.second, first
-            self.second.cancel()
+        better = self.big.take_the_likelier()
         if better.error is not None:
             return MOVES[self._time(self.promise.clock()), self.draft_state, better.state]
         judged = better.reading in (Reading.WHOLE, Reading.UNLIKELY)
-        return Move.NONE if judged and 0 <= self._worth(better) < GIVEN else Move.BIG
+        return Move.NONE if judged and 0 <= self.big.worth(better) < GIVEN else Move.BIG
 
-    def _worth(self, held: Contender) -> float:
-        """How likely its answer is right; of one that has only begun no more is known than what speaks against it."""
-        if held.error is not None or not held.told:
-            return -1.0
-        if self.runners.again is None:
-            return 1.0
-        if held.reading is Reading.UNLIKELY:
-            return 0.0
-        other = self.second if held is self.big else self.big
-        beside = Said(other.told, other.lowest) if other is not None and self._told(other) and other.told else None
-        whole = held.reading is Reading.WHOLE
-        found = self.runners.again.confidence(held.told, held.lowest, whole, beside)
-        return found if whole else SURE if held.reading is Reading.AGREED else min(GIVEN, found)
+    async def _checked(self, move: Move) -> Move:
+        """The draft has passed. Where the big model has said something else by now it is asked once more, and believed
+        if it says so again."""
+        assert self.drafted is not None
+        left_s = max(0.0, self.promise.at - RESERVE_S - self.promise.clock())
+        self.check = await self.big.check(self.drafted.answer.text, left_s)
+        if self.check is not Check.SILENT:
+            self.runners.checked(self.check)
+        if self.check is Check.AGREED:
+            self.drafted = replace(self.drafted, verdict=replace(self.drafted.verdict, sure=True))
+        if self.check is Check.UPHELD:
+            return Move.DRAFT
+        if self.check is Check.OUTVOTED:
+            self.big.take_the_likelier()
+            return Move.BIG
+        return move
 
-    def _told(self, held: Contender) -> bool:
-        """Enough of it is there to know how likely it is right."""
-        return held.reading in (Reading.AGREED, Reading.WHOLE)
+    async def _commit_draft(self) -> Result:
+        assert self.drafted is not None
+        self.runners.tell_draft(self.drafted, self.send)
+        if self.runners.details is not None:
+            await self.stop()  # the big model begins anew, with the draft before its eyes
+            await self.runners.details(self.drafted, self.send)
+        elif self.check is Check.SILENT:
+            self._check_later(self.drafted.answer.text)
+        return self._result("draft")
 
-    def _unsure(self, held: Contender) -> bool:
-        return self._worth(held) < (SURE if self._told(held) else GIVEN)
+    def _check_later(self, draft: str) -> None:
+        """What the big model is about to say is heard out, where somebody takes that over: if it outvotes the draft,
+        its answer is kept for the next caller."""
+        big, first = self.big, self.big.first
+        if self.runners.again is None or first is None or first.reading is Reading.WHOLE:
+            return
 
-    def _undecided(self, first: Contender) -> bool:
-        """No answer is given before its first sentence is whole, and that there is none not before the draft's verdict,
-        while there is time."""
-        likeliest = max(self._worth(held) for held in (first, self.second) if held is not None)
-        drafting = self.draft_state in (Draft.RUNNING, Draft.DUE, Draft.LATE) and likeliest < GIVEN
-        waits = self.second is not None and self._unsure(first) and self._matters(self.second, first)
-        return self._matters(first, self.second) or drafting or waits
+        async def check() -> None:
+            try:
+                await big.heard_out(first)
+                found = await big.check(draft, None)
+                self.runners.checked(found)
+                if found is Check.OUTVOTED:
+                    await self._keep_late(big.take_the_likelier(), big)
+            finally:
+                await big.stop()
 
-    def _matters(self, held: Contender, other: Contender | None) -> bool:
-        """What it will say may change what is given. Even of one that will not be given itself: the other may say the
-        same, and is as unsure of it then."""
-        if held.reading is not Reading.UNLIKELY or other is None:
-            return not self._told(held)
-        return self._worth(other) >= GIVEN and not signature(other.told).refuses
+        self._leave_to_others(check())
 
     async def _commit_big(self) -> Result:
-        assert self.big is not None
+        first = self.big.first
+        assert first is not None
         if self.draft_task is not None:
             self.draft_task.cancel()
-        self.big.speak(partial(self._give, self.big))
-        await self.big.over()
-        if self.big.error is not None:
-            raise self.big.error
+        first.speak(partial(self._give, first))
+        await first.over()
+        if first.error is not None:
+            raise first.error
         return self._result("big")
 
     def _give(self, held: Contender, event: AnswerEvent) -> None:
-        self._keep(held, event)  # before the last listener can leave and end its flight
+        self._keep(self.big, held, event)  # before the last listener can leave and end its flight
         self.send(event)
 
-    def _keep(self, held: Contender, event: AnswerEvent) -> None:
+    def _keep(self, big: Twice, held: Contender, event: AnswerEvent) -> None:
         if self.runners.keep is not None:
-            self.runners.keep(event, self._worth(held))
+            self.runners.keep(event, big.worth(held))
 
     async def _climb(self) -> str | None:
         usable = self.drafted if self.draft_state is Draft.USABLE else None
@@ -360,27 +330,28 @@ class _Race:
 
     def _let_big_finish(self) -> None:
         """What comes late is still worth keeping, where somebody takes it over."""
-        if self.big is None or self.big.task is None or self.big.task.done():
+        big, first = self.big, self.big.first
+        if first is None or first.task is None or first.task.done():
             return
-        task, big = self.big.task, self.big
 
         async def rest() -> None:
             try:
-                await task
-                big.speak(partial(self._keep, big))
+                await self._keep_late(first, big)
             finally:
-                await ended(task)
+                await big.stop()
 
-        work = rest()
+        self._leave_to_others(rest())
+
+    async def _keep_late(self, held: Contender, big: Twice) -> None:
+        await held.over()
+        held.speak(partial(self._keep, big, held))
+
+    def _leave_to_others(self, work: Coroutine[Any, Any, None]) -> None:
+        """They stop the big model in the end."""
         if self.runners.background(work):
-            self.big = None
+            self.big = Twice(self.news, None)
         else:
             work.close()
 
     def _result(self, committed: str, rung: str = "") -> Result:
         return Result(committed, rung, self.draft_state, self.guessed)
-
-
-def _lead(held: Contender) -> int:
-    """0: it has failed, 1: it is silent so far, 2: it speaks."""
-    return 0 if held.error is not None else 1 if held.state is Big.RUNNING else 2

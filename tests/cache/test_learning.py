@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -75,6 +76,16 @@ async def test_the_rule_hears_how_the_same_question_is_answered_again() -> None:
     await writer.close()
     assert rule.repeats == [True, False]
     assert rule.learned == [{}]  # asked again, it has nothing to say about other questions
+
+
+async def test_that_another_model_answers_otherwise_says_nothing_of_how_the_first_would() -> None:
+    rule = Heard()
+    writer = CacheWriter(MemoryStore(), MemoryIndex(), rule=rule)
+    for text, model in (("15일입니다.", "small"), ("11일입니다.", "big")):
+        told = replace(answer(text), model=model)
+        writer.offer(keys_of(ask()), ask(), told, Evidence(), unit(1, 0), CacheWishes())
+    await writer.close()
+    assert rule.repeats == []
 
 
 async def test_an_equal_answer_makes_the_question_an_alias_of_the_first() -> None:

@@ -125,6 +125,15 @@ async def test_a_question_that_turns_on_something_else_is_a_miss(kept: str, aske
     assert house.told == ["kept", reason]
 
 
+async def test_an_answer_that_was_put_right_to_nothing_found_is_told_to_nobody_who_asks_otherwise() -> None:
+    house = House()
+    await house.keep(ask("정규직 연차는 며칠인가요"), answer("15일입니다."))
+    assert await house.by_meaning(ask("정규직 연차는 며칠인가요?")) is not None
+    await house.keep(ask("정규직 연차는 며칠인가요"), answer("문서에서 찾을 수 없습니다."))
+    assert await house.by_meaning(ask("정규직 연차는 며칠인가요?")) is None
+    assert (await house.exact.lookup(keys_of(ask("정규직 연차는 며칠인가요")), WISHES)) is not None
+
+
 async def test_a_document_answer_is_kept_with_what_it_saw_and_found_again() -> None:
     house = House(Record({"hr/leave.md": "v1"}))
     await house.keep(ask(), found=FOUND)

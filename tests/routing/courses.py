@@ -15,9 +15,10 @@ from gateway.routing.contender import Reading
 from gateway.routing.details import Section
 from gateway.routing.draft import Drafted
 from gateway.routing.gate import Verdict
-from gateway.routing.race import Again, Result, Rung, Runners, Timing, race
+from gateway.routing.race import Result, Rung, Runners, Timing, race
 from gateway.routing.spend import Allowance
 from gateway.routing.told import Telling
+from gateway.routing.twice import Again
 from tests.virtual_time import run
 
 PROMISE_S = 5.0
@@ -51,6 +52,7 @@ class Course:
     unlikely: bool = False  # … and that it is not given
     again_s: float | None = None  # first token of the second answer, if not as of the first
     first: str = ""  # how the first answer begins, if not as ``again`` says
+    contradicts: bool = False  # the big model says something else than the draft
     details: str = "off"  # off, ok, silent, unsupported (third sentence), broken, refused
 
 
@@ -68,6 +70,7 @@ class Seen:
     running: dict[str, float] = field(default_factory=dict)  # started and not ended
     started: list[str] = field(default_factory=list)
     background: list[asyncio.Task[None]] = field(default_factory=list)
+    checks: list[str] = field(default_factory=list)  # what the big model said of a draft that passed
     kept: list[str] = field(default_factory=list)  # answers of the big model that were offered to the cache
     result: Result | None = None
     error: GatewayError | None = None
@@ -212,6 +215,9 @@ async def _play(course: Course) -> Seen:
             return Reading.UNLIKELY
         return Reading.AGREED if course.agrees else Reading.DOUBTFUL if course.doubtful else Reading.OPEN
 
+    def agree(one: str, other: str) -> bool:
+        return not course.contradicts if "draft" in (one, other) else one[:3] == other[:3]
+
     runners = Runners(
         big=lambda send: call("big", ask_big(send)),
         draft=(lambda news: call("draft", ask_draft(news))) if course.draft != "none" else None,
@@ -219,6 +225,7 @@ async def _play(course: Course) -> Seen:
         ladder=[rung_of(name) for name in course.on_expiry],
         background=take,
         keep=lambda event, confidence: seen.kept.append(event.answer.text) if isinstance(event, Closed) else None,
+        checked=seen.checks.append,
         details=details if course.details != "off" else None,
         again=Again(
             lambda text, lowest, whole, again: 1.0 if seen.agrees else CONFIDENCE[text[:3]],
@@ -226,6 +233,7 @@ async def _play(course: Course) -> Seen:
             start_again,
             lambda: seen.astray,
             lambda send: tell(send, ServedBy.NOTICE, "none"),
+            agree,
         )
         if course.again != "off"
         else None,

@@ -80,6 +80,15 @@ def test_a_refusal_is_believed_where_a_draft_finds_nothing_either() -> None:
     assert doubts(RIGHT, WRONG).confidence(REFUSAL, None, True) == ALONE_IN_REFUSING
 
 
+def test_what_is_not_sure_is_not_given_where_the_same_model_finds_nothing_when_it_is_asked_again() -> None:
+    unsure, sure = -0.7, -0.05
+    assert GIVEN < doubts().confidence(RIGHT, unsure, True) < SURE
+    assert doubts().confidence(RIGHT, unsure, True, Said(REFUSAL, -0.1)) < GIVEN
+    assert doubts().confidence(REFUSAL, -0.1, True, Said(RIGHT, unsure)) == GIVEN
+    assert doubts(RIGHT).confidence(RIGHT, sure, True, Said(REFUSAL, -0.1)) >= SURE
+    assert doubts().confidence(RIGHT, None, True, Said(REFUSAL, None)) >= GIVEN  # nothing else is known of it
+
+
 def chunk(*logprobs: tuple[str, float]) -> Delta:
     content = [{"token": token, "logprob": value, "top_logprobs": []} for token, value in logprobs]
     choice = {"index": 0, "delta": {"content": "a"}, "logprobs": {"content": content}, "finish_reason": None}

@@ -178,3 +178,47 @@ def test_without_anything_to_give_it_waits() -> None:
     seen = play(Course(draft="none", first_token_s=8))
     assert seen.at[0] == pytest.approx(8)
     assert seen.result == Result("big", "", Draft.FAILED, False)
+
+
+def test_a_draft_that_the_big_model_contradicts_twice_is_not_given() -> None:
+    course = Course(
+        draft_s=1.4, due_s=2.0, arm_s=0.0, first_token_s=0.5, tokens=30, again="better", first="big", contradicts=True
+    )
+    seen = play(course)
+    assert (seen.started, seen.text[:4], seen.checks) == (["draft", "big", "again"], "big0", ["outvoted"])
+    assert seen.at[0] == pytest.approx(2.0)  # asked again at 1.4, and that says enough at 2.0
+    agreed = play(replace(course, contradicts=False))
+    assert (agreed.text, agreed.started, agreed.checks) == ("draft", ["draft", "big"], ["agreed"])
+
+
+@pytest.mark.parametrize("again", ["bad", "broken", "dear"])
+def test_a_draft_that_is_contradicted_once_is_given(again: str) -> None:
+    first = "bad" if again == "broken" else "big"
+    course = Course(
+        draft_s=1.4, due_s=2.0, arm_s=0.0, first_token_s=0.5, tokens=30, again=again, first=first, contradicts=True
+    )
+    seen = play(replace(course, big="lost") if again == "broken" else course)
+    assert (seen.text, seen.left_running) == ("draft", ())
+
+
+def test_a_contradicted_draft_is_given_when_the_time_is_up() -> None:
+    course = Course(
+        draft_s=1.4, due_s=2.0, arm_s=0.0, first_token_s=0.5, tokens=90, again="better", first="big", again_s=9.0
+    )
+    seen = play(replace(course, contradicts=True))
+    assert (seen.text, seen.checks) == ("draft", ["upheld"])
+    assert seen.at[0] == pytest.approx(PROMISE_S - RESERVE_S)
+
+
+def test_what_the_big_model_says_after_a_draft_is_heard_out_and_kept_if_it_outvotes_it() -> None:
+    course = Course(draft_s=0.5, arm_s=0.0, first_token_s=1.0, again="better", first="big", contradicts=True)
+    seen = play(course)
+    assert (seen.text, seen.checks) == ("draft", ["outvoted"])
+    assert seen.ended_at == pytest.approx(0.5)
+    assert (seen.started, seen.kept, seen.running) == (["draft", "big", "again"], ["big"], {})
+    agreed = play(replace(course, contradicts=False))
+    assert (agreed.checks, agreed.started, agreed.kept) == (["agreed"], ["draft", "big"], [])
+    upheld = play(replace(course, again="bad"))
+    assert (upheld.checks, upheld.kept, upheld.running) == (["upheld"], [], {})
+    no_room = play(replace(course, room=False))
+    assert (no_room.text, no_room.checks, no_room.left_running) == ("draft", [], ())

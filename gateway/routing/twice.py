@@ -1,0 +1,165 @@
+"""The big model's answer and, where it is asked once more, its second one: how likely each is right.
+
+Each takes part as a contender. Where an answer is doubted, the other counts like one more draft; where both contradict
+a draft that passed the gate, they outvote it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.chat import Send
+from gateway.facts import signature
+from gateway.routing.contender import Big, Contender, Reading
+from gateway.routing.doubting import GIVEN, SURE, Said
+from gateway.stages import ended
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """How the big model's answers are judged, and how it is asked once more."""
+
+    confidence: Callable[[str, float | None, bool, Said | None], float]  # of its beginning: ``Doubts.confidence``
+    read: Callable[[str, float | None], Reading]  # as much of an answer as is there
+    start: Callable[[], Callable[[Send], Awaitable[object]] | None]  # how to ask; None: there is no money for it
+    astray: Callable[[], bool]  # all that drafts have said so far is likely wrong
+    none: Callable[[Send], None]  # what is told where no answer is likely right
+    agree: Callable[[str, str], bool]  # two answers state the same facts
+
+
+class Check(StrEnum):
+    """What the big model says of a draft that passed."""
+
+    AGREED = "agreed"
+    UPHELD = "upheld"  # it said something else, but not twice
+    OUTVOTED = "outvoted"  # it said something else twice
+    SILENT = "silent"  # nothing that counts
+
+
+class Twice:
+    """Without ``again`` there is one answer, and none is doubted. ``news`` is set whenever more is known."""
+
+    def __init__(self, news: asyncio.Event, again: Again | None) -> None:
+        self.first: Contender | None = None
+        self.second: Contender | None = None
+        self.again = again
+        self._news = news
+
+    @property
+    def state(self) -> Big:
+        if self.first is None:
+            return Big.IDLE
+        known = self.first.state is Big.TALKING and self.again is not None and told(self.first)
+        return Big.SURE if known and not self.unsure(self.first) else self.first.state
+
+    def start(self, ask: Callable[[Send], Awaitable[object]]) -> None:
+        self.first = self._contender(ask)
+
+    def ask_again(self) -> None:
+        """If there is money, and it has not been."""
+        if self.again is None or self.second is not None:
+            return
+        if (ask := self.again.start()) is not None:
+            self.second = self._contender(ask)
+
+    def _contender(self, ask: Callable[[Send], Awaitable[object]]) -> Contender:
+        contender = Contender(self._news, self.again.read) if self.again is not None else Contender(self._news)
+        contender.start(ask)
+        return contender
+
+    def let_the_second_lead(self) -> None:
+        """Where it speaks, or still may, and the first does not."""
+        if self.first is not None and self.second is not None and _lead(self.second) > _lead(self.first):
+            self.first, self.second = self.second, self.first
+
+    def take_the_likelier(self) -> Contender:
+        """It leads from now on; the other is hung up on."""
+        assert self.first is not None
+        if self.second is not None:
+            if self.worth(self.second) > self.worth(self.first):
+                self.first, self.second = self.second, self.first
+            self.second.cancel()
+        return self.first
+
+    def worth(self, held: Contender) -> float:
+        """How likely its answer is right; of one that has only begun no more is known than what speaks against it."""
+        if held.error is not None or not held.told:
+            return -1.0
+        if self.again is None:
+            return 1.0
+        if held.reading is Reading.UNLIKELY:
+            return 0.0
+        other = self.second if held is self.first else self.first
+        beside = Said(other.told, other.lowest) if other is not None and told(other) and other.told else None
+        whole = held.reading is Reading.WHOLE
+        found = self.again.confidence(held.told, held.lowest, whole, beside)
+        return found if whole else SURE if held.reading is Reading.AGREED else min(GIVEN, found)
+
+    def unsure(self, held: Contender) -> bool:
+        return self.worth(held) < (SURE if told(held) else GIVEN)
+
+    def in_doubt(self) -> bool:
+        """A second answer will be wanted, unless a draft passes."""
+        if self.first is None or self.state is Big.SURE:
+            return False
+        judged = self.first.reading in (Reading.WHOLE, Reading.UNLIKELY)
+        return self.first.reading is Reading.DOUBTFUL or (judged and self.worth(self.first) < GIVEN)
+
+    def undecided(self, drafting: bool) -> bool:
+        """No answer is given before its first sentence is whole, and that there is none not before the draft's verdict
+        (``drafting``)."""
+        assert self.first is not None
+        likeliest = max(self.worth(held) for held in (self.first, self.second) if held is not None)
+        waits = self.second is not None and self.unsure(self.first) and self._matters(self.second, self.first)
+        return self._matters(self.first, self.second) or (drafting and likeliest < GIVEN) or waits
+
+    def _matters(self, held: Contender, other: Contender | None) -> bool:
+        """What it will say may change what is given. Even of one that will not be given itself: the other may say the
+        same, and is as unsure of it then."""
+        if held.reading is not Reading.UNLIKELY or other is None:
+            return not told(held)
+        return self.worth(other) >= GIVEN and not signature(other.told).refuses
+
+    async def check(self, draft: str, seconds: float | None) -> Check:
+        """Hold a draft that passed against what is said, as far as it is there by then: asks again where that
+        contradicts it. ``seconds``: None waits as long as it takes."""
+        if self.first is None or self.again is None or not self._counts(self.first):
+            return Check.SILENT
+        if self.again.agree(self.first.told, draft):
+            return Check.AGREED
+        self.ask_again()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.heard_out(self.second)
+        if self.second is None or not self._counts(self.second) or self.again.agree(self.second.told, draft):
+            return Check.UPHELD
+        return Check.OUTVOTED if self.again.agree(self.first.told, self.second.told) else Check.UPHELD
+
+    def _counts(self, held: Contender) -> bool:
+        return held.reading is Reading.WHOLE and self.worth(held) >= GIVEN
+
+    async def heard_out(self, held: Contender | None) -> None:
+        """Until its first sentence is whole."""
+        while held is not None and held.reading is not Reading.WHOLE:
+            self._news.clear()
+            await self._news.wait()
+
+    async def stop(self) -> None:
+        """Cancel what still runs and wait for its end."""
+        held = [contender for contender in (self.first, self.second) if contender is not None]
+        self.first = self.second = None
+        await ended(*(contender.task for contender in held if contender.task is not None))
+
+
+def told(held: Contender) -> bool:
+    """Enough of it is there to know how likely it is right."""
+    return held.reading in (Reading.AGREED, Reading.WHOLE)
+
+
+def _lead(held: Contender) -> int:
+    """0: it has failed, 1: it is silent so far, 2: it speaks."""
+    return 0 if held.error is not None else 1 if held.state is Big.RUNNING else 2
