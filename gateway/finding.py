@@ -14,8 +14,8 @@ from gateway.meaning import Meaning, Meant
 from gateway.metrics import Metrics
 from gateway.plan import Job
 from gateway.ports import Embedder, Vector
-from gateway.retrieval.gather import Found
-from gateway.retrieval.question import follows_up
+from gateway.retrieval.gather import Found, Gatherer
+from gateway.retrieval.question import follows_up, with_subject
 from gateway.routing.rewriting import Rewriter, TooDear
 from gateway.stages import Stages, Start
 from gateway.values import dataclass
@@ -84,21 +84,30 @@ class Finder:
     async def _found(self, job: Job, text: str, embedding: asyncio.Task[Vector | None]) -> Found:
         """What is found for ``text`` in time. Where every source was late or failed, they are asked once more: without
         passages the model can only say that nothing is there."""
-        plan, ctx = job.plan, job.ctx
-        if plan.gatherer is None or not text:
+        if job.plan.gatherer is None or not text:
             return Found()
-
-        async def vector() -> Vector | None:
-            return await asyncio.shield(embedding)
-
-        found = Found(partial=True)
+        ctx, found = job.ctx, Found(partial=True)
         for _ in range(SEARCHES):
-            search = plan.gatherer.find(text, ctx.tenant.groups, plan.collections, vector, ctx.deadline)
+            search = self._searched(job, job.plan.gatherer, text, embedding)
             budget = ctx.deadline.within(self.budgets.retrieval_s)
             found = await self.stages.attempt(ctx, "retrieve", search, budget, found)
             if found.ranked or not found.partial:
                 break
         return found
+
+    async def _searched(self, job: Job, gatherer: Gatherer, text: str, embedding: asyncio.Task[Vector | None]) -> Found:
+        """For what may be a follow-up also with what was asked before."""
+
+        async def vector() -> Vector | None:
+            return await asyncio.shield(embedding)
+
+        groups, collections, deadline = job.ctx.tenant.groups, job.plan.collections, job.ctx.deadline
+        search = gatherer.find(text, groups, collections, vector, deadline)
+        wider = with_subject(job.request)
+        if not wider:
+            return await search
+        besides = gatherer.find(wider, groups, collections, partial(self._embedded, wider), deadline)
+        return gatherer.both(*await asyncio.gather(search, besides))
 
     async def _evidence(self, job: Job, search: asyncio.Task[Found]) -> Evidence:
         found, gatherer = await asyncio.shield(search), job.plan.gatherer

@@ -1,11 +1,11 @@
-"""Do follow-ups find their documents? Those of the sample handbook, also inside longer conversations.
+"""Do follow-ups find their documents? Those of a document set, also inside longer conversations.
 
 Kinds: ``follow_up`` as written; ``after_other`` with another subject before; ``after_thanks`` and
 ``after_two_follow_ups`` with turns between subject and follow-up that name none; ``new_subject`` and
 ``new_subject_2``: a question that stands alone, after one or two other subjects.
 
 Ways to search: ``own_words`` of the last turn alone; ``two_turns``, it and the two user turns before it;
-``search_text``, what the gateway searches for; and that joined with the search for what the follow-up means, as its
+``searched``, what the gateway searches for; and that joined with the search for what the follow-up means, as its
 author wrote it (``rewritten``) and as a model does (``rewritten_live``).
 """
 
@@ -26,13 +26,14 @@ from openai.types.chat import ChatCompletionMessageParam
 from rich.table import Table
 
 from bench import handbook
+from bench.corpora import Corpus
 from bench.retrieval.asking import embedded, given
 from bench.retrieval.corpus import FOREVER_S
 from gateway.chat import ChatRequest, Message, Passage
 from gateway.clock import Deadline
 from gateway.ports import Embedder
-from gateway.retrieval.gather import Gatherer, joined
-from gateway.retrieval.question import follows_up, search_text
+from gateway.retrieval.gather import Found, Gatherer, joined
+from gateway.retrieval.question import follows_up, search_text, with_subject
 from gateway.retrieval.record import Record
 from gateway.retrieval.sources.embedded import EmbeddedSource
 from gateway.routing.rewriting import MOST_TOKENS, prompt, stand_alone
@@ -48,7 +49,7 @@ SAME_FOR_ALL = {
 NEW_SUBJECTS = 200  # questions of each of the two kinds that stand alone
 
 Turns = tuple[tuple[str, str], ...]  # (role, text)
-Find = Callable[[str], Awaitable[Sequence[Passage]]]
+Find = Callable[[str], Awaitable[Found]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +66,17 @@ class Conversation:
         return ChatRequest("", tuple(Message(role, text, True, {}) for role, text in said), False, False, {})
 
 
-def conversations(seed: int) -> list[Conversation]:
+def conversations(seed: int, corpus: Corpus) -> list[Conversation]:
     chance = random.Random(seed)
-    questions = [q for q in handbook.load() if q.document]
-    means = {row["id"]: row["means"] for row in map(json.loads, handbook.FOLLOW_UPS.read_text("utf-8").splitlines())}
+    questions = [q for q in handbook.load(corpus.questions) if q.document]
+    means = {row["id"]: row["means"] for row in map(json.loads, corpus.follow_ups.read_text("utf-8").splitlines())}
 
     def other(question: handbook.Question) -> Turns:
         one = chance.choice([q for q in questions if q.document != question.document and q.lang == question.lang])
         return _exchange(one.text, one.facts[0][0])
 
     found = []
-    for q in handbook.load(handbook.FOLLOW_UPS):
+    for q in handbook.load(corpus.follow_ups):
         thanks, more = _exchange(*THANKS[q.lang]), _exchange(*SAME_FOR_ALL[q.lang])
         kinds = {
             "follow_up": q.turns, "after_other": other(q) + q.turns, "after_thanks": q.turns + thanks + thanks,
@@ -111,21 +112,20 @@ class Live:
 
 
 async def measure(
-    record: Record, collection: str, embedder: Embedder | None, seed: int, live: Live | None = None
+    record: Record, collection: str, embedder: Embedder | None, seed: int, corpus: Corpus, live: Live | None = None
 ) -> dict[str, Any]:
     """Recall and MRR per kind of conversation and way to search."""
     source = EmbeddedSource(collection, record, model=embedder.model if embedder is not None else None)
     gatherer = Gatherer({collection: source}, record, hard_s=FOREVER_S)
 
-    async def find(text: str) -> Sequence[Passage]:
+    async def find(text: str) -> Found:
         vector, _ = await embedded(embedder, text)
-        found = await gatherer.find(text, frozenset(), [collection], given(vector), Deadline.after(FOREVER_S))
-        return found.ranked
+        return await gatherer.find(text, frozenset(), [collection], given(vector), Deadline.after(FOREVER_S))
 
     ranks: defaultdict[str, defaultdict[str, list[int | None]]] = defaultdict(lambda: defaultdict(list))
     leaning: defaultdict[str, int] = defaultdict(int)
-    for talk in conversations(seed):
-        for way, passages in (await _ways(talk, find, live)).items():
+    for talk in conversations(seed, corpus):
+        for way, passages in (await _ways(talk, gatherer, find, live)).items():
             ranks[talk.kind][way].append(_rank(talk.document, passages))
         leaning[talk.kind] += follows_up(talk.request)
     await source.close()
@@ -142,19 +142,20 @@ async def measure(
     return result
 
 
-async def _ways(talk: Conversation, find: Find, live: Live | None) -> dict[str, Sequence[Passage]]:
+async def _ways(talk: Conversation, gatherer: Gatherer, find: Find, live: Live | None) -> dict[str, Sequence[Passage]]:
     users = [text for role, text in talk.turns if role == "user"]
-    own = await find(search_text(talk.request))
+    found, wider = await find(search_text(talk.request)), with_subject(talk.request)
+    own = (gatherer.both(found, await find(wider)) if wider else found).ranked
     ways = {
-        "own_words": await find(talk.question),
-        "two_turns": await find("\n".join([*users[-2:], talk.question])),
-        "search_text": own,
+        "own_words": (await find(talk.question)).ranked,
+        "two_turns": (await find("\n".join([*users[-2:], talk.question]))).ranked,
+        "searched": own,
     }
     rewrites = follows_up(talk.request)
-    ways["rewritten"] = joined(own, await find(talk.means)) if rewrites else own
+    ways["rewritten"] = joined(own, (await find(talk.means)).ranked) if rewrites else own
     if live is not None:
         meant = await live.rewritten(talk.request) if rewrites else None
-        ways["rewritten_live"] = joined(own, await find(meant)) if meant else own
+        ways["rewritten_live"] = joined(own, (await find(meant)).ranked) if meant else own
     return ways
 
 
@@ -169,7 +170,7 @@ def _figures(ranks: Sequence[int | None]) -> dict[str, float]:
 
 
 def table(result: dict[str, Any]) -> Table:
-    made = Table(title="follow-ups of the handbook")
+    made = Table(title="follow-ups")
     for column in ("", "searched by", "R@1", "R@3", "R@5", "R@10", "MRR"):
         made.add_column(column, justify="left" if column in {"", "searched by"} else "right", no_wrap=True)
     for kind, ways in result.items():

@@ -22,6 +22,7 @@ import numpy as np
 from rich.console import Console
 
 from bench.as_json import add_json, give_json, tables_aside
+from bench.corpora import CORPORA
 from bench.retrieval import conversations, off_topic
 from bench.retrieval.corpus import COLLECTION, HANDBOOK, load_corpus, load_questions, questions_beside
 from bench.retrieval.faults import faults
@@ -53,7 +54,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--embedder", choices=["local", "hashing", "none"], default="local")
     parser.add_argument("--limit", type=int, default=0, help="questions, sampled with the seed; 0 = all")
     parser.add_argument("--sizes", type=int, nargs="*", default=[], metavar="N", help="latency at N made-up passages")
-    parser.add_argument("--follow-ups", action="store_true", help="follow-ups of the handbook, inside conversations")
+    parser.add_argument(
+        "--follow-ups", action="store_true", help="those beside the corpus or of the handbook, in conversations"
+    )
     parser.add_argument("--rewriter", nargs=2, metavar=("URL", "MODEL"), help="also as this model rewrites them")
     parser.add_argument("--off-topic", nargs="+", type=Path, metavar="FILE", help="could these be told from its own?")
     parser.add_argument("--faults", action="store_true", help="five sources: 5, 20, 80, 300 ms and hung")
@@ -95,7 +98,8 @@ async def _run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         print_quality(console, result)
         if options.follow_ups:
             live = conversations.Live(*options.rewriter) if options.rewriter else None
-            result["follow_ups"] = await conversations.measure(record, COLLECTION, embedder, options.seed, live)
+            corpus = next((c for c in CORPORA.values() if c.documents == options.corpus.resolve()), CORPORA["handbook"])
+            result["follow_ups"] = await conversations.measure(record, COLLECTION, embedder, options.seed, corpus, live)
             console.print(conversations.table(result["follow_ups"]))
         if options.off_topic and embedder is not None:
             sets = {"own": [q.text for q in questions], "casual": off_topic.read(off_topic.CASUAL)}

@@ -132,10 +132,15 @@ class Gatherer:
     def better(self, found: Found, meant: Found) -> Evidence | None:
         """The best passages of a search and of the search for what the question means; None where the best one of that
         is among those of the first."""
+        both = self.both(found, meant)
+        return None if both is found else self.chosen(both)
+
+    def both(self, found: Found, meant: Found) -> Found:
+        """Two searches for one question in equal parts; the first where it has the best passage of the other."""
         if not meant.ranked or meant.ranked[0].id in self.chosen(found).ids:
-            return None
+            return found
         partial = found.partial and meant.partial  # what one of them missed the other has looked for
-        return self.chosen(Found(joined(found.ranked, meant.ranked), found.epoch, partial))
+        return Found(joined(found.ranked, meant.ranked), found.epoch, partial)
 
     async def close(self) -> None:
         """Stop what was left behind."""

@@ -9,6 +9,7 @@ from gateway.chat import ChatRequest
 
 _TURN_CHARS = 300
 _LONG_CHARS = 300  # it names whatever it is about
+_FEW_WORDS = 3
 _SHORT_WORDS = 8  # in a longer English question "that" and "they" mostly point at its own words
 _POINTS_BACK = re.compile(
     r"(?:^|\s)(?:그럼|그러면|그건|그거|그것|그게|그때|그런|그렇|그\s|그분|이건|이거|이것|이게|저건|거기|여기|위의|위에|앞의|방금|아까)"
@@ -59,6 +60,16 @@ def search_text(request: ChatRequest) -> str:
     return "\n".join([*_subject(_asked_before(request)), question])
 
 
+def with_subject(request: ChatRequest) -> str:
+    """What a question is searched with besides, that says little, though enough to be searched by itself ("휴대폰은 몇
+    배예요?"): it may be a follow-up all the same. "" where it stands alone, or surely does not."""
+    question = request.question.strip()
+    before = _asked_before(request)
+    if not before or leans(question) or len(question) > _LONG_CHARS or len(_saying(question)) > _FEW_WORDS:
+        return ""
+    return "\n".join([*_subject(before), question])
+
+
 def follows_up(request: ChatRequest) -> bool:
     """Whether the question leaves out, or points at, what the user's earlier turns are about."""
     return bool(_asked_before(request)) and leans(request.question.strip())
@@ -72,12 +83,17 @@ def leans(question: str) -> bool:
     """
     if len(question) > _LONG_CHARS:
         return False
-    words = [word for word in _WORD.findall(question.casefold()) if not _asks(word)]
     if _POINTS_BACK.search(question) or _ELLIPSIS.search(question):
         return True
     if len(question.split()) <= _SHORT_WORDS and _ENGLISH_POINTERS.search(question):
         return True
+    words = _saying(question)
     return len(words) <= 1 or all(map(_is_aspect, words))
+
+
+def _saying(question: str) -> list[str]:
+    """Its words but those that every question has."""
+    return [word for word in _WORD.findall(question.casefold()) if not _asks(word)]
 
 
 def _asks(word: str) -> bool:

@@ -4,7 +4,7 @@ import pytest
 
 from bench import handbook
 from gateway.chat import ChatRequest, Message
-from gateway.retrieval.question import leans, search_text
+from gateway.retrieval.question import leans, search_text, with_subject
 
 
 def conversation(*turns: str) -> ChatRequest:
@@ -53,6 +53,16 @@ def test_a_question_that_names_its_subject_is_searched_by_its_own_words() -> Non
         "How long are daily backups kept?",
     ):
         assert search_text(conversation("정규직 연차휴가는 며칠인가요?", "16일입니다.", question)) == question
+
+
+def test_a_question_of_few_words_is_searched_with_the_one_before_it_as_well() -> None:
+    subject = "가정용 인터넷이 기준 시간을 넘겨 끊기면 요금의 몇 배를 배상하나요?"
+    for question in ("휴대폰은 몇 배예요?", "중환자실은 몇 주예요?", "How much can a shift leader give?"):
+        asked = conversation(subject, "8배입니다.", question)
+        assert (search_text(asked), with_subject(asked)) == (question, f"{subject}\n{question}")
+        assert with_subject(conversation(question)) == ""
+    for question in ("그럼 휴대폰은요?", "육아휴직은 최대 몇 개월까지 남겨 두었다가 나누어 쓸 수 있나요?"):
+        assert with_subject(conversation(subject, "8배입니다.", question)) == ""  # a follow-up, and one that is none
 
 
 @pytest.mark.parametrize(
