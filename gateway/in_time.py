@@ -25,6 +25,7 @@ from gateway.routing.deployments import Pace
 from gateway.routing.details import Section, expanding
 from gateway.routing.doubting import PROVISIONAL_TTL_S, Doubts, Heard
 from gateway.routing.draft import DUE, PATIENT, Drafted, Drafter, looks_at
+from gateway.routing.ending import Ending
 from gateway.routing.gate import why_unsupported
 from gateway.routing.hedge import Claim, Lost, hedged
 from gateway.routing.leads import agree
@@ -210,9 +211,15 @@ class InTime:
             size = size_for(left_s, pace.first_token_s, pace.tokens_per_s)
             grounded = replace(grounded, body=sized(grounded.body, size))
 
-        async def ask(request: ChatRequest, weighed: bool) -> object:
+        async def ask(request: ChatRequest, weighed: bool) -> None:
             errand.weighs = weighed
-            return await asked.big(request, send, errand)
+            if not in_size:
+                await asked.big(request, send, errand)
+                return
+            ending = Ending(send, asked.due)
+            await ending.listen(lambda hear: asked.big(request, hear, errand))
+            if ending.curtailed:
+                self.metrics.curtailed(request.requested_model)
 
         if weighs:
             await self.scales.ask(grounded, ask)

@@ -149,6 +149,9 @@ class Metrics(Series):
     def draft_checked(self, model: str, result: str) -> None:
         self._draft_checks.labels(self.model_label(model), result).inc()
 
+    def curtailed(self, model: str) -> None:
+        self._curtailed.labels(self.model_label(model)).inc()
+
     def judged(self, result: str) -> None:
         self._judge.labels(result).inc()
 

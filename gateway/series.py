@@ -147,6 +147,11 @@ class Series:
             "outvoted, silent.",
             ("model", "result"),
         )
+        self._curtailed = counter(
+            "ocho_curtailed_answers",
+            "Sized answers that were ended with a sentence because another one would not have been done in time.",
+            ("model",),
+        )
         self._draft_score = histogram(
             "ocho_draft_score",
             "Estimated probability that a draft is right.",

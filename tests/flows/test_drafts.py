@@ -268,15 +268,6 @@ async def test_what_came_late_is_in_the_cache_the_next_time(tmp_path: Path) -> N
         assert judge(QUESTION, again.text) is Verdict.RIGHT
 
 
-async def test_a_sized_answer_is_asked_for_in_sentences(tmp_path: Path) -> None:
-    async with handbook(tmp_path, big=FAST, sized=True) as (it, provider):
-        await it.chat(QUESTION.text, "handbook")
-        body = provider.calls[-1].body
-        assert "at most" in body["messages"][-2]["content"]
-        assert body["max_tokens"] >= 160
-        assert body["messages"][-1]["content"] == QUESTION.text
-
-
 async def test_a_slow_stream_is_kept_alive_with_comments(tmp_path: Path) -> None:
     async with handbook(tmp_path, small=SLOW, deadline={"seconds": 3.4}) as (it, provider):
         provider.config = ProviderConfig(models={"big": SLOW, "small": SLOW}, faults=FAULTLESS, time_scale=8)
