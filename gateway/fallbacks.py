@@ -87,10 +87,10 @@ async def quoted(asked: Asked, drafted: Drafted | None, send: Send) -> bool:
         return False
     lines = "\n".join(f"> {line}" for line in found.text.splitlines())
     text = (
-        f"제시간에 답을 완성하지 못하여, 질문과 가장 가까운 문서의 내용을 그대로 보여 드립니다.\n\n{lines}\n\n"
+        f"지금은 답을 완성하지 못하여, 질문과 가장 가까운 문서의 내용을 그대로 보여 드립니다.\n\n{lines}\n\n"
         f"출처: {found.source} [doc{found.number}]"
         if asked.korean
-        else "An answer was not ready in time; this is the passage closest to your question.\n\n"
+        else "No answer could be completed just now; this is the passage closest to your question.\n\n"
         f"{lines}\n\nSource: {found.source} [doc{found.number}]"
     )
     opened = replace(

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import structlog
+
 from gateway.asked import Asked, keeping, opened_by
 from gateway.chat import Answer, AnswerEvent, ChatRequest, Closed, Opened, Send, ServedBy
 from gateway.clock import Timings, WallClock
-from gateway.errors import UpstreamError
+from gateway.errors import GatewayError, UpstreamError
 from gateway.fallbacks import fallbacks, nothing
 from gateway.metrics import Metrics
 from gateway.routing import race as racing
@@ -40,6 +42,8 @@ from gateway.routing.weighing import Scales
 from gateway.samples import has_claim
 from gateway.settling import another_sample
 from gateway.stages import ended
+
+log = structlog.get_logger()
 
 FEWEST_TOKENS = 40  # a cited sentence: with less time than this takes, the big model starts in vain
 SLOWER = 1.5  # times that: what a second call is given where the first is silent
@@ -231,11 +235,15 @@ class InTime:
             doubts.heard(said)
             news()
 
-        with asked.ctx.timings.measure("draft"):
-            looks = looks_at(asked.grounded, asked.over_best, asked.evidence)
-            drafted = await self.drafter.draft(
-                draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx, heard, asked.meaning
-            )
+        looks = looks_at(asked.grounded, asked.over_best, asked.evidence)
+        try:
+            with asked.ctx.timings.measure("draft"):
+                drafted = await self.drafter.draft(
+                    draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx, heard, asked.meaning
+                )
+        except GatewayError as error:
+            log.info("draft failed", error=str(error), request_id=asked.ctx.id)
+            raise
         doubts.judged(drafted.verdict)
         if asked.contradicts(drafted.answer.text):
             return replace(drafted, verdict=replace(drafted.verdict, accepted=False, usable=False, sure=False))

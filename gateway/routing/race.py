@@ -18,8 +18,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import structlog
-
 from gateway.chat import AnswerEvent, Send
 from gateway.clock import Deadline
 from gateway.errors import GatewayError
@@ -31,8 +29,6 @@ from gateway.routing.moves import MOVES, Draft, Move, Time
 from gateway.routing.spend import Allowance
 from gateway.routing.twice import Again, Check, Twice, told
 from gateway.stages import ended
-
-log = structlog.get_logger()
 
 RESERVE_S = 0.4  # before the promise: time to decide and to write
 MIN_PATIENCE_S = 0.5
@@ -211,8 +207,8 @@ class _Race:
             self.drafted = await ask(self.news.set)
             verdict = self.drafted.verdict
             self.draft_state = Draft.PASSED if verdict.accepted else Draft.USABLE if verdict.usable else Draft.FAILED
-        except GatewayError as error:
-            log.info("draft failed", error=str(error))
+        except GatewayError:  # told where it was asked for
+            pass
         finally:
             if self.drafted is None:
                 self.draft_state = Draft.FAILED
