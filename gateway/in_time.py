@@ -119,6 +119,7 @@ class InTime:
             details=partial(self._details, asked, telling) if details else None,
             again=self._again(asked, draft, sized_too, doubts) if draft is not None else None,
             keep=partial(_keep, asked, doubts.kept_for_s),
+            roomy=partial(self.router.roomy, asked.grounded.requested_model),
             checked=partial(self.metrics.draft_checked, draft.model) if draft is not None else lambda check: None,
         )
         allowance = draft.allowance if draft is not None else Allowance(0)

@@ -205,6 +205,10 @@ class Health:
             return False
         return len(self.waiting) < SAMPLES or not self._line_grows(now)
 
+    def roomy(self, now: float) -> bool:
+        """Whether half of its room is left."""
+        return self.has_room(now) and 2 * self.in_flight <= self.limit.value
+
     def expected_s(self, now: float) -> float:
         """Seconds to the first token that a call should reckon with now: what was measured, fading while nobody tries
         it, and no less than the oldest call is waiting already."""

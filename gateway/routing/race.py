@@ -82,6 +82,7 @@ class Runners:
         None  # hears the big model's answer, and how likely it is right, if it is given or finished for the next caller
     )
     checked: Callable[[Check], None] = lambda check: None  # hears what the big model said of a draft that passed
+    roomy: Callable[[], bool] = lambda: True  # it may be heard out after the draft was given
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +283,7 @@ class _Race:
         """What the big model is about to say is heard out, where somebody takes that over: if it outvotes the draft,
         its answer is kept for the next caller."""
         big, first = self.big, self.big.first
-        if self.runners.again is None or first is None or first.reading is Reading.WHOLE:
+        if self.runners.again is None or first is None or first.reading is Reading.WHOLE or not self.runners.roomy():
             return
 
         async def check() -> None:

@@ -150,6 +150,11 @@ class Router:
         now = self._clock()
         return min(health, key=lambda h: (h.state(now), h.first_token_s)).pace
 
+    def roomy(self, model: str) -> bool:
+        """Whether a deployment of it has room for calls that nobody waits for."""
+        now = self._clock()
+        return any(self._deployments[name].roomy(now) for name in self._route(model).deployments)
+
     async def _stream_hedged(
         self,
         attempts: Attempts,

@@ -52,6 +52,7 @@ class Course:
     unlikely: bool = False  # … and that it is not given
     again_s: float | None = None  # first token of the second answer, if not as of the first
     first: str = ""  # how the first answer begins, if not as ``again`` says
+    roomy: bool = True  # the deployment has room to hear the big model out after a draft
     contradicts: bool = False  # the big model says something else than the draft
     details: str = "off"  # off, ok, silent, unsupported (third sentence), broken, refused
 
@@ -226,6 +227,7 @@ async def _play(course: Course) -> Seen:
         background=take,
         keep=lambda event, confidence: seen.kept.append(event.answer.text) if isinstance(event, Closed) else None,
         checked=seen.checks.append,
+        roomy=lambda: course.roomy,
         details=details if course.details != "off" else None,
         again=Again(
             lambda text, lowest, whole, again: 1.0 if seen.agrees else CONFIDENCE[text[:3]],

@@ -65,6 +65,14 @@ def test_a_hot_deployment_is_left_out_however_quick_it_was() -> None:
     assert names(rank(candidates, 0.0, draws(0, 0)))[-1] == "hot"
 
 
+def test_half_of_the_room_is_kept_for_those_who_wait() -> None:
+    quiet, busy, aside = health("q", in_flight=4), health("b", in_flight=5), health("a", aside_until=9.0)
+    for one in (quiet, busy):
+        assert one.roomy(0.0)  # no limit is known
+        one.limit.learned = 8.0
+    assert [one.roomy(0.0) for one in (quiet, busy, aside)] == [True, False, False]
+
+
 def test_the_same_prompt_goes_to_the_same_deployment_while_that_is_about_as_good() -> None:
     candidates = [health(name, 1.0) for name in "abcd"]
     homes = {

@@ -220,5 +220,6 @@ def test_what_the_big_model_says_after_a_draft_is_heard_out_and_kept_if_it_outvo
     assert (agreed.checks, agreed.started, agreed.kept) == (["agreed"], ["draft", "big"], [])
     upheld = play(replace(course, again="bad"))
     assert (upheld.checks, upheld.kept, upheld.running) == (["upheld"], [], {})
-    no_room = play(replace(course, room=False))
-    assert (no_room.text, no_room.checks, no_room.left_running) == ("draft", [], ())
+    for busy in (replace(course, room=False), replace(course, roomy=False)):
+        unheard = play(busy)
+        assert (unheard.text, unheard.checks, unheard.left_running) == ("draft", [], ())
