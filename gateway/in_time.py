@@ -221,7 +221,7 @@ class InTime:
             if not in_size:
                 await asked.big(request, send, errand)
                 return
-            ending = Ending(send, asked.due)
+            ending = Ending(send, asked.due, prompt_tokens(request.body))
             await ending.listen(lambda hear: asked.big(request, hear, errand))
             if ending.curtailed:
                 self.metrics.curtailed(request.requested_model)

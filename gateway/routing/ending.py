@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 
-from gateway.chat import AnswerEvent, Closed, Delta, Opened, Send
+from gateway.chat import AnswerEvent, Closed, Delta, Opened, Send, Usage
 from gateway.clock import Deadline
 from gateway.routing.call import Enough
 from gateway.routing.told import whole
@@ -22,10 +22,13 @@ _FENCE = "```"
 class Ending:
     """Passes an answer on. Whenever a sentence of it is whole and the next begins, that is taken to last as long as
     they did so far: where less is left, the answer ends, and its call with it. The first sentence is always given;
-    after the promised time there is nothing left to save."""
+    after the promised time there is nothing left to save. ``prompt``: its tokens; the provider counts neither for an
+    answer that is cut off."""
 
-    def __init__(self, send: Send, due: Deadline) -> None:
+    def __init__(self, send: Send, due: Deadline, prompt: int) -> None:
         self.curtailed = False
+        self._prompt = prompt
+        self._pieces = 0
         self._send = send
         self._due = due
         self._text = ""
@@ -42,8 +45,10 @@ class Ending:
     def _hear(self, event: AnswerEvent) -> None:
         if isinstance(event, Opened):
             self._began, self._model = self._due.clock(), event.model
-        elif isinstance(event, Delta) and event.text and (end := self._end(event)) is not None:
-            self._finish(event, end)
+        elif isinstance(event, Delta) and event.text:
+            self._pieces += 1
+            if (end := self._end(event)) is not None:
+                self._finish(event, end)
         self._send(event)
 
     def _end(self, event: Delta) -> int | None:
@@ -67,5 +72,9 @@ class Ending:
         for delta, reason in (({"content": rest}, None), ({}, "stop")):
             choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
             self._send(Delta.of({**head, "choices": [choice]}))
-        self._send(Closed(whole(text, self._model, None)))
+        self._send(Closed(whole(text, self._model, self._usage())))
         raise Enough
+
+    def _usage(self) -> Usage:
+        raw = {"prompt_tokens": self._prompt, "completion_tokens": self._pieces}
+        return Usage(self._prompt, self._pieces, {**raw, "total_tokens": self._prompt + self._pieces})

@@ -36,7 +36,7 @@ def delta(text: str) -> Delta:
 async def heard(pieces: tuple[str, ...], due_s: float, piece_s: float = 1.0) -> tuple[list[AnswerEvent], Ending, int]:
     """What is passed on, and how many pieces were taken from the provider."""
     clock, events, taken = Clock(), list[AnswerEvent](), 0
-    ending = Ending(events.append, Deadline(due_s, clock))
+    ending = Ending(events.append, Deadline(due_s, clock), 100)
 
     async def ask(send: Send) -> None:
         nonlocal taken
@@ -70,6 +70,10 @@ async def test_it_ends_before_the_sentence_that_would_not_be_done_in_time(due_s:
         last = events[-1]
         assert isinstance(last, Closed)
         assert (last.answer.text, last.answer.finish_reason) == (text.rstrip(), "stop")
+        assert last.answer.usage is not None
+        assert last.answer.usage.raw == {
+            "prompt_tokens": 100, "completion_tokens": taken, "total_tokens": 100 + taken
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -95,4 +99,4 @@ async def test_that_others_have_heard_enough_is_not_its_business() -> None:
         raise Enough
 
     with pytest.raises(Enough):
-        await Ending(lambda event: None, Deadline(1.0, Clock())).listen(ask)
+        await Ending(lambda event: None, Deadline(1.0, Clock()), 0).listen(ask)
