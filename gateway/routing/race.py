@@ -282,13 +282,13 @@ class _Race:
     def _check_later(self, draft: str) -> None:
         """What the big model is about to say is heard out, where somebody takes that over: if it outvotes the draft,
         its answer is kept for the next caller."""
-        big, first = self.big, self.big.first
-        if self.runners.again is None or first is None or first.reading is Reading.WHOLE or not self.runners.roomy():
+        big = self.big
+        if self.runners.again is None or big.first is None or not self.runners.roomy():
             return
 
         async def check() -> None:
             try:
-                await big.heard_out(first)
+                await big.heard_out(draft)
                 found = await big.check(draft, None)
                 self.runners.checked(found)
                 if found is Check.OUTVOTED:

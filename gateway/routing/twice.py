@@ -124,26 +124,36 @@ class Twice:
             return not told(held)
         return self.worth(other) >= GIVEN and not signature(other.told).refuses
 
-    async def check(self, draft: str, seconds: float | None) -> Check:
-        """Hold a draft that passed against what is said, as far as it is there by then: asks again where that
-        contradicts it. ``seconds``: None waits as long as it takes."""
-        if self.first is None or self.again is None or not self._counts(self.first):
+    async def check(self, draft: str, left_s: float | None) -> Check:
+        """Hold a draft that passed against what is said so far: asks again where that contradicts it. ``left_s``: the
+        caller waits so long for that; None: nobody does. A refusal is quick, and mostly wrong beside such a draft: for
+        that no caller waits."""
+        first, again = self.first, self.again
+        if first is None or again is None or not told(first) or self.worth(first) < GIVEN:
             return Check.SILENT
-        if self.again.agree(self.first.told, draft):
+        if again.agree(first.told, draft):
             return Check.AGREED
+        if first.reading is not Reading.WHOLE or (left_s is not None and signature(first.told).refuses):
+            return Check.SILENT
         self.ask_again()
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.heard_out(self.second)
-        if self.second is None or not self._counts(self.second) or self.again.agree(self.second.told, draft):
+            async with asyncio.timeout(left_s):
+                await self._until_whole(self.second)
+        second = self.second
+        if second is None or self.worth(second) < GIVEN or again.agree(second.told, draft):
             return Check.UPHELD
-        return Check.OUTVOTED if self.again.agree(self.first.told, self.second.told) else Check.UPHELD
+        return Check.OUTVOTED if again.agree(first.told, second.told) else Check.UPHELD
 
-    def _counts(self, held: Contender) -> bool:
-        return held.reading is Reading.WHOLE and self.worth(held) >= GIVEN
+    async def heard_out(self, draft: str) -> None:
+        """Until the first answer has said what ``draft`` does, or its first sentence."""
+        agree = self.again.agree if self.again is not None else lambda one, other: True
+        while (held := self.first) is not None and held.reading is not Reading.WHOLE:
+            if held.reading is Reading.AGREED and agree(held.told, draft):
+                return
+            self._news.clear()
+            await self._news.wait()
 
-    async def heard_out(self, held: Contender | None) -> None:
-        """Until its first sentence is whole."""
+    async def _until_whole(self, held: Contender | None) -> None:
         while held is not None and held.reading is not Reading.WHOLE:
             self._news.clear()
             await self._news.wait()
