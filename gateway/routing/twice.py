@@ -139,10 +139,13 @@ class Twice:
         with suppress(TimeoutError):
             async with asyncio.timeout(left_s):
                 await self._until_whole(self.second)
-        second = self.second
-        if second is None or self.worth(second) < GIVEN or again.agree(second.told, draft):
-            return Check.UPHELD
-        return Check.OUTVOTED if again.agree(first.told, second.told) else Check.UPHELD
+        return Check.OUTVOTED if self._bears_out(first, self.second, draft) else Check.UPHELD
+
+    def _bears_out(self, first: Contender, second: Contender | None, draft: str) -> bool:
+        """The second answer says what the first does, and not what ``draft`` does."""
+        if self.again is None or second is None or second.reading is not Reading.WHOLE or self.worth(second) < GIVEN:
+            return False
+        return self.again.agree(first.told, second.told) and not self.again.agree(second.told, draft)
 
     async def heard_out(self, draft: str) -> None:
         """Until the first answer has said what ``draft`` does, or its first sentence."""

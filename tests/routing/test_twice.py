@@ -16,18 +16,20 @@ SAME, OTHER, THIRD = "연차휴가는 16일입니다.", "연차휴가는 13일�
 REFUSAL = "문서에서 해당 내용을 찾을 수 없습니다."
 
 
-def says(text: str) -> Callable[[Send], Awaitable[None]]:
+def says(text: str, whole_after_s: float = 0.0) -> Callable[[Send], Awaitable[None]]:
     async def ask(send: Send) -> None:
         send(Opened(ServedBy.MODEL, CacheOutcome.MISS, "big"))
         send(Delta.of({"choices": [{"index": 0, "delta": {"content": text}}]}))
-        await asyncio.sleep(0)
+        await asyncio.sleep(whole_after_s)
         choice = {"index": 0, "message": {"content": text}, "finish_reason": "stop"}
         send(Closed(Answer((choice,), "big")))
 
     return ask
 
 
-async def checked(first: str, second: str | None, left_s: float | None, confidence: float = 0.95) -> tuple[Check, bool]:
+async def checked(
+    first: str, second: str | None, left_s: float | None, confidence: float = 0.95, whole_after_s: float = 0.0
+) -> tuple[Check, bool]:
     """The verdict on the draft, and whether the big model was asked again."""
 
     def number(text: str) -> str:
@@ -35,8 +37,8 @@ async def checked(first: str, second: str | None, left_s: float | None, confiden
 
     again = Again(
         confidence=lambda text, lowest, whole, beside: confidence,
-        read=lambda text, lowest: Reading.WHOLE,
-        start=lambda: None if second is None else says(second),
+        read=lambda text, lowest: Reading.OPEN,
+        start=lambda: None if second is None else says(second, whole_after_s),
         astray=lambda: False,
         none=lambda send: None,
         agree=lambda one, other: number(one) == number(other),
@@ -70,6 +72,10 @@ async def test_two_answers_that_say_the_same_outvote_a_draft(
 async def test_no_caller_waits_for_what_comes_of_a_refusal() -> None:
     assert await checked(REFUSAL, REFUSAL, 2.0) == (Check.SILENT, False)
     assert await checked(REFUSAL, REFUSAL, None) == (Check.OUTVOTED, True)
+
+
+async def test_half_a_second_answer_outvotes_nothing() -> None:
+    assert await checked(OTHER, OTHER, 0.01, whole_after_s=9.0) == (Check.UPHELD, True)
 
 
 async def test_an_answer_that_is_likely_wrong_itself_says_nothing_of_the_draft() -> None:
