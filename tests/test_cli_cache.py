@@ -76,3 +76,10 @@ async def test_whoever_else_listens_where_the_gateway_should_is_no_reason_to_fai
         monkeypatch.setenv("OCHO_URL", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         monkeypatch.setenv("OCHO_ADMIN_KEY", "admin-key-1")
         assert await asyncio.to_thread(void_answers, Settings(), "hr") is None
+
+
+@pytest.mark.parametrize("url", ["nonsense", "localhost:8080", "http://[x"])
+async def test_what_is_no_address_is_told_so(tmp_path: Path, url: str) -> None:
+    status, _, err = await ocho(tmp_path, "cache", "stats", "--url", url, "--key", "k")
+    assert status != 0
+    assert f"'{url}' is no address of a gateway: give --url" in err

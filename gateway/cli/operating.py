@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPException
@@ -34,6 +35,8 @@ class Gateway:
     def __init__(self, config: Path | None, url: str | None, key: str | None, headers: Mapping[str, str] = {}) -> None:
         self._url, self._key = (url or "").rstrip("/"), key or ""
         self._headers = headers
+        if self._url and not re.match(r"https?://[^/\s\[]|https?://\[[0-9a-f:]+\]", self._url, re.IGNORECASE):
+            fail(f"{self._url!r} is no address of a gateway: give --url (or OCHO_URL) as http://HOST:PORT")
         if self._url and self._key:
             return
         path = config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)

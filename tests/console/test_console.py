@@ -127,7 +127,12 @@ async def test_the_key_opens_it_and_stays_in_the_tab(it: House, tmp_path: Path) 
         await b.page.goto(f"{it.url}/console")
         await b.page.get_by_label("관리자 키").fill("not-the-key")
         await b.page.get_by_role("button", name="들어가기").click()
-        await expect(b.page.get_by_role("alert")).to_have_text("관리자 키가 맞지 않습니다.")
+        problem = b.page.get_by_role("alert")
+        await expect(problem).to_have_text("관리자 키가 맞지 않습니다.")
+        bad, soft = await problem.evaluate(
+            "e => [getComputedStyle(e).color, getComputedStyle(e.previousSibling).color]"
+        )
+        assert bad != soft
         await b.enter()
         await expect(b.page.get_by_text("5초 안에 답한 비율")).to_be_visible()
         await expect(b.page.locator("main")).not_to_contain_text("[object")
