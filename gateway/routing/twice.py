@@ -103,9 +103,8 @@ class Twice:
         return self.worth(held) < (SURE if told(held) else GIVEN)
 
     def in_doubt(self) -> bool:
-        """A second answer will be wanted, unless a draft passes."""
-        if self.first is None or self.state is Big.SURE:
-            return False
+        """What is there of the first answer makes it unsure, or more likely wrong than right."""
+        assert self.first is not None
         judged = self.first.reading in (Reading.WHOLE, Reading.UNLIKELY)
         return self.first.reading is Reading.DOUBTFUL or (judged and self.worth(self.first) < GIVEN)
 
@@ -164,7 +163,7 @@ class Twice:
     async def stop(self) -> None:
         """Cancel what still runs and wait for its end."""
         held = [contender for contender in (self.first, self.second) if contender is not None]
-        self.first = self.second = None
+        self.first = self.second = None  # whose listeners know the race: together they would wait for the collector
         await ended(*(contender.task for contender in held if contender.task is not None))
 
 
