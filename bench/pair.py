@@ -31,6 +31,7 @@ from gateway.clock import Deadline
 from gateway.errors import GatewayError
 from gateway.in_time import weighed_again
 from gateway.routing import calibrating, gate
+from gateway.routing.answerability import Answerability
 from gateway.routing.doubting import Doubts
 from gateway.routing.draft import Drafted
 from gateway.routing.race import Result, Runners, Timing, race
@@ -204,10 +205,15 @@ async def _row(asked: Drafting, corpus: str, question: Question, scale: Scale, a
     """Raises GatewayError."""
     began = time.monotonic()
     evidence = await asked.evidence(question.text)
-    drafted = await asked.draft(question.text, evidence, arguments.patience)
+    answerability = asked.answerability(question.text, evidence, arguments.patience)
+    answerability.begin()
+    await answerability.known()
+    drafted = await asked.draft(question.text, evidence, arguments.patience, answerability)
     drafted_at = time.monotonic()
-    both = _Both(asked, question, evidence, drafted, arguments, scale)
+    both = _Both(asked, question, evidence, drafted, arguments, scale, answerability)
     alone = await both.big()
+    answerability.of(_text(alone))
+    await answerability.known()
     alone_at = time.monotonic()
     result, given = await both.raced(alone)
     said, verdict = drafted.judged, drafted.verdict
@@ -241,6 +247,7 @@ class _Both:
     drafted: Drafted
     arguments: argparse.Namespace
     scale: Scale
+    answerability: Answerability
     again: list[AnswerEvent] = field(default_factory=list)
 
     async def big(self) -> list[AnswerEvent]:
@@ -251,7 +258,7 @@ class _Both:
 
     async def raced(self, alone: Sequence[AnswerEvent]) -> tuple[Result, str]:
         """Who answers, and what is given; ``alone`` is what the big model says when it is asked first."""
-        doubts = Doubts(self.question.text, self.evidence, scale=self.scale)
+        doubts = Doubts(self.question.text, self.evidence, scale=self.scale, answerability=self.answerability)
         doubts.heard(self.drafted.said)
         doubts.judged(self.drafted.verdict)
         events: list[AnswerEvent] = []

@@ -58,6 +58,7 @@ class DraftPlan:
     max_tokens: int
     allowance: Allowance
     details: bool = False  # the big model appends a section to an accepted draft
+    answerability: bool = True  # it is asked as well whether the passages answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,10 @@ class InTime:
         draft = promise.draft if self._may_draft(asked) else None
         scale = self.scales.of(asked.grounded.requested_model)
         doubts = Doubts(asked.request.question, asked.evidence, meaning=asked.meaning, scale=scale)
+        if draft is not None:
+            doubts.answerability = self.drafter.answerability(
+                draft.model, asked.request.question, asked.meaning, asked.evidence, asked.ctx
+            )
         rungs = fallbacks(asked, self.wall_clock)
         counted, errand, details = _Counted(asked, self.metrics, send), Errand(), draft is not None and draft.details
         telling: list[Telling] = []  # the draft's, where details follow it
@@ -129,6 +134,8 @@ class InTime:
         except UpstreamError:
             self.metrics.deadline_ended(asked.due.at - asked.due.clock(), "error")
             raise
+        finally:
+            await doubts.answerability.close()
 
     def _timing(self, asked: Asked, draft: DraftPlan | None) -> racing.Timing:
         """When to start the big model beside the draft, as things stand."""
@@ -237,11 +244,14 @@ class InTime:
             news()
 
         looks = looks_at(asked.grounded, asked.over_best, asked.evidence)
+        if draft.answerability:
+            doubts.answerability.begin(news)
         try:
             with asked.ctx.timings.measure("draft"):
                 drafted = await self.drafter.draft(
-                    draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx, heard, asked.meaning
-                )
+                    draft.model, draft.max_tokens, looks, asked.evidence, asked.ctx, heard, asked.meaning,
+                    doubts.answerability,
+                )  # fmt: skip
         except GatewayError as error:
             log.info("draft failed", error=str(error), request_id=asked.ctx.id)
             raise

@@ -125,8 +125,8 @@ class Metrics(Series):
         self._client_tokens.labels(label, "output").inc(completion)
 
     def spent(self, tenant: str, model: str, reason: str, prompt: int, completion: int, money: float) -> None:
-        """``reason``: answer, draft, judge, rewrite, settle, details, hedge, abandoned, background, embedding or
-        verification. ``tenant`` comes from the configuration."""
+        """``reason``: answer, draft, answerability, judge, rewrite, settle, details, hedge, abandoned, background,
+        embedding or verification. ``tenant`` comes from the configuration."""
         label = self.model_label(model)
         self._spend_tokens.labels(tenant, label, reason, "input").inc(prompt)
         self._spend_tokens.labels(tenant, label, reason, "output").inc(completion)
@@ -145,6 +145,9 @@ class Metrics(Series):
         self._drafts.labels(label, result).inc()
         if score is not None:
             self._draft_score.labels(label).observe(score)
+
+    def answerability(self, model: str, result: str) -> None:
+        self._answerability.labels(self.model_label(model), result).inc()
 
     def draft_checked(self, model: str, result: str) -> None:
         self._draft_checks.labels(self.model_label(model), result).inc()

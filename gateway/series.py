@@ -141,6 +141,10 @@ class Series:
             ("tenant", "key", "limit"), of_workers="livemax",
         )  # fmt: skip
         self._drafts = counter("ocho_drafts", "Short answers of the fast model, by their verdict.", ("model", "result"))
+        self._answerability = counter(
+            "ocho_answerability", "Whether a passage states what the question asks for: yes, no, unclear, failed.",
+            ("model", "result"),
+        )  # fmt: skip
         self._draft_checks = counter(
             "ocho_draft_checks",
             "What the big model said of drafts that passed: agreed, upheld (it said something else, but not twice), "

@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from tests.redis_server import running_redis
 
-settings.register_profile("any machine")  # how long an example takes says nothing on a busy one
+settings.register_profile("any machine", deadline=None)  # how long an example takes says nothing on a busy one
 settings.load_profile("any machine")
 
 

@@ -1,4 +1,4 @@
-"""One-token verdicts: "same question? Yes or No", as a small model gives them (pure).
+"""One-token verdicts: "same question? Yes or No" and "does this passage answer?", as a small model gives them (pure).
 
 Like the measured 1.5B model it leans to Yes; its log-probability margin tells more than its word.
 """
@@ -13,11 +13,16 @@ from typing import Any
 from bench.provider.features import features, weight
 from bench.provider.logprobs import TokenLogprob
 from bench.provider.margins import as_token
+from bench.provider.ranking import ENOUGH
 from bench.provider.truths import Truths
 
 _LABELLED = re.compile(
     r"^\W*(?:(?:question|질문)\s*[ab12]?|first|second|[ab12])\s*[:.)]\s*(.+)$", re.IGNORECASE | re.MULTILINE
 )
+_PASSAGE = re.compile(r"^Passage of (?P<passage>.+?)\n\nQuestion: (?P<question>[^\n]+)\n\nDoes this passage", re.DOTALL)
+# Margins of a real 1.5B model, in nats: of passages that state what is asked for, of the nearest that do not (means;
+# standard deviation of both). Measured 1.42 (sd 0.54, 13 passages), and 0.59 and -0.10 (0.49 and 0.33, 12 and 11).
+_STATES, _DOES_NOT, _SPREAD = 1.4, 0.35, 0.55
 _LEAN = 1.0  # towards Yes, in nats
 _NOISE = 1.2  # sd of the margin, in nats
 
@@ -29,11 +34,25 @@ def is_verdict(body: Mapping[str, Any], text: str) -> bool:
 
 
 def verdict(text: str, rng: Random, truths: Truths | None = None) -> TokenLogprob:
-    """Yes or No on the last two questions of ``text``, with both probabilities; the truth, where it is known."""
+    """Yes or No with both probabilities, on a passage or on the last two questions of ``text``; the truth, where it is
+    known."""
+    if (asked := _PASSAGE.search(text)) is not None:
+        return _answerable(asked["question"], asked["passage"], truths)
     one, other = _two_questions(text)
     if truths is not None and (known := truths.verdict(one, other, rng)) is not None:
         return known
     return as_token(8.0 * (_likeness(one, other) - 0.5) + _LEAN + _NOISE * rng.gauss(0.0, 1.0))
+
+
+def _answerable(question: str, passage: str, truths: Truths | None) -> TokenLogprob:
+    """A model asked at temperature 0 about the same passage says the same."""
+    gold = truths.gold(question) if truths is not None else None
+    if gold is not None:
+        states = gold.stands_in(passage, siblings_too=True) and gold.document in passage.split("\n", 1)[0]
+    else:
+        wanted = features(question)
+        states = sum(map(weight, wanted & features(passage))) >= ENOUGH * sum(map(weight, wanted))
+    return as_token((_STATES if states else _DOES_NOT) + _SPREAD * Random(f"{question} {passage}").gauss(0.0, 1.0))
 
 
 def _two_questions(text: str) -> tuple[str, str]:

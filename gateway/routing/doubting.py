@@ -1,8 +1,9 @@
 """How likely the big model's answer is right, when it is asked for once more, and when none is given.
 
-Three things tell, on documents of any kind: how sure the model was of its least sure token, how many of the drafts, or
-of other samples, say the same, and how many of them find nothing. What does not: overlap of words, and whether the line
-it rests on is the nearest in meaning. Numbers that stand nowhere are wrong whatever else is known.
+Four things tell, on documents of any kind: how sure the model was of its least sure token, how many of the drafts, or
+of other samples, say the same, how many of them find nothing, and whether the passage it rests on answers the question
+(``answerability.py``). What does not: overlap of words, and whether the line it rests on is the nearest in meaning.
+Numbers that stand nowhere are wrong whatever else is known.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from gateway.chat import Answer, Evidence
 from gateway.facts import signature
 from gateway.meaning import STANDS_ALONE, Meaning
+from gateway.routing.answerability import CLEAR, Answerability, unasked
 from gateway.routing.contender import Reading
 from gateway.routing.gate import (
     CITATION,
@@ -26,7 +28,7 @@ from gateway.routing.gate import (
     why_unsupported,
     why_vetoed,
 )
-from gateway.routing.votes import votes_on
+from gateway.routing.votes import Votes, votes_on
 from gateway.routing.weighing import Scale
 
 SURE = 0.9  # an answer this likely right is given at once
@@ -74,6 +76,7 @@ class Doubts:
     drafts: Sequence[str] = ()  # what the draft model has said in its looks so far; or other samples
     meaning: Meaning = STANDS_ALONE
     scale: Scale = field(default_factory=Scale)  # of the model that answers
+    answerability: Answerability = field(default_factory=unasked)
     unlikely: bool = False  # the draft, once it is judged: more likely wrong than right
     passed_over: int = 0  # drafts that are likely wrong
 
@@ -104,7 +107,7 @@ class Doubts:
         if again is not None and votes_on(text, [again.text], self.evidence).agree and lowest is not None:
             lowest = min(lowest, again.lowest or 0.0)
         if signature(text).refuses:
-            return SURE if votes.refused or self.unlikely else ALONE_IN_REFUSING
+            return SURE if self._refuses_rightly(votes) else ALONE_IN_REFUSING
         said = OPEN_CITATION.sub("", text) if whole else text[: text.rfind(" ") + 1]  # half a number is another number
         if why_unsupported(said, self.question, self.evidence):  # nowhere, or only not where it says
             return 0.0 if self._refuted(said) else GIVEN
@@ -112,7 +115,7 @@ class Doubts:
             return 0.0
         if not whole or (lowest is None and not votes.others + self.passed_over):
             return 1.0
-        found = _likelihood(self.scale.read(lowest), votes.agree, votes.refused)
+        found = _likelihood(self.scale.read(lowest), votes.agree, votes.refused, self.answerability.of(text))
         if lowest is None:
             return max(GIVEN, found)  # drafts alone do not know better
         return min(found, DENIED) if found < SURE and again is not None and signature(again.text).refuses else found
@@ -122,7 +125,7 @@ class Doubts:
         in its favour."""
         refused = sum(signature(draft).refuses for draft in self.drafts)
         if lowest is not None:
-            at_best = _likelihood(self.scale.read(lowest), MOST_AGREE, refused)
+            at_best = _likelihood(self.scale.read(lowest), MOST_AGREE, refused, max(0.0, self.answerability.best()))
             if at_best < SURE and signature(text).refuses:
                 return Reading.OPEN  # drafts tell of refusals
             if at_best < SURE:
@@ -139,7 +142,11 @@ class Doubts:
         agree = sum(bool(figures := _figures(draft) - asked) and figures <= stated for draft in self.drafts)
         if not agree or why_unsupported(said, self.question, self.evidence):
             return False
-        return _likelihood(self.scale.read(lowest), agree, refused) >= SURE
+        return _likelihood(self.scale.read(lowest), agree, refused, self.answerability.of(said)) >= SURE
+
+    def _refuses_rightly(self, votes: Votes) -> bool:
+        best = self.answerability.best()
+        return best < CLEAR and (votes.refused > 0 or self.unlikely or best <= -CLEAR)
 
     def _refuted(self, text: str) -> bool:
         """A number or a code of it stands in no passage."""
@@ -160,9 +167,9 @@ class Doubts:
         return why_vetoed(Draft(text, answer.finish_reason), self.question, self.evidence) in UNBORNE
 
 
-def _likelihood(lowest: float | None, agree: int, refused: int) -> float:
+def _likelihood(lowest: float | None, agree: int, refused: int, answered: float) -> float:
     by_token, by_agreement, by_refusal, constant = WEIGHTS[lowest is not None]
-    x = by_token * (lowest or 0.0) + by_agreement * min(agree, MOST_AGREE) + by_refusal * refused + constant
+    x = by_token * (lowest or 0.0) + by_agreement * min(agree, MOST_AGREE) + by_refusal * refused + constant + answered
     return 1 / (1 + math.exp(-max(-40.0, min(40.0, x))))
 
 

@@ -21,6 +21,7 @@ from gateway.clock import Timings
 from gateway.errors import GatewayError
 from gateway.meaning import STANDS_ALONE, Meaning
 from gateway.metrics import Metrics
+from gateway.routing.answerability import Answerability, Evaluator, unasked
 from gateway.routing.citing import with_citations
 from gateway.routing.doubting import Heard, likely
 from gateway.routing.gate import Calibrations, Draft, Verdict, judge
@@ -99,7 +100,14 @@ class Drafter:
         self._metrics = metrics
         self._calibrations = calibrations
         self._scales = scales
+        self._evaluator = Evaluator(router, metrics, scales)
         self._form: dict[str, Form] = {}
+
+    def answerability(
+        self, model: str, question: str, meaning: Meaning, evidence: Evidence, ctx: RequestContext
+    ) -> Answerability:
+        """Of one question, to be found out by ``model`` beside its drafts."""
+        return self._evaluator.of(model, question, meaning, evidence, ctx)
 
     def form(self, model: str) -> Form:
         return self._form.setdefault(model, Form())
@@ -113,22 +121,25 @@ class Drafter:
         ctx: RequestContext,
         heard: Callable[[Sequence[Heard]], None] = lambda said: None,
         meaning: Meaning = STANDS_ALONE,
+        answerability: Answerability | None = None,
     ) -> Drafted:
         """A short answer by ``model`` and the gate's verdict on it. Raises GatewayError where no look gives one.
 
         ``looks``: the question over the same evidence in several cuts, asked side by side. All are judged over the
         whole ``evidence``, each by what the others say as well, as far as they have spoken. The first that passes is
         taken, else the one most likely right. ``heard`` is told what they have said, each time one is done. Judged
-        by what the question means, once that is known.
+        by what the question means, once that is known, and by what is known by then of its ``answerability``.
         """
-        form, clock = self.form(model), ctx.deadline.clock
+        form, clock, answerability = self.form(model), ctx.deadline.clock, answerability or unasked()
         began = clock()
         try:
             tasks = [asyncio.create_task(self._look(model, max_tokens, look, evidence, ctx, meaning)) for look in looks]
-            drafted = await self._best(model, tasks, evidence, heard)
+            drafted = await self._best(model, tasks, evidence, answerability, heard)
         except asyncio.CancelledError:
             form.gave_up(clock() - began)
             raise
+        if drafted.verdict.accepted:
+            answerability.learn(drafted.judged.text)
         verdict = drafted.verdict
         form.seconds.append(clock() - began)
         form.acceptance += NEWS * (verdict.accepted - form.acceptance)
@@ -166,6 +177,7 @@ class Drafter:
         model: str,
         looks: Sequence[asyncio.Task[_Seen]],
         evidence: Evidence,
+        answerability: Answerability,
         heard: Callable[[Sequence[Heard]], None],
     ) -> Drafted:
         """The first to pass, else the likeliest; the rest are cancelled and waited for. Raises the last error where all
@@ -182,7 +194,7 @@ class Drafter:
                         seen.append(look.result())
                     except GatewayError as error:
                         failure = error
-                judged = [self._judged(model, one, seen, evidence) for one in seen]
+                judged = [self._judged(model, one, seen, evidence, answerability) for one in seen]
                 said = tuple(Heard(each.judged.text, likely(each.verdict)) for each in judged)
                 heard(said)
                 best = replace(max(judged, key=_likelihood), said=said) if judged else None
@@ -195,10 +207,13 @@ class Drafter:
             raise failure
         return best
 
-    def _judged(self, model: str, one: _Seen, seen: Sequence[_Seen], evidence: Evidence) -> Drafted:
+    def _judged(
+        self, model: str, one: _Seen, seen: Sequence[_Seen], evidence: Evidence, answerability: Answerability
+    ) -> Drafted:
         votes = votes_on(one.draft.text, (other.draft.text for other in seen if other is not one), evidence)
         draft = replace(one.draft, votes=(votes.agree, votes.refused))
-        verdict = judge(draft, one.question, evidence, self._calibrations.get(model))
+        answered = answerability.of(draft.text)
+        verdict = judge(draft, one.question, evidence, self._calibrations.get(model), answered)
         answer = whole(draft.text, one.answer.model, one.answer.usage)
         return Drafted(answer, verdict, one.deployment, draft)
 

@@ -113,15 +113,17 @@ def judge(
     question: str,
     evidence: Evidence,
     calibrations: Calibrations | None = None,
+    answered: float = 0.0,
 ) -> Verdict:
     """The verdict on a finished draft, by the shipped calibration where none is given. No probability is asked of one
-    that a veto has refused."""
+    that a veto has refused. ``answered``: natural log of how much likelier it is, by what else is known, that its
+    passage answers the question; the bars were set without, so it only speaks against a draft."""
     if veto := why_vetoed(draft, question, evidence):
         return Verdict(0.0, veto, False, False, False)
     calibrations = calibrations or shipped()
     kind = bool(draft.logprobs)
     calibration, values = calibrations[kind], of_kind(measures(draft, question, evidence), kind)
-    score = _logistic(sum(w * v for w, v in zip(calibration.weights, (*values, 1.0), strict=True)))
+    score = _logistic(sum(w * v for w, v in zip(calibration.weights, (*values, 1.0), strict=True)) + min(0.0, answered))
     sure = score >= calibration.sure
     if draft.found:  # the bars were set on models that say themselves where they have it from
         return Verdict(score, "", sure and bool(draft.logprobs), score >= calibration.usable, False)

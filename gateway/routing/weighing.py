@@ -53,10 +53,14 @@ class Scales:
     def of(self, model: str) -> Scale:
         return self._of.setdefault(model, Scale())
 
+    def weighs(self, model: str) -> bool:
+        """It has not refused to give log-probabilities."""
+        return model not in self._without
+
     async def ask(self, request: ChatRequest, ask: Ask[T]) -> T:
         """With log-probabilities, and once more without where the provider refuses the request for them."""
         model = request.requested_model
-        if model in self._without:
+        if not self.weighs(model):
             return await ask(request, False)
         try:
             return await ask(replace(request, body={**request.body, "logprobs": True}), True)

@@ -90,6 +90,7 @@ class DraftSettings(Section):
     mode: Literal["off", "cascade", "armed", "race", "auto"] = "auto"
     max_tokens: int = Field(160, ge=16, le=4096)
     details: bool = False  # the model appends a section to an accepted draft; it costs a call of it
+    answerability: bool = True  # asked beside its drafts, in one token, whether the likeliest passages answer
     calibration: str = ""  # file of `ocho gate calibrate`; "": the shipped one
     max_extra_spend: float = Field(0.15, ge=0, le=1)  # big answers begun in vain, as a share of what all would cost
 

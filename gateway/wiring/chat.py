@@ -63,6 +63,7 @@ def promise_of(model: ModelSettings) -> Promise | None:
             draft.max_tokens,
             Allowance(draft.max_extra_spend, ready=draft.max_extra_spend > 0),
             details=draft.details,
+            answerability=draft.answerability,
         )
         if draft is not None and draft.mode != "off"
         else None,

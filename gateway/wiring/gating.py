@@ -16,11 +16,13 @@ from gateway.clock import Deadline, Timings
 from gateway.errors import GatewayError
 from gateway.facts import says
 from gateway.in_time import DraftPlan
+from gateway.meaning import STANDS_ALONE
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.plan import Plan
 from gateway.retrieval.grounding import ground
 from gateway.routing import gate
+from gateway.routing.answerability import Answerability
 from gateway.routing.calibrating import Sample
 from gateway.routing.deployments import Deployments
 from gateway.routing.draft import Drafted, looks_at
@@ -123,12 +125,21 @@ class Drafting:
         request = ChatRequest(self.plan.model, (Message("user", text, True, raw),), False, False, {"messages": [raw]})
         return replace(request, body=ground(request, shown, system=self.plan.system, best=best))
 
-    async def draft(self, text: str, evidence: Evidence, patience_s: float = PATIENCE_S) -> Drafted:
+    def answerability(self, text: str, evidence: Evidence, patience_s: float = PATIENCE_S) -> Answerability:
+        """To be found out beside drafts of one question."""
+        drafter, ctx = self.pipeline.maker.in_time.drafter, calibration_context(patience_s)
+        return drafter.answerability(self.draft_plan.model, text, STANDS_ALONE, evidence, ctx)
+
+    async def draft(
+        self, text: str, evidence: Evidence, patience_s: float = PATIENCE_S, answerability: Answerability | None = None
+    ) -> Drafted:
         """Raises GatewayError."""
         in_time, over = self.pipeline.maker.in_time, partial(self.over, text)
         looks = looks_at(over(None, evidence), over, evidence)
         plan, ctx = self.draft_plan, calibration_context(patience_s)
-        return await in_time.drafter.draft(plan.model, plan.max_tokens, looks, evidence, ctx)
+        return await in_time.drafter.draft(
+            plan.model, plan.max_tokens, looks, evidence, ctx, answerability=answerability
+        )
 
 
 def calibration_context(patience_s: float = PATIENCE_S) -> RequestContext:

@@ -23,6 +23,8 @@ FAULTLESS = Faults(phrasings=False)
 QUESTION: Question = next(q for q in load() if q.id == "leave-annual-1")
 SLOW, FAST = "azure-gpt4-2023", "instant"
 RESERVE_S = 0.4
+LOOKS, VERDICTS = 3, 2  # over all passages, the best few, the best; on the two likeliest
+CALLS = 1 + LOOKS + VERDICTS  # in a race
 
 
 @asynccontextmanager
@@ -57,12 +59,27 @@ async def test_a_draft_that_passes_the_gate_is_the_answer_and_is_kept(tmp_path: 
         text = raw.parse().choices[0].message.content or ""
         assert judge(QUESTION, text) is Verdict.RIGHT
         assert raw.parse().choices[0].logprobs is None  # asked for by us, not by the caller
-        assert [call.model for call in provider.calls] == [
-            "small"
-        ] * 3  # over all passages, over the best few, over the best
+        assert [call.model for call in provider.calls] == ["small"] * (LOOKS + VERDICTS)
         await it.kept()
         again = await it.chat(QUESTION.text, "handbook")
         assert (again.headers["x-ocho-cache"], again.text) == ("exact", text)
+
+
+async def test_the_draft_model_is_asked_whether_the_likeliest_passages_answer(tmp_path: Path) -> None:
+    async with handbook(tmp_path, **drafting()) as (it, _):
+        await it.chat(QUESTION.text, "handbook")
+        assert it.count("ocho_spend_tokens_total", reason="answerability", type="output") == VERDICTS
+        assert sum(it.count("ocho_answerability_total", result=word) for word in ("yes", "no", "unclear")) == VERDICTS
+        assert it.count("ocho_answerability_total", result="failed") == 0
+
+
+async def test_it_is_not_asked_where_that_is_switched_off(tmp_path: Path) -> None:
+    chatbot = drafting()
+    chatbot["draft"]["answerability"] = False
+    async with handbook(tmp_path, **chatbot) as (it, provider):
+        reply = await it.chat(QUESTION.text, "handbook")
+        assert reply.headers["x-ocho-served-by"] == "draft"
+        assert [call.model for call in provider.calls] == ["small"] * LOOKS
 
 
 async def test_a_draft_answers_over_the_responses_api_too(tmp_path: Path) -> None:
@@ -241,7 +258,7 @@ async def test_the_loser_of_a_race_is_hung_up_on_within_100_ms_where_nothing_is_
         reply = await it.chat(QUESTION.text, "handbook", cache_control="no-store")
         ended = time.monotonic()
         assert reply.headers["x-ocho-served-by"] == "draft"
-        await provider.until(lambda calls: len(calls) == 4 and all(call.ended for call in calls))
+        await provider.until(lambda calls: len(calls) == CALLS and all(call.ended for call in calls))
         loser = next(call for call in provider.calls if call.model == "big")
         assert loser.cancelled
         assert (loser.ended or 0) - ended < 0.1
@@ -251,7 +268,7 @@ async def test_the_loser_of_a_race_is_hung_up_on_within_100_ms_where_nothing_is_
 async def test_a_caller_who_leaves_stops_every_call(tmp_path: Path) -> None:
     async with handbook(tmp_path, small=SLOW, **drafting("race")) as (it, provider):
         asking = asyncio.create_task(it.chat(QUESTION.text, "handbook"))
-        await provider.until(lambda calls: len(calls) == 4)
+        await provider.until(lambda calls: len(calls) == CALLS)
         asking.cancel()
         left = time.monotonic()
         await provider.until(lambda calls: all(call.ended for call in calls))
