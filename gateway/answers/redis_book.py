@@ -3,8 +3,7 @@
     ocho:{answers}:book     hash: n = number of changes so far; <id> = revision:seal:record
     ocho:{answers}:changes  list: seal:line of the history, the latest first
 
-Nothing here expires. Each gateway reads both keys several times a second, so a server that evicts what was used least
-lately keeps them; one that evicts at random may not: give it ``maxmemory-policy volatile-lru`` or export the book.
+Nothing here expires: the server must not evict what has no expiry, and must persist (see lasting.py).
 Values are sealed with the server's secret: what somebody else wrote is not served.
 """
 
@@ -47,7 +46,7 @@ class RedisBook:
         async def ask(redis: Client) -> Any:
             pipeline = redis.pipeline(transaction=False)
             pipeline.hget(BOOK, "n")
-            pipeline.llen(CHANGES)  # only so that it counts as used
+            pipeline.llen(CHANGES)  # only so that it counts as used, where the server evicts all keys alike
             return (await pipeline.execute())[0]
 
         return int(await self._link.run(ask, budget_s=HEAD_BUDGET_S) or 0)

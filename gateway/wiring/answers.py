@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import structlog
 
+from gateway.answers import lasting
 from gateway.answers.book import Book, NoBook
 from gateway.answers.following import FOLLOW_S, Following
 from gateway.answers.queue import BookedFindings
@@ -27,6 +29,7 @@ from gateway.ports import DocumentRecord, Embedder, ReviewQueue, Vector
 from gateway.routing.router import ANY_MODEL, Router
 from gateway.routing.spend import Price
 from gateway.settings import Settings
+from gateway.stages import ended
 from gateway.wiring.cache import Stores, redis_link, uses_redis
 
 log = structlog.get_logger()
@@ -38,6 +41,8 @@ def opened_book(settings: Settings, secret: bytes, stack: AsyncExitStack) -> Boo
     if uses_redis(settings):
         link = redis_link(settings)
         stack.push_async_callback(link.close)
+        if settings.auth.admin_key is not None:  # else nobody reviews
+            stack.push_async_callback(ended, asyncio.create_task(lasting.warn(link)))
         return RedisBook(link, secret)
     path = Path(settings.data_dir) / "answers.db"
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gateway.answers import lasting
 from gateway.cache.calibrated import BadCalibration, Calibration, shipped
 from gateway.cache.redis_index import RedisIndex
 from gateway.embedding.english import both_names
@@ -51,16 +52,7 @@ async def describe(settings: Settings) -> list[tuple[str, str, bool]]:
         cache = f", cache {'on' if model.caches else 'off'}"
         rows.append((f"model {model.name}", f"{what}{documents}{promise}{drafts}{cache}", True))
     rows += _describe_gate(settings)
-    if uses_redis(settings):
-        link = redis_link(settings)
-        try:
-            rows.append(("cache", await RedisIndex(link, b"probe").probe(), True))
-        except StoreUnavailable as error:
-            rows.append(("cache", f"Redis cannot be used now ({error}); requests go on without a cache", False))
-        finally:
-            await link.client.aclose()
-    else:
-        rows.append(("cache", f"in this process, up to {settings.cache.max_mb:g} MB", True))
+    rows += await _describe_cache(settings)
     rows.append(_describe_review(settings))
     rows.append(_describe_embedder(settings))
     rows.append(_describe_files(settings))
@@ -75,6 +67,20 @@ async def describe(settings: Settings) -> list[tuple[str, str, bool]]:
         rows.append((f"collection {collection.name}", *_describe_collection(collection, count)))
     rows += _describe_idle(settings)
     return rows
+
+
+async def _describe_cache(settings: Settings) -> list[tuple[str, str, bool]]:
+    if not uses_redis(settings):
+        return [("cache", f"in this process, up to {settings.cache.max_mb:g} MB", True)]
+    link = redis_link(settings)
+    try:
+        cache = ("cache", await RedisIndex(link, b"probe").probe(), True)
+        at_risk = [] if settings.auth.admin_key is None else await lasting.risks(link)
+        return [cache, *(("reviewed answers", f"Redis may lose them: {risk}", False) for risk in at_risk)]
+    except StoreUnavailable as error:
+        return [("cache", f"Redis cannot be used now ({error}); requests go on without a cache", False)]
+    finally:
+        await link.client.aclose()
 
 
 def _describe_idle(settings: Settings) -> list[tuple[str, str, bool]]:

@@ -1,0 +1,1 @@
+"""Reviewed answers, part by part."""
