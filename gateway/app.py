@@ -13,6 +13,7 @@ from functools import partial
 import structlog
 from aiohttp import web
 
+from gateway.cache.redis_store import RedisStore
 from gateway.chat import Tenant
 from gateway.clock import WallClock
 from gateway.heap import keep_large_apart, tidy_after_start
@@ -36,7 +37,7 @@ from gateway.routing.router import ANY_MODEL, Router
 from gateway.settings import Settings
 from gateway.wiring.accounts import accounts_of, keep_accounts
 from gateway.wiring.answers import opened_book, reviewer_of
-from gateway.wiring.cache import chosen_stores, secret_of, uses_redis
+from gateway.wiring.cache import chosen_stores, secret_of
 from gateway.wiring.chat import opened_pipeline
 from gateway.wiring.sharing import told_to_others
 from gateway.wiring.uploads import opened_uploads
@@ -80,10 +81,10 @@ async def assembled(settings: Settings, wall_clock: WallClock = time.time) -> As
         router = Router(routes_of(settings), deployments, upstream, metrics, prices_of(settings))
         accounts = accounts_of(settings, metrics)
         keep_accounts(router.ledger, accounts, access)
-        if uses_redis(settings):
-            await stack.enter_async_context(told_to_others(settings, accounts, deployments, metrics))
         secret = secret_of(settings)
         stores = chosen_stores(settings, secret, metrics, stack, wall_clock)
+        if isinstance(stores.answers, RedisStore):
+            await stack.enter_async_context(told_to_others(settings, accounts, deployments, stores.answers, metrics))
         book = opened_book(settings, secret, stack)
         pipeline = await opened_pipeline(settings, router, metrics, accounts, stack, secret, stores, book, wall_clock)
         relay = Relay(router, metrics, accounts, timing=settings.telemetry.server_timing)

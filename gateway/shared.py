@@ -1,4 +1,5 @@
-"""What gateways on one Redis tell each other, once a second: what keys have used, and which deployments are in trouble.
+"""What gateways on one Redis tell each other, once a second: what keys have used, which deployments are in trouble, and
+what was purged.
 
     ocho:{accounts}:<key>:<what>:<period>:<begins>   sum of one span of time; ends a while after the span
     ocho:{deployments}:<digest>                      "told:<gateway>" or "failing:<gateway>"; lives as long as it holds
@@ -18,7 +19,7 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.accounts.accounts import Account, Accounts
 from gateway.accounts.windows import Count, span_of
@@ -36,6 +37,11 @@ GRACE_S = 120.0  # that a span is kept after its end: a sliding minute looks bac
 LEAST_MS = 50  # worth telling of a deployment that is to be left alone
 
 
+class Purges(Protocol):
+    async def follow(self) -> None:
+        """Learn what was purged elsewhere. Raises StoreUnavailable."""
+
+
 @dataclass(slots=True)
 class Replicas:
     """One gateway among others."""
@@ -43,6 +49,7 @@ class Replicas:
     link: RedisLink
     accounts: Accounts
     deployments: Deployments
+    purges: Purges
     metrics: Metrics
     wall_clock: WallClock
     id: str = field(default_factory=lambda: secrets.token_hex(4))
@@ -65,6 +72,7 @@ class Replicas:
 
     async def exchange(self) -> None:
         """One round: tell and hear. Raises StoreUnavailable, and nothing is lost then."""
+        await self.purges.follow()
         await self._accounts()
         await self._deployments()
 

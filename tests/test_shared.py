@@ -9,12 +9,15 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.accounts.accounts import Account, Accounts, Limit
+from gateway.cache.purging import Selection
 from gateway.cache.redis_link import RedisLink, redis_client
+from gateway.cache.redis_store import RedisStore
 from gateway.chat import Deployment
 from gateway.errors import LimitReached, StoreUnavailable
 from gateway.metrics import Metrics
 from gateway.routing.deployments import Deployments, Health
 from gateway.shared import Replicas
+from tests.cache.makers import SECRET
 from tests.redis_server import redis_server
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -34,7 +37,8 @@ class Here:
         pair = (Deployment("one", "openai", "http://a/v1", "m"), Deployment("two", "openai", "http://b/v1", "m"))
         self.deployments = Deployments(pair, lambda: self.now)
         self.link = RedisLink(redis_client(url), timeout_s=1.0)
-        self.replicas = Replicas(self.link, self.accounts, self.deployments, Metrics(), time.time)
+        self.store = RedisStore(self.link, SECRET)
+        self.replicas = Replicas(self.link, self.accounts, self.deployments, self.store, Metrics(), time.time)
 
     @property
     def one(self) -> Health:
@@ -124,3 +128,12 @@ async def test_what_was_counted_while_redis_was_away_is_told_afterwards() -> Non
             await exchange(there, here)
             with pytest.raises(LimitReached), here.accounts.spending("k", nothing):
                 pass
+
+
+async def test_a_purge_is_known_at_every_gateway_after_a_round(redis_url: str) -> None:
+    async with gateways(redis_url) as (here, there):
+        await exchange(here, there)
+        async for _ in here.store.purge(Selection()):
+            pass
+        await exchange(there)
+        assert there.store.generation == here.store.generation > 0

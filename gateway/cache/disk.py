@@ -27,10 +27,12 @@ T = TypeVar("T")
 EARLIER_S = 7 * 86_400.0  # seconds that an answer is remembered after its time
 TRIM_EVERY = 200  # writes
 BUSY_S = 1.0  # another worker is writing
+BLIND_S = 60.0  # seconds without a look at the purges after which a ledger that was lost may have held some
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
   scope TEXT NOT NULL, digest TEXT NOT NULL, tenant TEXT NOT NULL, data BLOB NOT NULL, ends_at REAL NOT NULL,
   number INTEGER PRIMARY KEY AUTOINCREMENT, UNIQUE (scope, digest));
+CREATE TABLE IF NOT EXISTS followed (one INTEGER PRIMARY KEY CHECK (one = 1), ledger BLOB NOT NULL, at REAL NOT NULL);
 """
 
 
@@ -87,6 +89,19 @@ class Disk:
     def forget(self, cuts: Sequence[Cut]) -> None:
         """Drop what purges made elsewhere took, before anything that is asked of the disk from now on."""
         self._thread.submit(self._attempt, lambda db: self._drop(db, lambda e: any(cut.voids(e) for cut in cuts)), None)
+
+    def follow(self, ledger: bytes) -> None:
+        """The purges in ``ledger`` are known here now. Where another one was followed before, and not seen for
+        ``BLIND_S``, nobody can tell what was purged in it at last: drop everything."""
+        now = self._now()
+
+        def note(db: sqlite3.Connection) -> None:
+            last = db.execute("SELECT ledger, at FROM followed").fetchone()
+            if last is not None and last[0] != ledger and now - last[1] > BLIND_S:
+                db.execute("DELETE FROM answers")
+            db.execute("INSERT OR REPLACE INTO followed VALUES (1, ?, ?)", (ledger, now))
+
+        self._thread.submit(self._attempt, note, None)
 
     async def close(self) -> None:
         await self._run(lambda db: db.close(), None)

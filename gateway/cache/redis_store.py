@@ -2,7 +2,8 @@
 
     ocho:{scope}:e:<key digest>                     one answer; SET … EX, so it ends by itself
     ocho:{scope}:b:<key digest>                     the same, for longer: what was answered before (EARLIER_S)
-    ocho:{purges}:ledger                            what was purged: a generation and its selections (see purging.py)
+    ocho:{purges}:ledger                            what was purged: a generation and its selections (see purging.py),
+                                                    and an id, by which a ledger that was lost and begun again is known
     ocho:{scope}:v:<dimensions>:<length>:<bucket>   questions first seen in one stretch of time
 
 The braces are a Redis Cluster hash tag: everything of one scope lives in one slot, and a lookup is one pipeline.
@@ -12,8 +13,10 @@ use-after-free while searches run, before 8.2.9 / 8.4.6 / 8.6.6.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -26,9 +29,12 @@ from gateway.cache.purging import Cut, Ledger, Selection
 from gateway.cache.redis_link import ADMIN_BATCH, ADMIN_BUDGET_S, Client, RedisLink, scanned
 from gateway.chat import CacheEntry, CacheKey
 from gateway.clock import WallClock
+from gateway.errors import StoreUnavailable
 
 log = structlog.get_logger()
-LEDGER = "ocho:{purges}:ledger"  # hash: n = generation of the latest purge; c:<generation> = what it selects
+LEDGER = "ocho:{purges}:ledger"  # hash: n = generation of the latest purge; c:<generation> = what it selects; id
+HEAD = ("n", "id")
+FOLLOW_S = 1.0  # budget of a look at the ledger that no request waits for
 LEDGER_S = 40 * 86_400.0  # seconds after which a cut is forgotten; longer than any entry lives
 CUT = """
 local now = redis.call('TIME')
@@ -51,6 +57,7 @@ class RedisStore:
         self._secret = secret
         self._now = wall_clock
         self._ledger = Ledger()
+        self._ledger_id: bytes | None = None  # None: not seen yet
 
     @property
     def generation(self) -> int:
@@ -70,12 +77,12 @@ class RedisStore:
         async def read(redis: Client) -> tuple[Any, Any]:
             pipeline = redis.pipeline(transaction=False)
             pipeline.get(name)
-            pipeline.hget(LEDGER, "n")
-            data, generation = await pipeline.execute()
-            return data, generation
+            pipeline.hmget(LEDGER, HEAD)
+            data, head = await pipeline.execute()
+            return data, head
 
-        data, generation = await self._link.run(read)
-        await self._follow(generation)
+        data, head = await self._link.run(read)
+        await self._follow(*head)
         return entry_codec.decode(self._secret, key, data) if isinstance(data, bytes) else None
 
     async def put(self, entry: CacheEntry) -> None:
@@ -86,12 +93,12 @@ class RedisStore:
             pipeline = redis.pipeline(transaction=False)
             pipeline.set(_entry_key(entry.key), data, px=life_ms)
             pipeline.set(_earlier_key(entry.key), data, px=life_ms + int(EARLIER_S * 1000))
-            pipeline.hget(LEDGER, "n")
+            pipeline.hmget(LEDGER, HEAD)
             return (await pipeline.execute())[-1]
 
         if self._disk is not None and not self._ledger.voids(entry):
             await self._disk.put(entry)  # first: it is kept there also while Redis is away
-        await self._follow(await self._link.run(write, write=True))
+        await self._follow(*await self._link.run(write, write=True))
 
     async def delete(self, key: CacheKey) -> bool:
         names = (_entry_key(key), _earlier_key(key))
@@ -105,8 +112,8 @@ class RedisStore:
         return found[0] if found else None
 
     async def purge(self, selection: Selection) -> AsyncIterator[Sequence[CacheEntry]]:
-        generation = await self._link.run(partial(self._cut, selection), write=True, budget_s=ADMIN_BUDGET_S)
-        await self._follow(generation)
+        await self._link.run(partial(self._cut, selection), write=True, budget_s=ADMIN_BUDGET_S)
+        await self.follow()
         if self._disk is not None:
             await self._disk.purge(selection)
         async for batch in self._batches(selection.entry):
@@ -133,12 +140,25 @@ class RedisStore:
 
         return await self._link.run(ask, budget_s=ADMIN_BUDGET_S)
 
+    async def follow(self) -> None:
+        """Keep up with what is purged elsewhere, also while nobody asks. Raises StoreUnavailable."""
+        generation, id = await self._link.run(_head, budget_s=FOLLOW_S)
+        await self._follow(generation, id)
+        if self._disk is not None:
+            self._disk.follow(id or b"")
+        if not id:
+            with suppress(StoreUnavailable):  # a server that takes no writes
+                await self._link.run(_begin, write=True, budget_s=FOLLOW_S)
+
     def _stands(self, entry: CacheEntry) -> bool:
         return entry.age_s(self._now()) < entry.ttl_s and not self._ledger.voids(entry)
 
-    async def _follow(self, generation: Any) -> None:
+    async def _follow(self, generation: Any, id: bytes | None) -> None:
         """Read the cuts again where the shared ledger has moved on. Raises StoreUnavailable."""
         current, known = _number(generation), self._ledger.generation
+        if self._disk is not None and self._ledger_id != (id or b""):
+            self._disk.follow(id or b"")
+        self._ledger_id = id or b""
         if current == known:
             return
         fields = await self._link.run(lambda redis: _as_awaitable(redis.hgetall(LEDGER)))
@@ -193,6 +213,14 @@ class RedisStore:
     def _open(self, name: bytes, data: bytes) -> CacheEntry | None:
         _, scope, _, digest = name.decode("ascii", "replace").split(":", 3)
         return entry_codec.decode_any(self._secret, scope.strip("{}"), digest, data)
+
+
+async def _head(redis: Client) -> list[Any]:
+    return list(await redis.hmget(LEDGER, HEAD))
+
+
+async def _begin(redis: Client) -> None:
+    await redis.hsetnx(LEDGER, "id", secrets.token_hex(8))
 
 
 def _entry_key(key: CacheKey) -> str:

@@ -12,18 +12,18 @@ from gateway.cache.breaker import Breaker
 from gateway.metrics import Metrics
 from gateway.routing.deployments import Deployments
 from gateway.settings import Settings
-from gateway.shared import Replicas
+from gateway.shared import Purges, Replicas
 from gateway.stages import ended
 from gateway.wiring.cache import redis_link
 
 
 @asynccontextmanager
 async def told_to_others(
-    settings: Settings, accounts: Accounts, deployments: Deployments, metrics: Metrics
+    settings: Settings, accounts: Accounts, deployments: Deployments, purges: Purges, metrics: Metrics
 ) -> AsyncIterator[None]:
     """While the block runs; its last round takes along what was not told yet."""
     link = redis_link(settings, Breaker("redis, for what gateways tell each other"))
-    replicas = Replicas(link, accounts, deployments, metrics, time.time)
+    replicas = Replicas(link, accounts, deployments, purges, metrics, time.time)
     rounds = asyncio.create_task(replicas.run())
     try:
         yield

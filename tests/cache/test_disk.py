@@ -11,7 +11,7 @@ import pytest
 import redis.asyncio as redis_client
 
 from gateway.cache import canonical
-from gateway.cache.disk import EARLIER_S, Disk
+from gateway.cache.disk import BLIND_S, EARLIER_S, Disk
 from gateway.cache.memory import MemoryStore
 from gateway.cache.purging import Selection
 from gateway.cache.redis_link import RedisLink
@@ -114,6 +114,40 @@ async def test_what_another_gateway_purged_does_not_come_back_from_this_ones_dis
         assert await here.get(key()) is None  # nor once Redis has lost what it knew of the purge
         await mine.put(newer := entry(generation=mine.generation))
         assert await here.get(key()) == newer
+
+
+@pytest.mark.parametrize("followed", ["by its rounds", "not at all"])
+async def test_nor_after_redis_lost_what_it_knew_of_the_purge(
+    followed: str, redis_url: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    wall = Wall()
+    async with opened(tmp_path, wall) as here, stored("redis", request, here, wall) as mine:
+        await mine.follow()  # type: ignore[union-attr]
+        await mine.put(entry())
+        async with stored("redis", request, here, wall) as theirs:
+            theirs._disk = None  # on another machine
+            async for _ in theirs.purge(Selection()):
+                pass
+        if followed == "by its rounds":
+            await mine.follow()  # type: ignore[union-attr]
+        else:
+            wall.now += BLIND_S + 1
+        await lose_all("redis", request)
+        assert await mine.earlier(key()) is None
+        assert await here.get(key()) is None
+
+
+async def test_a_redis_that_comes_back_as_it_was_voids_nothing(
+    redis_url: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    wall = Wall()
+    async with opened(tmp_path, wall) as disk, stored("redis", request, disk, wall) as store:
+        for _ in range(2):  # the first begins the ledger
+            await store.follow()  # type: ignore[union-attr]
+        await store.put(entry())
+        wall.now += 86_400
+        await store.follow()  # type: ignore[union-attr]
+        assert await disk.get(key()) == entry()
 
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])
