@@ -303,6 +303,8 @@ class VectorStores:
         store, tenant = await self._store(http_request)
         if store.tenant != tenant.id:
             raise Forbidden(f"the collection {store.collection!r} belongs to the configuration: change it there")
+        if not await asyncio.to_thread(self._library.sees_all, store, tenant):
+            raise Forbidden("the vector store holds files of groups that this key does not have")
         return store
 
     def _tenant(self, http_request: web.Request) -> Tenant:

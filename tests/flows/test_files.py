@@ -141,12 +141,39 @@ async def test_a_key_with_groups_uploads_for_its_groups_only(provider: Provider,
     async with keyed(tmp_path, provider) as it, client(it, "key-of-hr-of-1") as inside, client(it) as outside:
         file = await upload(inside, "pay.md", LEAVE.format(days=15))
         store = (await outside.vector_stores.create(name="rules")).id
+        await loaded(outside, store, await upload(outside, "travel.md", TRAVEL))
         await loaded(inside, store, file)
-        assert [h.file_id for h in (await inside.vector_stores.search(store, query=QUESTION)).data] == [file]
-        assert (await outside.vector_stores.search(store, query=QUESTION)).data == []
-        assert [f async for f in outside.vector_stores.files.list(store)] == []
+        assert (await inside.vector_stores.search(store, query=QUESTION)).data[0].file_id == file
+        for seen in (
+            [h.file_id for h in (await outside.vector_stores.search(store, query=QUESTION)).data],
+            [f.id async for f in outside.vector_stores.files.list(store)],
+        ):
+            assert file not in seen
         with pytest.raises(openai.NotFoundError):
             await outside.files.content(file)
+        with pytest.raises(openai.PermissionDeniedError):
+            await outside.vector_stores.update(store, name="mine")
+        with pytest.raises(openai.PermissionDeniedError):
+            await outside.vector_stores.delete(store)
+
+
+async def test_a_store_whose_files_a_key_may_not_see_does_not_exist_for_it(provider: Provider, tmp_path: Path) -> None:
+    async with keyed(tmp_path, provider) as it, client(it, "key-of-hr-of-1") as inside, client(it) as outside:
+        store = (await inside.vector_stores.create(name="pay")).id
+        assert store in [s.id async for s in outside.vector_stores.list()]  # nothing in it yet
+        await loaded(inside, store, await upload(inside, "pay.md", LEAVE.format(days=15)))
+        for attempt in (
+            outside.vector_stores.retrieve(store),
+            outside.vector_stores.update(store, name="mine"),
+            outside.vector_stores.search(store, query=QUESTION),
+            outside.vector_stores.files.list(store),
+            outside.vector_stores.delete(store),
+        ):
+            with pytest.raises(openai.NotFoundError):
+                await attempt
+        assert store not in [s.id async for s in outside.vector_stores.list()]
+        assert (await inside.vector_stores.retrieve(store)).name == "pay"
+        await inside.vector_stores.delete(store)
 
 
 async def test_a_model_answers_from_what_was_uploaded_to_its_collection(provider: Provider, tmp_path: Path) -> None:

@@ -157,12 +157,28 @@ class Library:
         """By id. Raises NotFound, also where it is somebody else's."""
         query = f"SELECT {STORE_ROW} FROM stores s WHERE id = ? AND tenant IN (?, ?)"
         for found in self._rows(query, store_id, tenant.id, SHARED):
-            return store_of(found)
+            store = store_of(found)
+            if not self._hidden(store, tenant):
+                return store
         raise no_store(store_id)
 
     def stores(self, tenant: Tenant, page: Page) -> list[Store]:
         query = f"SELECT {STORE_ROW} FROM stores s WHERE s.tenant IN (?, ?)"
-        return [store_of(row) for row in self._paged(query, [tenant.id, SHARED], "s", "id", page)]
+        found = [store_of(row) for row in self._paged(query, [tenant.id, SHARED], "s", "id", page)]
+        return [store for store in found if not self._hidden(store, tenant)]
+
+    def sees_all(self, store: Store, tenant: Tenant) -> bool:
+        """Whether the store holds no file that is hidden from this key of its tenant."""
+        return False not in self._seen(store, tenant)
+
+    def _hidden(self, store: Store, tenant: Tenant) -> bool:
+        """A store of a tenant is, as its files are, nothing to a key that may see none of them."""
+        return store.tenant != SHARED and self._seen(store, tenant) == {False}
+
+    def _seen(self, store: Store, tenant: Tenant) -> set[bool]:
+        """For the files of a store, as far as they differ in that: whether the key may see them."""
+        query = "SELECT DISTINCT f.groups FROM attached a JOIN files f ON f.id = a.file WHERE a.store = ?"
+        return {may_see(groups, tenant.groups) for (groups,) in self._rows(query, store.id)}
 
     def all_stores(self) -> list[Store]:
         return [store_of(row) for row in self._rows(f"SELECT {STORE_ROW} FROM stores s")]
