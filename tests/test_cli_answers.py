@@ -54,6 +54,7 @@ async def test_a_reviewer_pins_lists_edits_rejects_and_carries_answers_over(tmp_
         history = await answers("history", columns="80")
         assert f" delete │ {id} │" in history  # whole: ids are there to be copied
         assert "no reviewed answer" in await answers("approve", id, expect=2)
+        assert "no reviewed answer" in await answers("show", "ans_nope", expect=2)
 
         reply = await it.chat("주차는 어디에 하나요?", "m")
         await it.kept()

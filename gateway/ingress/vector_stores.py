@@ -37,7 +37,7 @@ from gateway.retrieval.uploads.library import Library
 from gateway.retrieval.uploads.loader import Loader
 
 STATES = (IN_PROGRESS, COMPLETED, FAILED, CANCELLED)
-MAX_RESULTS = 50
+USUAL_RESULTS, MAX_RESULTS = 10, 50
 MAX_QUERIES = 5
 FILTERED_FROM = 400  # best passages of each leg that a filter chooses from
 MAX_BATCH = 500
@@ -369,7 +369,9 @@ def _queries(body: Mapping[str, Any]) -> list[str]:
 
 
 def _most(body: Mapping[str, Any]) -> int:
-    most = body.get("max_num_results") or 10
+    most = body.get("max_num_results")
+    if most is None:
+        return USUAL_RESULTS
     if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= MAX_RESULTS:
         raise InvalidRequest(f"max_num_results must be a number from 1 to {MAX_RESULTS}", param="max_num_results")
     return most

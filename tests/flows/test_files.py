@@ -67,6 +67,9 @@ async def test_the_sdk_uploads_loads_finds_and_deletes(provider: Provider, tmp_p
         other = await upload(sdk, "travel.md", TRAVEL)
         await loaded(sdk, store.id, other)
         found = await sdk.vector_stores.search(store.id, query=QUESTION, max_num_results=1)
+        for odd in (0, 51):
+            with pytest.raises(openai.BadRequestError, match="from 1 to 50"):
+                await sdk.vector_stores.search(store.id, query=QUESTION, max_num_results=odd)
         [hit] = found.data
         assert (hit.file_id, hit.filename, hit.attributes) == (file.id, "휴가.md", {"year": 2026})
         assert "15일" in hit.content[0].text

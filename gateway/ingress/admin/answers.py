@@ -34,7 +34,7 @@ class AnswerPages:
     key: str  # names the admin key in the history
 
     def routes(self) -> list[web.RouteDef]:
-        base, one = "/admin/answers", "/admin/answers/{id:ans_[0-9a-f]+}"
+        base, one = "/admin/answers", "/admin/answers/{id:ans_[^/]+}"
         return [
             web.get(base, self.list),
             web.post(base, self.put),
