@@ -300,7 +300,7 @@ async def test_calibrate_writes_numbers_and_says_what_a_line_must_look_like(tmp_
     assert status == 2
     assert "bad.jsonl line 1" in told
     rows = [{"a": f"연차 {n}번 규정이 뭔가요", "b": f"연차 {n}번 규정 알려줘", "same": n % 2} for n in range(12)]
-    (tmp_path / "own.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    (tmp_path / "own.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8-sig")
     command = ("cache", "calibrate", "own.jsonl", "--embedder", "local", "--out", "c.json")
     status, out, told = await ocho(tmp_path, *command)
     assert (status, told) == (0, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from pathlib import Path
 
 from bench.provider import ProviderConfig, running_provider
@@ -34,7 +35,7 @@ async def test_a_reviewer_pins_lists_edits_rejects_and_carries_answers_over(tmp_
         listed = await answers("list", "--text", "로비")
         assert id in listed
         assert "1 found, 1 shown; 0 wait for review" in listed
-        (tmp_path / "new.txt").write_text("평일 8시입니다.\n", encoding="utf-8")
+        (tmp_path / "new.txt").write_text("평일 8시입니다.\n", encoding="utf-8-sig")  # as Windows does
         await answers("edit", id, "-a", "ko=@new.txt", "-a", "en=At 8.", "-w", "When does the lobby open?",
                       "--note", "바뀜")  # fmt: skip
         assert (await it.chat("When does the lobby open", "m")).text == "At 8."
@@ -45,6 +46,7 @@ async def test_a_reviewer_pins_lists_edits_rejects_and_carries_answers_over(tmp_
         }
         assert "rejected" in await answers("reject", id, "--note", "아님")
         assert (await it.chat(QUESTION, "m")).text != "평일 8시입니다."
+        (tmp_path / "review.jsonl").write_bytes(BOM_UTF8 + (tmp_path / "review.jsonl").read_bytes())
         assert "1 imported" in await answers("import", "review.jsonl")
         assert (await it.chat(QUESTION, "m")).text == "평일 8시입니다."
         shown = await answers("show", id)

@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from gateway.cli.common import ConfigOption, err, fail, out
+from gateway.cli.common import ConfigOption, content_of, err, fail, out
 from gateway.cli.operating import Gateway, JsonOption, KeyOption, UrlOption
 
 LINES = 200  # sent at a time
@@ -262,10 +262,7 @@ def import_(
     config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Take reviewed answers in; a line for a question that is there changes it."""
-    try:
-        lines = file.read_bytes().splitlines()
-    except OSError as error:
-        fail(f"cannot read {file}: {error.strerror}")
+    lines = content_of(file).splitlines()
     gateway = _gateway(config, url, key, who)
     taken, failed = 0, list[dict[str, Any]]()
     for start in range(0, len(lines), LINES):
@@ -302,8 +299,8 @@ def _texts(given: Sequence[str] | None) -> tuple[dict[str, str], str]:
             language, text = "", value
         if text.startswith("@"):
             try:
-                text = Path(text[1:]).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
+                text = content_of(Path(text[1:])).decode().strip()
+            except UnicodeDecodeError as error:
                 fail(f"cannot read {text[1:]}: {error}")
         if language:
             texts[language] = text

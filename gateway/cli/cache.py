@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from gateway.cli.common import ConfigOption, err, fail, out
+from gateway.cli.common import ConfigOption, content_of, err, fail, out
 from gateway.cli.operating import Gateway, JsonOption, KeyOption, UrlOption
 
 LINES = 500  # sent at a time
@@ -123,10 +123,7 @@ def warm(
     config: ConfigOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Put questions with known answers into the cache of a running gateway."""
-    try:
-        lines = file.read_bytes().splitlines()
-    except OSError as error:
-        fail(f"cannot read {file}: {error.strerror}")
+    lines = content_of(file).splitlines()
     gateway = Gateway(config, url, key)
     warmed, failed = 0, list[dict[str, Any]]()
     for start in range(0, len(lines), LINES):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from gateway.cli.common import ConfigOption, err, fail, out, settings_of
+from gateway.cli.common import ConfigOption, content_of, err, fail, out, settings_of
 from gateway.errors import GatewayError
 
 SHAPES = '{"q": question, "g": group} or {"a": question, "b": question, "same": 0 or 1}'
@@ -54,8 +54,8 @@ def calibrate(
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     try:
-        lines = [orjson.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
+        lines = [orjson.loads(line) for line in content_of(path).splitlines() if line.strip()]
+    except ValueError as error:
         fail(f"{path} cannot be read: {error}")
     for number, line in enumerate(lines, start=1):
         if not (isinstance(line, dict) and ({"q", "g"} <= line.keys() or {"a", "b", "same"} <= line.keys())):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -32,6 +33,14 @@ def settings_of(config: Path | None, *, needs_models: bool = True) -> Settings:
         return loaded(config, needs_models=needs_models)
     except SettingsError as error:
         fail(str(error))
+
+
+def content_of(file: Path) -> bytes:
+    """What a file holds, without the mark that Windows puts before UTF-8; one that cannot be read ends the command."""
+    try:
+        return file.read_bytes().removeprefix(BOM_UTF8)
+    except OSError as error:
+        fail(f"cannot read {file}: {error.strerror}")
 
 
 def fail(message: str) -> NoReturn:

@@ -10,7 +10,7 @@ import orjson
 import typer
 from rich.table import Table
 
-from gateway.cli.common import ConfigOption, err, fail, out, settings_of
+from gateway.cli.common import ConfigOption, content_of, err, fail, out, settings_of
 from gateway.errors import GatewayError
 
 app = typer.Typer(no_args_is_help=True, help="The confidence gate that decides which drafts are given.")
@@ -70,8 +70,8 @@ def _rows(files: list[Path]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for path in files:
         try:
-            found = [orjson.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
-        except (OSError, ValueError) as error:
+            found = [orjson.loads(line) for line in content_of(path).splitlines() if line.strip()]
+        except ValueError as error:
             fail(f"{path} cannot be read: {error}")
         if not all(isinstance(row, dict) for row in found):
             fail(f"{path} must hold a JSON object a line: {SHAPE}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not body:
         raise InvalidRequest("the request has no body; send a JSON object", code="invalid_json")
     try:
-        parsed = orjson.loads(body)
+        parsed = orjson.loads(body.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError as cause:
         raise InvalidRequest(f"the body is not valid JSON: {cause}", code="invalid_json") from cause
     if not isinstance(parsed, dict):

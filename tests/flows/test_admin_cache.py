@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ def lines(*rows: Any) -> bytes:
 
 async def test_a_warmed_answer_is_given_to_its_tenant_at_the_first_ask(it: House, provider: Provider) -> None:
     row = {"model": "m", "question": "연차는 며칠?", "answer": "15일입니다.", "tags": ["faq"], "tenant": "acme"}
-    report = await it.post("/admin/cache/warm", lines(row), **ADMIN)
+    report = await it.post("/admin/cache/warm", BOM_UTF8 + lines(row), **ADMIN)
     assert report.json == {"warmed": 1, "failed": []}
     reply = await it.chat("연차는 며칠?", "m", authorization="Bearer key-of-acme")
     assert (reply.headers["x-ocho-cache"], reply.text) == ("exact", "15일입니다.")

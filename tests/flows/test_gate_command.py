@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import orjson
@@ -37,7 +38,7 @@ async def test_a_calibration_is_made_and_served_by(tmp_path: Path) -> None:
         labelled = tmp_path / "questions.jsonl"
         asked = [q for q in load() if q.document is not None and q.document.startswith("hr/")][:60]
         rows = [{"q": q.text, "facts": q.facts, "wrong_facts": q.wrong_facts, "group": q.group} for q in asked]
-        labelled.write_bytes(b"\n".join(orjson.dumps(row) for row in rows))
+        labelled.write_bytes(BOM_UTF8 + b"\n".join(orjson.dumps(row) for row in rows))
 
         def calibrate(*more: str) -> tuple[int, str]:
             command = ["gate", "calibrate", str(labelled), "--out", str(written), "-c", str(file), *more]

@@ -107,6 +107,10 @@ def test_any_bytes_are_either_an_object_or_a_refusal(body: bytes) -> None:
         orjson.dumps(error.body())
 
 
+def test_a_byte_order_mark_is_no_part_of_the_body() -> None:
+    assert parse_object('\ufeff{"model": "m"}'.encode()) == {"model": "m"}
+
+
 HEADER = st.text(st.characters(min_codepoint=32, max_codepoint=0xDCFF, exclude_categories=["Co"]), max_size=20)
 NAMES = ("cache-control", "x-ocho-cache", "x-ocho-cache-ttl", "x-ocho-cache-namespace", "x-ocho-deadline-ms",
          "x-ocho-tags", "x-ocho-draft")  # fmt: skip

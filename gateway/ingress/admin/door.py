@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -49,10 +50,10 @@ def given(http_request: web.Request, *known: str) -> dict[str, str]:
 
 
 async def read(http_request: web.Request) -> bytes:
-    """The whole body. Raises InvalidRequest where it does not arrive in time."""
+    """The whole body, without a byte order mark. Raises InvalidRequest where it does not arrive in time."""
     try:
         async with asyncio.timeout(BODY_S):
-            return await http_request.read()
+            return (await http_request.read()).removeprefix(BOM_UTF8)
     except TimeoutError:
         raise InvalidRequest("the body did not arrive in time", code="request_timeout") from None
 
