@@ -11,10 +11,19 @@ NOW_TTL_S = 60.0  # an answer about "now" is worth little more than the flight t
 PARTIAL_TTL_S = 300.0  # a document source was late: right as far as it goes, better soon
 
 # Korean has no word boundary before particles (오늘은, 지금의): match the stem. English: whole words.
+# "다음 달", "next month" and longer are left out: what is carried over to them is in the rules, whatever the day.
 NOW = re.compile(
-    r"오늘|지금|현재|방금|실시간|이번\s?(?:주|달)|금주|금일|내일|어제|모레|최근|요즘|최신|몇\s?시(?:야|예요|인가요|입니까)"
-    r"|\b(?:today|tonight|tomorrow|yesterday|now|currently|latest|recent(?:ly)?|this (?:week|month|morning)"
-    r"|right now|at the moment|real[- ]?time)\b",
+    r"오늘|지금|현재|방금|실시간|금주|금일|내일|어제|그저께|엊그제|모레|글피|최근|요즘|최신"
+    r"|몇\s?시(?:야|예요|인가요|입니까)"
+    r"|(?:이번|지난|저번)\s?(?:달|분기|학기)|이번\s?해(?![가-힣]{2})"
+    r"|(?:이번|지난|저번|다음|다다음|돌아오는)\s?(?:주(?![문기소제차])|[월화수목금토일]요일)"
+    r"|까지\s?(?:며칠|몇\s?[가-힣]{1,3}|얼마나?)\s?(?:이|가|나|정도)?\s?남"
+    r"|\b(?:today|tonight|tomorrow|yesterday|now|currently|latest|recent(?:ly)?|this morning"
+    r"|right now|at the moment|real[- ]?time)\b"
+    r"|(?<!\bthe )\b(?:(?:this|last|coming) (?:month|quarter)"
+    r"|(?:this|last|next|coming) (?:week(?:end)?|(?:mon|tues|wednes|thurs|fri|satur|sun)day))\b(?! of\b)"
+    r"|\b(?:days|weeks|hours)(?: are)? (?:left|remaining|to go) (?:until|till|before|to)\b"
+    r"|\bhow many (?:days|weeks|hours)(?: are)?(?: left| until (?!(?:an?|the|my|i) )\w+)\s*\?",
     re.IGNORECASE,
 )
 PERSONAL = re.compile(  # asks for a fact about one person ("how do I change my address" does not), or names one

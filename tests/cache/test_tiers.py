@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.cache.admission import admissible
+from gateway.cache.admission import NOW_TTL_S, admissible
 from gateway.cache.decision import StrictRule
 from gateway.cache.exact import ExactCache
 from gateway.cache.memory import MemoryIndex, MemoryStore
@@ -205,6 +205,38 @@ def test_admission(
 ) -> None:
     verdict = admissible(request_, kept, Evidence(), wishes)
     assert (verdict.keep, verdict.semantic, verdict.reason) == (keep, semantic, reason)
+
+
+RELATIVE = (
+    "다음 주 식단은?", "다음주 월요일은 쉬나요?", "지난주 공지가 뭐였죠?", "급여일까지 며칠 남았나요?",
+    "이번 분기 목표는?",
+    "이번 달 행사는?", "이번 주 당직은 누구?", "이번 토요일에 출근하나요?", "그저께 회의록은?", "모레 휴무인가요?",
+    "어제 올라온 공지는?", "마감까지 얼마나 남았어요?", "Is the office open next Monday?", "What was served last week?",
+    "Any events this weekend?", "How many days until payday?", "How many days are left until the deadline?",
+    "How many days left?", "Who is on duty this week?", "What are the goals this quarter?",
+)  # fmt: skip
+LASTING = (
+    "휴가는 며칠 전까지 신청하나요?", "남은 연차는 다음 달로 이월되나요?", "급여는 다음 달 며칠에 지급되나요?",
+    "다음 주문부터 할인되나요?", "이번 주소로 바꾸려면?", "다음 해로 넘어가는 연차는?",
+    "유효 기간이 남은 쿠폰은 환불되나요?",
+    "신청은 며칠까지 가능한가요?", "월요일에도 접수하나요?", "Must I report it within 3 days?",
+    "Who is my next of kin?",
+    "What happens on the last day of employment?", "Does leave carry over to next year?",
+    "Are points paid in the last week of the month?", "Can I move it to the next month?",
+    "How many days until the refund arrives?", "What happens to days left at the end of the year?",
+    "How many days before a trip do I book?", "What is the next step?",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("question", RELATIVE)
+def test_a_question_about_a_date_seen_from_today_is_kept_for_a_minute(question: str) -> None:
+    verdict = admissible(ask(question), answer(), Evidence(), WISHES)
+    assert (verdict.ttl_s, verdict.semantic, verdict.reason) == (NOW_TTL_S, False, "about now")
+
+
+@pytest.mark.parametrize("question", LASTING)
+def test_a_question_about_a_rule_is_not_about_now(question: str) -> None:
+    assert admissible(ask(question), answer(), Evidence(), WISHES).reason != "about now"
 
 
 @pytest.mark.parametrize(
