@@ -210,6 +210,10 @@ class Earlier:
         while self._bytes > self._max_bytes:
             self.drop(next(iter(self._kept)))
 
+    def clear(self) -> None:
+        self._kept.clear()
+        self._bytes = 0
+
     def drop(self, key: CacheKey) -> None:
         if (found := self._kept.pop(key, None)) is not None:
             self._bytes -= found[1]

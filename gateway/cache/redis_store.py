@@ -25,6 +25,7 @@ import structlog
 
 from gateway.cache import entry_codec
 from gateway.cache.disk import EARLIER_S, Disk
+from gateway.cache.memory import OBJECT_OVERHEAD, Earlier
 from gateway.cache.purging import Cut, Ledger, Selection
 from gateway.cache.redis_link import ADMIN_BATCH, ADMIN_BUDGET_S, Client, RedisLink, scanned
 from gateway.chat import CacheEntry, CacheKey
@@ -34,6 +35,7 @@ from gateway.errors import StoreUnavailable
 log = structlog.get_logger()
 LEDGER = "ocho:{purges}:ledger"  # hash: n = generation of the latest purge; c:<generation> = what it selects; id
 HEAD = ("n", "id")
+MEANWHILE_BYTES = 16 << 20  # of answers made while Redis is away
 FOLLOW_S = 1.0  # budget of a look at the ledger that no request waits for
 LEDGER_S = 40 * 86_400.0  # seconds after which a cut is forgotten; longer than any entry lives
 CUT = """
@@ -58,13 +60,19 @@ class RedisStore:
         self._now = wall_clock
         self._ledger = Ledger()
         self._ledger_id: bytes | None = None  # None: not seen yet
+        self._meanwhile = Earlier(MEANWHILE_BYTES)  # made here while Redis is away; given until it answers again
 
     @property
     def generation(self) -> int:
         return self._ledger.generation
 
     async def get(self, key: CacheKey) -> CacheEntry | None:
-        entry = await self._under(_entry_key(key), key)
+        try:
+            entry = await self._under(_entry_key(key), key)
+        except StoreUnavailable:
+            entry = self._meanwhile.get(key)
+            if entry is None:
+                raise
         return entry if entry is not None and self._stands(entry) else None
 
     async def earlier(self, key: CacheKey) -> CacheEntry | None:
@@ -98,9 +106,14 @@ class RedisStore:
 
         if self._disk is not None and not self._ledger.voids(entry):
             await self._disk.put(entry)  # first: it is kept there also while Redis is away
-        await self._follow(*await self._link.run(write, write=True))
+        try:
+            await self._follow(*await self._link.run(write, write=True))
+        except StoreUnavailable:
+            self._meanwhile.put(entry, int(len(data) * OBJECT_OVERHEAD))
+            raise
 
     async def delete(self, key: CacheKey) -> bool:
+        self._meanwhile.drop(key)
         names = (_entry_key(key), _earlier_key(key))
         gone = await self._link.run(lambda redis: _as_awaitable(redis.unlink(*names)), write=True)
         if self._disk is not None:
@@ -155,6 +168,7 @@ class RedisStore:
 
     async def _follow(self, generation: Any, id: bytes | None) -> None:
         """Read the cuts again where the shared ledger has moved on. Raises StoreUnavailable."""
+        self._meanwhile.clear()  # Redis is back: what it keeps is what is given
         current, known = _number(generation), self._ledger.generation
         if self._disk is not None and self._ledger_id != (id or b""):
             self._disk.follow(id or b"")

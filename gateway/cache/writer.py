@@ -6,6 +6,7 @@ import asyncio
 import time
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -183,7 +184,7 @@ class CacheWriter:
         if entry is not None:
             if not freshness.documents_unchanged(entry, self._record):
                 return "document changed"  # between the search and now: the answer may rest on the old text
-            if self._rule is not None:
+            with suppress(StoreUnavailable):
                 await self._compare_with_itself(entry, offer.system)
             await self._store.put(entry)
             if offer.open and offer.vector is not None and self._index is not None:
@@ -213,8 +214,10 @@ class CacheWriter:
 
     async def _compare_with_itself(self, entry: CacheEntry, system: str | None) -> None:
         """How far a provider's answers to the very same question differ, wherever one is asked for again."""
+        if self._rule is None:
+            return
         before = await self._store.get(entry.key)
-        if self._rule is None or before is None or dict(before.dependencies) != dict(entry.dependencies):
+        if before is None or dict(before.dependencies) != dict(entry.dependencies):
             return
         verdict = agreement(before, entry).verdict
         if before.answer.model == entry.answer.model:  # else it may be a draft that the big model corrects

@@ -21,7 +21,7 @@ from gateway.cache.semantic import SemanticCache
 from gateway.chat import CachedQuestion, CacheWishes
 from gateway.errors import StoreUnavailable
 from gateway.ports import Vector
-from tests.cache.makers import SECRET, ask, entry, key, keys_of, unit
+from tests.cache.makers import SECRET, Wall, ask, entry, key, keys_of, unit
 from tests.redis_server import RedisServer, free_port, redis_server
 
 WISHES = CacheWishes()
@@ -87,6 +87,32 @@ async def test_a_hung_redis_is_a_quick_miss_and_comes_back(server: RedisServer, 
         await lookup(link)
         assert link.up
     assert [line["event"] for line in logs] == ["store away, going on without it", "store back"]
+
+
+async def test_what_was_answered_while_redis_is_away_is_given_again_until_it_is_back(
+    server: RedisServer, link: RedisLink
+) -> None:
+    wall = Wall(time.time())
+    store = RedisStore(link, SECRET, wall_clock=wall)
+    made = entry(created_at=wall.now, ttl_s=60.0)
+    server.pause()
+    with pytest.raises(StoreUnavailable):
+        await store.get(made.key)
+    with pytest.raises(StoreUnavailable):
+        await store.put(made)
+    assert await store.get(made.key) == made
+    with pytest.raises(StoreUnavailable):
+        await store.get(key(tenant="globex"))
+    wall.now += 61
+    assert await store.get(made.key) is None
+    wall.now -= 61
+    server.resume()
+    await asyncio.sleep(1.0)
+    await warm(link)
+    await store.follow()
+    server.pause()
+    with pytest.raises(StoreUnavailable):
+        await store.get(made.key)
 
 
 async def test_no_redis_at_all_delays_nobody() -> None:
