@@ -66,4 +66,3 @@ FRAMES: tuple[tuple[str, str], ...] = (
         r"는지|인지|한지|\b(?:is|are|do|does|did|was|were|will|has|have)\b(?= (?:it|there|the|my|a|an|this|you|i)\b)",
     ),
 )
-DIRECTION = r"에서|으로|로\s|보다|에게|한테|\b(?:from|to|into|than|versus|vs|over|instead of)\b"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.cache.facets import facets, veto
+from gateway.cache.names import fold
 from gateway.chat import CacheKey, Neighbor
 
 STRICT_SIMILARITY = 0.975  # measured: half the wrong hits of 0.96 on bank and FAQ questions, for half the hits
@@ -81,5 +82,5 @@ def decide(asked: str, neighbors: Sequence[Neighbor], rule: Rule | None = None) 
 
 
 def plain(text: str) -> str:
-    """The question without what never matters: case, spacing, closing punctuation. NFC."""
-    return "".join(unicodedata.normalize("NFC", text).casefold().split()).rstrip("?!.~。？！")
+    """The question without what never matters: case (of ordinary words), spacing, closing punctuation. NFC."""
+    return "".join(fold(unicodedata.normalize("NFC", text)).split()).rstrip("?!.~。？！")

@@ -8,52 +8,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gateway.cache import contrasts, numbers
+from gateway.cache import contrasts, counted, english_words, korean_words, names, numbers
+from gateway.cache.arrangement import Arrangement, rearranged
+from gateway.cache.counted import Counted
 from gateway.cache.grammar import Grammar, apart, grammar
-from gateway.cache.language import language
-from gateway.cache.lexical import small, stems
+from gateway.cache.language import HANGUL, language
+from gateway.cache.numbers import Quantities
 
-HANGUL = re.compile(r"[가-힣]")
-_CODE = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_.][A-Za-z0-9]+)*")
-_JOINED = re.compile(r"(?<=[a-z])\.(?=[A-Z])")  # "it works.But": two sentences
-_PLURAL = re.compile(r"[A-Z]{2,}s")
-_MIXED = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[A-Za-z0-9][A-Za-z0-9_.-]+")
 _NEGATION = re.compile(f"{contrasts.NEGATIONS_KO}|{contrasts.NEGATIONS_EN}", re.IGNORECASE)
 _NEGATING = re.compile(r"(?:않|없|못|아니|아닌|말고|마$|마세|마십|대신|not$|never$|no$|\w+n['’]?t$)")
 _QUESTION = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in contrasts.QUESTION_WORDS)
 _FRAME = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in contrasts.FRAMES)
-_DIRECTION = re.compile(contrasts.DIRECTION, re.IGNORECASE)
-_ORDINARY_LATIN = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "in",
-        "on",
-        "of",
-        "to",
-        "is",
-        "am",
-        "pm",
-        "vs",
-        "no",
-        "ok",
-        "re",
-        "it",
-        "by",
-        "or",
-        "and",
-        "for",
-        "with",
-        "app",
-        "pc",
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Facets:
-    numbers: tuple[tuple[float, str], ...]
+    numbers: Quantities
     codes: frozenset[str]  # product names, acronyms, identifiers
     latin: frozenset[str]  # all words in Latin letters: "pan" names what "PAN" does
     negations: int
@@ -62,7 +32,8 @@ class Facets:
     soft: tuple[frozenset[int], ...]
     asks: frozenset[str]  # question words
     language: str
-    order: tuple[str, ...]  # content words in sequence, where a direction is named: A to B is not B to A
+    counts: tuple[Counted, ...]  # what its numbers count, where there are several
+    arrangement: Arrangement
     grammar: Grammar | None  # of Korean
 
 
@@ -72,17 +43,19 @@ def facets(text: str) -> Facets:
     text = " ".join(unicodedata.normalize("NFKC", text).split())
     folded = text.casefold()
     spoken = language(text)
+    found = numbers.found_in(folded)
     return Facets(
-        numbers=numbers.numbers(folded),
-        codes=_codes(text, spoken),
-        latin=frozenset(map(_abbreviation, _CODE.findall(text))) | frozenset(_CODE.findall(folded)),
+        numbers=numbers.quantities(found),
+        codes=names.codes(text, spoken),
+        latin=names.latin(text),
         negations=len(_NEGATION.findall(folded)),
         audience=_sides(folded, _AUDIENCE),
         hard=_sides(folded, _HARD),
         soft=_sides(folded, _SOFT),
         asks=frozenset(name for name, pattern in _QUESTION if pattern.search(folded)),
         language=spoken,
-        order=stems(text) if _DIRECTION.search(folded) else (),
+        counts=counted.counted(folded, found),
+        arrangement=(korean_words if spoken == "ko" else english_words).arranged(folded),
         grammar=grammar(folded) if spoken == "ko" else None,
     )
 
@@ -115,7 +88,7 @@ def veto(one: Facets, other: Facets) -> str:
         return "audience, time or measure"
     if _ask_apart(one, other):
         return "question word"
-    if _turned_round(one, other):
+    if rearranged(one.arrangement, other.arrangement) or counted.exchanged(one.counts, other.counts):
         return "direction"
     return _said_apart(one, other)
 
@@ -125,11 +98,13 @@ def contradicts(one: Facets, other: Facets) -> bool:
     return (
         one.language != other.language
         or (_unshared(one.numbers, other.numbers) and _unshared(other.numbers, one.numbers))
+        or numbers.exchanged(one.numbers, other.numbers)
         or bool(_unnamed(one, other) and _unnamed(other, one))
         or _disjoint(one.audience, other.audience)
         or _disjoint(one.hard, other.hard)
         or soft_conflict(one, other)
-        or _turned_round(one, other)
+        or rearranged(one.arrangement, other.arrangement)
+        or counted.exchanged(one.counts, other.counts)
         or bool(_said_apart(one, other))
     )
 
@@ -159,7 +134,7 @@ def _disjoint(one: Sequence[frozenset[int]], other: Sequence[frozenset[int]]) ->
     return any(a and b and not a & b for a, b in zip(one, other, strict=True))
 
 
-def _unshared(mine: Sequence[tuple[float, str]], theirs: Sequence[tuple[float, str]]) -> bool:
+def _unshared(mine: Quantities, theirs: Quantities) -> bool:
     """Some quantity is only mine; a unit that only one names is no difference."""
     left = list(theirs)
     for value, unit in mine:
@@ -174,10 +149,6 @@ def _unnamed(mine: Facets, theirs: Facets) -> frozenset[str]:
     return mine.codes - theirs.codes - theirs.latin
 
 
-def _turned_round(one: Facets, other: Facets) -> bool:
-    return one.order != other.order and sorted(one.order) == sorted(other.order)
-
-
 def _said_apart(one: Facets, other: Facets) -> str:
     return apart(one.grammar, other.grammar) if one.grammar is not None and other.grammar is not None else ""
 
@@ -188,31 +159,6 @@ def _ask_apart(one: Facets, other: Facets) -> bool:
 
 def _who_asks(one: Facets) -> frozenset[str]:
     return one.asks - {"may", "how", "which"}  # a method and a possibility are asked for in each other's words
-
-
-def _codes(text: str, spoken: str) -> frozenset[str]:
-    """Names in Latin letters. In English only what looks like one: capitals inside, or digits."""
-    mixed = {word.casefold().rstrip(".-_") for word in _MIXED.findall(text)}
-    if spoken == "latin":
-        if text.upper() == text:  # shouted: capitals say nothing
-            return frozenset(mixed)
-        words = _CODE.findall(_JOINED.sub(" ", text))
-        named = {word for word in words if len(word) > 1 and word[1:] != word[1:].lower()}
-        return frozenset(mixed | {_abbreviation(word) for word in named if not _shouted(word)})
-    named = {word for word in _CODE.findall(text) if word.casefold() not in _ORDINARY_LATIN}
-    return frozenset(mixed | {word.casefold() for word in named})
-
-
-def _abbreviation(word: str) -> str:
-    """ATM of ATMs, US of U.S."""
-    if all(len(part) == 1 for part in word.split(".")):
-        word = word.replace(".", "")
-    return (word[:-1] if _PLURAL.fullmatch(word) else word).casefold()
-
-
-def _shouted(word: str) -> bool:
-    """An ordinary word in capitals."""
-    return word != "US" and small(word.casefold())
 
 
 def _compile(side: str) -> re.Pattern[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.cache.arrangement import alike
 from gateway.cache.facets import facets, final, frame, negates, veto
 from gateway.cache.lexical import overlap, surface
 from gateway.chat import CacheKey, Neighbor
@@ -135,6 +136,7 @@ def _same_words(asked: str, best: Neighbor) -> bool:
         best.similarity >= SAME_WORDS_SIMILARITY
         and len(mine) > 1
         and mine == theirs
+        and alike(facets(asked).arrangement, facets(best.question.text).arrangement)
         and frame(asked) == frame(best.question.text)
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+HANGUL = re.compile(r"[가-힣]")
 _SCRIPTS = (  # first match wins: one Hangul syllable makes "VPN 접속 안 됨" Korean
     ("ko", re.compile(r"[가-힣ᄀ-ᇿㄱ-ㆎ]")),
     ("ja", re.compile(r"[\u3040-\u30ff]")),

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-_WORD = re.compile(r"[가-힣]+|[a-z]+(?:'[a-z]+)?|\d+(?:[.,]\d+)*")
-_HANGUL = re.compile(r"[가-힣]")
+from gateway.cache.language import HANGUL
+
+_WORD = re.compile(r"[가-힣]+|[^\W\d_가-힣]+(?:'[a-z]+|(?:\+\+?|#)(?![a-z0-9]))?|\d+(?:[.,]\d+)*")
 # A particle after a name in Latin letters is a word to ``_WORD``: in another place the name would have another.
 _PARTICLE = re.compile(r"(?<=[a-z0-9])(?:에서|으로|에게|까지|부터|은|는|이|가|을|를|의|에|와|과|로)(?![가-힣])")
 # Endings and particles taken off a Korean word, longest first; what is left is near enough to a stem to compare.
@@ -41,13 +42,13 @@ def surface(text: str) -> Surface:
     words = _WORD.findall(folded)
     squeezed = "".join(words)
     grams = {sys.intern(squeezed[i : i + size]) for size in (2, 3) for i in range(len(squeezed) - size + 1)}
-    return Surface(frozenset(grams), frozenset(stem for word in words if (stem := _stem(word))), len(squeezed))
+    return Surface(frozenset(grams), frozenset(found for word in words if (found := stem(word))), len(squeezed))
 
 
 def stems(text: str) -> tuple[str, ...]:
     """The content words in the order of the text, as compared."""
     words = _WORD.findall(_PARTICLE.sub(" ", unicodedata.normalize("NFC", text).casefold()))
-    return tuple(stem for word in words if (stem := _stem(word)))
+    return tuple(found for word in words if (found := stem(word)))
 
 
 def small(word: str) -> bool:
@@ -62,13 +63,13 @@ def overlap(one: frozenset[str], other: frozenset[str]) -> float:
     return float(len(one & other) / (len(one) * len(other)) ** 0.5)
 
 
-def _stem(word: str) -> str:
+def stem(word: str) -> str:
     """The word as compared; "" for one that carries nothing."""
-    if _HANGUL.match(word):
+    if HANGUL.match(word):
         if word in _SMALL:
             return ""
-        stem = _ENDINGS.sub("", word) if len(word) > 1 else word
-        return "" if not stem or stem in _SMALL else stem
+        bare = _ENDINGS.sub("", word) if len(word) > 1 else word
+        return "" if bare in _SMALL else bare
     if word in _SMALL:
         return ""
     for ending in ("ings", "ing", "ies", "ed", "es", "s", "'s", "ly"):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+
+Quantities = tuple[tuple[float, str], ...]  # (value, unit), sorted; unit "" where none is known
 
 _NATIVE = {
     "하나": 1, "한": 1, "둘": 2, "두": 2, "셋": 3, "세": 3, "넷": 4, "네": 4, "다섯": 5, "여섯": 6, "일곱": 7,
@@ -22,6 +25,7 @@ _UNITS = (  # pattern, unit, factor: what means the same gets the same unit
     (r"주일|주(?=[^가-힣소문차]|간|에|를|은|는|이|$)|weeks?", "day", 7),
     (r"개월|달|months?", "month", 1),
     (r"년|years?", "month", 12),
+    (r"월(?![급세차드])", "month of the year", 1),
     (r"일|days?", "day", 1),
     (r"시간|hours?|hrs?", "minute", 60),
     (r"분|minutes?|mins?", "minute", 1),
@@ -40,6 +44,7 @@ _SINO_UNITS = (
     r"|시간|만|천|백"
 )
 
+_BELOW_ZERO = re.compile(r"(?:영하|마이너스|\bminus)\s?$|(?:^|[^\w\s]|[^\d\s]\s)[-−]$")
 _DIGITS = re.compile(r"(?<![\d.])(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?((?:\s?\d*\s?[십백천만억조])*)")
 _SCALED = re.compile(r"(\d*)\s?([십백천만억조])")
 _NATIVE_RE = re.compile(
@@ -55,16 +60,28 @@ _UNIT_RES = tuple((re.compile(rf"\s?-?(?:{pattern})(?![a-z])", re.I), unit, fact
 _CURRENCY_BEFORE = {"$": "dollar", "€": "euro", "£": "pound", "₩": "won"}
 
 
-def numbers(text: str) -> tuple[tuple[float, str], ...]:
-    """(value, unit) of every number, sorted; unit "" where none is known. ``text`` in NFC."""
-    return tuple(sorted(_find(text)))
+@dataclass(frozen=True, slots=True)
+class Number:
+    value: float
+    unit: str
+    start: int  # of its digits or its word in the text
+    end: int  # behind its unit
 
 
-def agree(one: tuple[tuple[float, str], ...], other: tuple[tuple[float, str], ...]) -> bool:
+def found_in(text: str) -> tuple[Number, ...]:
+    """The numbers in the order of the text. ``text`` in NFC."""
+    return tuple(sorted(_find(text), key=lambda number: number.start))
+
+
+def quantities(found: tuple[Number, ...]) -> Quantities:
+    return tuple(sorted((number.value, number.unit) for number in found))
+
+
+def agree(one: Quantities, other: Quantities) -> bool:
     """The same quantities; a unit that only one of them names is no difference."""
     if one == other:
         return True
-    if len(one) != len(other):
+    if len(one) != len(other) or exchanged(one, other):
         return False
     left = list(other)
     for value, unit in one:
@@ -75,20 +92,28 @@ def agree(one: tuple[tuple[float, str], ...], other: tuple[tuple[float, str], ..
     return True
 
 
-def _find(text: str) -> Iterator[tuple[float, str]]:
+def exchanged(one: Quantities, other: Quantities) -> bool:
+    """The same values and the same units, put together differently: 2월 3일 and 3월 2일."""
+    values, units = zip(*one, strict=True) if one else ((), ())
+    theirs, their_units = zip(*other, strict=True) if other else ((), ())
+    return one != other and values == theirs and sorted(units) == sorted(their_units)
+
+
+def _find(text: str) -> Iterator[Number]:
     for found in _DIGITS.finditer(text):
         value = float(found[1].replace(",", "") + (found[2] or ""))
         before = text[found.start() - 1] if found.start() else ""
-        yield _with_unit(_scaled(value, found[3]), text, found.end(), _CURRENCY_BEFORE.get(before, ""))
+        value = _scaled(value, found[3]) * (-1 if _BELOW_ZERO.search(text, 0, found.start()) else 1)
+        yield _with_unit(value, text, found, _CURRENCY_BEFORE.get(before, ""))
     for found in _NATIVE_RE.finditer(text):
         if found[3]:
-            yield float(_DAYS[found[3]]), "day"
+            yield Number(float(_DAYS[found[3]]), "day", *found.span())
         else:
-            yield _with_unit(float(_NATIVE.get(found[1] or "", 0) + _NATIVE[found[2]]), text, found.end(), "")
+            yield _with_unit(float(_NATIVE.get(found[1] or "", 0) + _NATIVE[found[2]]), text, found)
     for found in _SINO_RE.finditer(text):
-        yield _with_unit(float(_sino(found[1])), text, found.end(), "")
+        yield _with_unit(float(_sino(found[1])), text, found)
     for found in _ENGLISH_RE.finditer(text):
-        yield _with_unit(float(_ENGLISH.get(found[0].lower(), 1)), text, found.end(), "")
+        yield _with_unit(float(_ENGLISH.get(found[0].lower(), 1)), text, found)
 
 
 def _scaled(value: float, scales: str) -> float:
@@ -116,8 +141,8 @@ def _sino(word: str) -> int:
     return total + part
 
 
-def _with_unit(value: float, text: str, end: int, unit: str) -> tuple[float, str]:
+def _with_unit(value: float, text: str, found: re.Match[str], unit: str = "") -> Number:
     for pattern, name, factor in _UNIT_RES:
-        if pattern.match(text, end):
-            return value * factor, name
-    return value, unit
+        if behind := pattern.match(text, found.end()):
+            return Number(value * factor, name, found.start(), behind.end())
+    return Number(value, unit, *found.span())

@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 
 from gateway.cache.facets import contradicts, facets, veto
-from gateway.cache.numbers import numbers
+from gateway.cache.numbers import found_in, quantities
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,19 @@ from gateway.cache.numbers import numbers
         ("twenty days", [(20, "day")]),
         ("a week", [(7, "day")]),
         ("$1,000", [(1_000, "dollar")]),
+        ("2월 3일", [(2, "month of the year"), (3, "day")]),
+        ("월급 3 월급", [(3, "")]),
+        ("-5도", [(-5, "")]),
+        ("기온 −5도", [(-5, "")]),
+        ("영하 5도", [(-5, "")]),
+        ("minus 5 degrees", [(-5, "")]),
+        ("3-5일, COVID-19", [(3, ""), (5, "day"), (19, "")]),
         ("이번 주 이상 없음", []),
         ("일반 사용자 오류", []),
     ],
 )
 def test_numbers(text: str, found: list[tuple[float, str]]) -> None:
-    assert list(numbers(text)) == found
+    assert list(quantities(found_in(text))) == found
 
 
 @pytest.mark.parametrize(

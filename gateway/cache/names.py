@@ -1,0 +1,98 @@
+"""Names in a question that are more than words: product codes, acronyms, names in other scripts. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from gateway.cache.language import HANGUL
+from gateway.cache.lexical import small
+
+_MARKS = r"(?:\+\+?|#)(?![A-Za-z0-9])"  # C++ is not C#, and A+ not A
+_CODE = re.compile(rf"[A-Za-z][A-Za-z0-9]*(?:[-_.][A-Za-z0-9]+)*(?:{_MARKS})?")
+_GRADE = re.compile(r"(?<![A-Za-z])[A-F][-−](?=\s|$)")
+_JOINED = re.compile(r"(?<=[a-z])\.(?=[A-Z])")  # "it works.But": two sentences
+_PLURAL = re.compile(r"[A-Z]{2,}s")
+_MIXED = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[A-Za-z0-9][A-Za-z0-9_.-]+")
+_FOREIGN = re.compile(r"[^\W\d_A-Za-zªº가-힣ᄀ-ᇿㄱ-ㆎ\u00c0-\u024f]+")
+_ACCENTED = re.compile(r"\b(?=[^\W\d_]*[\u00c0-\u024f])[A-Z\u00c0-\u00de\u0100-\u024f][A-Za-z\u00c0-\u024f]+")
+# In capitals a name of its own, in lower case a small word. Words that capitals only stress (NOT, WHY, ALL) are none.
+_ACRONYM = re.compile(r"(?<![A-Za-z'’])(?<!\d)(?<!\d )(?:A[MS]|I[NST]|ME|OR|US|U\.S\.?|WHO)(?![A-Za-z'’])")
+_ORDINARY_LATIN = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "in",
+        "on",
+        "of",
+        "to",
+        "is",
+        "am",
+        "pm",
+        "vs",
+        "no",
+        "ok",
+        "re",
+        "it",
+        "by",
+        "or",
+        "and",
+        "for",
+        "with",
+        "app",
+        "pc",
+    ]
+)
+
+
+def fold(text: str) -> str:
+    """Lower case, except where capitals make another word: "IT" is not "it"."""
+    return _ACRONYM.sub(lambda found: f"\0{found[0]}", text).casefold() if acronyms(text) else text.casefold()
+
+
+def acronyms(text: str) -> frozenset[str]:
+    """Names in capitals that would be small words of English in lower case: IT, US, WHO."""
+    if text.upper() == text or HANGUL.search(text):  # shouted; in Korean "it" is no word
+        return frozenset()
+    return frozenset(found.replace(".", "") for found in _ACRONYM.findall(text))
+
+
+def codes(text: str, spoken: str) -> frozenset[str]:
+    """Names in Latin letters, and in scripts that are not the question's own. In English only what looks like one:
+    capitals inside, digits, a mark."""
+    found = {word.casefold().rstrip(".-_") for word in _MIXED.findall(text)} | acronyms(text) | _foreign(text)
+    found |= {word.casefold() for word in _GRADE.findall(text)}
+    if spoken != "latin":
+        return frozenset(found | ({word.casefold() for word in _CODE.findall(text)} - _ORDINARY_LATIN))
+    if text.upper() == text:  # shouted: capitals say nothing
+        return frozenset(found)
+    named = (word for word in _CODE.findall(_JOINED.sub(" ", text)) if _looks_like_a_name(word))
+    return frozenset(found.union(map(_abbreviation, named)))
+
+
+def latin(text: str) -> frozenset[str]:
+    """All words in Latin letters: "pan" names what "PAN" does."""
+    words = _CODE.findall(text)
+    capitals = {word.replace(".", "") for word in words if _ACRONYM.fullmatch(word)}
+    return frozenset(map(_abbreviation, words)) | {word.casefold() for word in words} | capitals
+
+
+def _looks_like_a_name(word: str) -> bool:
+    capitals_inside = len(word) > 1 and word[1:] != word[1:].lower()
+    stressed = small(word.casefold())  # an ordinary word in capitals
+    return (capitals_inside and not stressed) or word[-1] in "+#"
+
+
+def _foreign(text: str) -> frozenset[str]:
+    """Words in other scripts than the rest of the question, and names with accents."""
+    accented = frozenset(word.casefold() for word in _ACCENTED.findall(text))
+    words = _FOREIGN.findall(text)
+    own = len(_CODE.findall(text)) + len(HANGUL.findall(text))
+    return accented.union(word.casefold() for word in words) if len(words) <= own else accented
+
+
+def _abbreviation(word: str) -> str:
+    """ATM of ATMs, US of U.S."""
+    if all(len(part) == 1 for part in word.split(".")):
+        word = word.replace(".", "")
+    return (word[:-1] if _PLURAL.fullmatch(word) else word).casefold()
