@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TypeVar
 
@@ -41,25 +41,34 @@ class Arrangement:
     persons: tuple[tuple[str, str], ...]  # I, we and you in the order of the text: (person, role)
     limits: frozenset[tuple[str, str]] = frozenset()  # (stem, "only" or "also")
 
-    @property
-    def stems(self) -> tuple[str, ...]:
-        return tuple(word.stem for word in self.words)
+    # Made once, since each question is compared many times.
+    stems: tuple[str, ...] = field(init=False)
+    bag: tuple[str, ...] = field(init=False)  # the stems, sorted
+    roles: Mapping[str, str] = field(init=False)  # of the words that stand there once, and of I, we and you
+
+    def __post_init__(self) -> None:
+        stems = tuple(word.stem for word in self.words)
+        counts = Counter(stems)
+        roles = {word.stem: word.role for word in self.words if counts[word.stem] == 1} | dict(self.persons)
+        object.__setattr__(self, "stems", stems)
+        object.__setattr__(self, "bag", tuple(sorted(stems)))
+        object.__setattr__(self, "roles", roles)
 
 
 def rearranged(one: Arrangement, other: Arrangement) -> bool:
     """The two share words and plainly have them the other way round, whatever else they say."""
     return (
         _limited_apart(one, other)
-        or _roles_exchanged(_roles(one), _roles(other))
+        or _roles_exchanged(one.roles, other.roles)
         or _governed_apart(one, other)
-        or (Counter(one.stems) == Counter(other.stems) and _places_exchanged(one, other))
+        or (one.bag == other.bag and _places_exchanged(one, other))
     )
 
 
 def alike(one: Arrangement, other: Arrangement) -> bool:
     """Nothing in the arrangement of two questions with the same words makes them two: a particle may be dropped, and
     Korean words may change places if each keeps its particle."""
-    if one.limits != other.limits or not _persons_alike(one, other) or Counter(one.stems) != Counter(other.stems):
+    if one.limits != other.limits or not _persons_alike(one, other) or one.bag != other.bag:
         return False
     if one.stems == other.stems:
         compatible = _compatible if one.language == "ko" else _replaceable
@@ -110,12 +119,6 @@ def _limited_apart(one: Arrangement, other: Arrangement) -> bool:
     """정규직만, 정규직도."""
     theirs = dict(other.limits)
     return any(theirs.get(stem, limit) != limit for stem, limit in one.limits)
-
-
-def _roles(one: Arrangement) -> dict[str, str]:
-    """Of the words that stand in the question once, and of I, we and you."""
-    counts = Counter(one.stems)
-    return {word.stem: word.role for word in one.words if counts[word.stem] == 1} | dict(one.persons)
 
 
 def _roles_exchanged(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
