@@ -17,32 +17,7 @@ _FOREIGN = re.compile(r"[^\W\d_A-Za-zªº가-힣ᄀ-ᇿㄱ-ㆎ\u00c0-\u024f]+")
 _ACCENTED = re.compile(r"\b(?=[^\W\d_]*[\u00c0-\u024f])[A-Z\u00c0-\u00de\u0100-\u024f][A-Za-z\u00c0-\u024f]+")
 # In capitals a name of its own, in lower case a small word. Words that capitals only stress (NOT, WHY, ALL) are none.
 _ACRONYM = re.compile(r"(?<![A-Za-z'’])(?<!\d)(?<!\d )(?:A[MS]|I[NST]|ME|OR|US|U\.S\.?|WHO)(?![A-Za-z'’])")
-_ORDINARY_LATIN = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "in",
-        "on",
-        "of",
-        "to",
-        "is",
-        "am",
-        "pm",
-        "vs",
-        "no",
-        "ok",
-        "re",
-        "it",
-        "by",
-        "or",
-        "and",
-        "for",
-        "with",
-        "app",
-        "pc",
-    ]
-)
+_ORDINARY_LATIN = frozenset("a an the in on of to is am pm vs no ok re it by or and for with app pc".split())  # noqa: SIM905
 
 
 def fold(text: str) -> str:
