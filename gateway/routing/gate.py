@@ -28,6 +28,7 @@ MEASURES = (
     "length", "direct", "quantity", "agree", "refused",
 )  # fmt: skip
 KINDS = {"with_logprobs": True, "without_logprobs": False}  # drafts of each kind have weights of their own
+CLEARLY_NOT = -1.0  # nats of ``answered``: one right draft in fourteen, two in three of those that nothing answers
 REFUSES = "insufficient"  # the veto on a draft that says that nothing is there
 DROPPED = frozenset({"near"})  # measures of earlier versions; kinds that had them are passed over
 
@@ -117,13 +118,14 @@ def judge(
 ) -> Verdict:
     """The verdict on a finished draft, by the shipped calibration where none is given. No probability is asked of one
     that a veto has refused. ``answered``: natural log of how much likelier it is, by what else is known, that its
-    passage answers the question; the bars were set without, so it only speaks against a draft."""
+    passage answers the question; only what is clearly against it counts, for the right passage can be misread too."""
     if veto := why_vetoed(draft, question, evidence):
         return Verdict(0.0, veto, False, False, False)
     calibrations = calibrations or shipped()
     kind = bool(draft.logprobs)
     calibration, values = calibrations[kind], of_kind(measures(draft, question, evidence), kind)
-    score = _logistic(sum(w * v for w, v in zip(calibration.weights, (*values, 1.0), strict=True)) + min(0.0, answered))
+    odds = sum(w * v for w, v in zip(calibration.weights, (*values, 1.0), strict=True))
+    score = _logistic(odds + (answered if answered <= CLEARLY_NOT else 0.0))
     sure = score >= calibration.sure
     if draft.found:  # the bars were set on models that say themselves where they have it from
         return Verdict(score, "", sure and bool(draft.logprobs), score >= calibration.usable, False)
