@@ -39,7 +39,7 @@ WEIGHTS = {True: (4.3, 0.8, -1.5, 4.8), False: (0.0, 0.9, -1.45, 1.3)}  # with a
 MOST_AGREE = 2
 OPEN_CITATION = re.compile(r"\s*\[doc\d*$", re.IGNORECASE)
 ALONE_IN_REFUSING = 0.5  # a refusal where no draft refuses, and the draft may be right; another one is believed
-NOWHERE = -0.7  # nats: of refusals that nothing bears out three in four are right, and with this nine in ten
+NOWHERE = -1.1  # nats: of refusals that nothing bears out three in four are right, and with this nine in ten
 DENIED = 0.4  # at most, of what is not sure where the same model, asked once more, finds nothing: that is right then
 
 UNTRUE = frozenset({"number", "code"})  # vetoes
