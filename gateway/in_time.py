@@ -107,7 +107,7 @@ class InTime:
         doubts = Doubts(asked.request.question, asked.evidence, meaning=asked.meaning, scale=scale)
         if draft is not None:
             doubts.answerability = self.drafter.answerability(
-                draft.model, asked.request.question, asked.meaning, asked.evidence, asked.ctx
+                draft.model, asked.request, asked.meaning, asked.evidence, asked.ctx
             )
         rungs = fallbacks(asked, self.wall_clock)
         counted, errand, details = _Counted(asked, self.metrics, send), Errand(), draft is not None and draft.details

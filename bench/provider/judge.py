@@ -19,7 +19,11 @@ from bench.provider.truths import Truths
 _LABELLED = re.compile(
     r"^\W*(?:(?:question|질문)\s*[ab12]?|first|second|[ab12])\s*[:.)]\s*(.+)$", re.IGNORECASE | re.MULTILINE
 )
-_PASSAGE = re.compile(r"^Passage of (?P<passage>.+?)\n\nQuestion: (?P<question>[^\n]+)\n\nDoes this passage", re.DOTALL)
+_PASSAGE = re.compile(
+    r"^Passage of (?P<passage>.+?)\n\n(?:Earlier question: (?P<earlier>[^\n]+)\n)?"
+    r"Question: (?P<question>[^\n]+)\n\nDoes this passage",
+    re.DOTALL,
+)
 # Margins of a real 1.5B model, in nats: of passages that state what is asked for, of the nearest that do not (means;
 # standard deviation of both). Measured 1.42 (sd 0.54, 13 passages), and 0.59 and -0.10 (0.49 and 0.33, 12 and 11).
 _STATES, _DOES_NOT, _SPREAD = 1.4, 0.35, 0.55
@@ -37,15 +41,16 @@ def verdict(text: str, rng: Random, truths: Truths | None = None) -> TokenLogpro
     """Yes or No with both probabilities, on a passage or on the last two questions of ``text``; the truth, where it is
     known."""
     if (asked := _PASSAGE.search(text)) is not None:
-        return _answerable(asked["question"], asked["passage"], truths)
+        return _answerable(asked["question"], asked["earlier"] or "", asked["passage"], truths)
     one, other = _two_questions(text)
     if truths is not None and (known := truths.verdict(one, other, rng)) is not None:
         return known
     return as_token(8.0 * (_likeness(one, other) - 0.5) + _LEAN + _NOISE * rng.gauss(0.0, 1.0))
 
 
-def _answerable(question: str, passage: str, truths: Truths | None) -> TokenLogprob:
+def _answerable(question: str, earlier: str, passage: str, truths: Truths | None) -> TokenLogprob:
     """A model asked at temperature 0 about the same passage says the same."""
+    question = (truths.stands_for(earlier, question) if truths is not None else None) or question
     gold = truths.gold(question) if truths is not None else None
     if gold is not None:
         states = gold.stands_in(passage, siblings_too=True) and gold.document in passage.split("\n", 1)[0]

@@ -163,16 +163,21 @@ class Evaluator:
     scales: Scales
     _spreads: dict[str, Spread] = field(default_factory=dict)
 
-    def of(self, model: str, question: str, meaning: Meaning, evidence: Evidence, ctx: RequestContext) -> Answerability:
-        """Of one question. Asked is what it means, once that is known; nobody, where ``model`` gives no
-        log-probabilities."""
+    def of(
+        self, model: str, request: ChatRequest, meaning: Meaning, evidence: Evidence, ctx: RequestContext
+    ) -> Answerability:
+        """Of one question. Asked is what it means, once that is known, else together with the one before it; nobody is
+        asked where ``model`` gives no log-probabilities."""
         spread = self._spreads.setdefault(model, Spread())
 
         async def ask(number: int, passage: Passage) -> float | None:
             if not self.scales.weighs(model):
                 return None
             await meaning.known()
-            value = await self._margin(one_token(model, prompt(meaning.text or question, passage)), ctx)
+            asked = (
+                prompt(meaning.text, passage) if meaning.text else prompt(request.question, passage, before(request))
+            )
+            value = await self._margin(one_token(model, asked), ctx)
             self.metrics.answerability(model, "failed" if value is None else _word(spread.read(value)))
             return value
 
@@ -188,12 +193,21 @@ class Evaluator:
             return None
 
 
-def prompt(question: str, passage: Passage) -> list[dict[str, str]]:
-    """One message; whatever the question says stays inside its line."""
+def before(request: ChatRequest) -> str:
+    """The user's words before the last; "" where there are none."""
+    return next((message.text for message in reversed(request.earlier) if message.role == "user"), "")
+
+
+def prompt(question: str, passage: Passage, earlier: str = "") -> list[dict[str, str]]:
+    """One message; whatever the questions say stays inside their lines."""
     where = " · ".join(filter(None, (passage.document, passage.section)))
-    asked = " ".join(question.split())[:MOST_QUESTION]
-    text = f"Passage of {where}:\n\n{passage.text}\n\nQuestion: {asked}\n\n{TASK}"
+    context = f"Earlier question: {_line(earlier)}\n" if earlier else ""
+    text = f"Passage of {where}:\n\n{passage.text}\n\n{context}Question: {_line(question)}\n\n{TASK}"
     return [{"role": "user", "content": text}]
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:MOST_QUESTION]
 
 
 def _word(said: float) -> str:

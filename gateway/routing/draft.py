@@ -104,10 +104,10 @@ class Drafter:
         self._form: dict[str, Form] = {}
 
     def answerability(
-        self, model: str, question: str, meaning: Meaning, evidence: Evidence, ctx: RequestContext
+        self, model: str, request: ChatRequest, meaning: Meaning, evidence: Evidence, ctx: RequestContext
     ) -> Answerability:
         """Of one question, to be found out by ``model`` beside its drafts."""
-        return self._evaluator.of(model, question, meaning, evidence, ctx)
+        return self._evaluator.of(model, request, meaning, evidence, ctx)
 
     def form(self, model: str) -> Form:
         return self._form.setdefault(model, Form())

@@ -128,7 +128,9 @@ class Drafting:
     def answerability(self, text: str, evidence: Evidence, patience_s: float = PATIENCE_S) -> Answerability:
         """To be found out beside drafts of one question."""
         drafter, ctx = self.pipeline.maker.in_time.drafter, calibration_context(patience_s)
-        return drafter.answerability(self.draft_plan.model, text, STANDS_ALONE, evidence, ctx)
+        return drafter.answerability(
+            self.draft_plan.model, self.over(text, None, evidence), STANDS_ALONE, evidence, ctx
+        )
 
     async def draft(
         self, text: str, evidence: Evidence, patience_s: float = PATIENCE_S, answerability: Answerability | None = None

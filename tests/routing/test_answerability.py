@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 
 from bench.provider.judge import is_verdict, verdict
 from bench.provider.truths import Gold, Truths, squeezed
-from gateway.chat import Evidence, Passage
-from gateway.routing.answerability import ASKED, CLEAR, MOST_SAID, Answerability, Spread, prompt, unasked
+from gateway.chat import ChatRequest, Evidence, Message, Passage
+from gateway.routing.answerability import ASKED, CLEAR, MOST_SAID, Answerability, Spread, before, prompt, unasked
 from gateway.routing.doubting import ALONE_IN_REFUSING, GIVEN, SURE, Doubts
 from gateway.routing.gate import Draft, judge
 
@@ -154,6 +155,23 @@ def test_it_only_speaks_against_a_draft() -> None:
     assert against.score < alone.score == for_it.score
     assert alone.accepted
     assert not against.accepted
+
+
+def test_a_follow_up_is_asked_about_with_the_question_before_it() -> None:
+    turns = [("user", "일시정지는\n며칠까지 되나요?"), ("assistant", "90일까지입니다."), ("user", "군인은요?")]
+    messages = tuple(Message(role, text, True, {"role": role, "content": text}) for role, text in turns)
+    request = ChatRequest("handbook", messages, False, False, {})
+    text = prompt(request.question, PASSAGES[1], before(request))[0]["content"]
+    assert "\n\nEarlier question: 일시정지는 며칠까지 되나요?\nQuestion: 군인은요?\n\n" in text
+    assert before(replace(request, messages=messages[-1:])) == ""
+    assert "Earlier" not in prompt(request.question, PASSAGES[1])[0]["content"]
+    truths = Truths(
+        answers={squeezed("군인은 며칠까지 정지되나요?"): Gold((("90일",),), document="pause.md")},
+        rewrites={squeezed("군인은요?"): "군인은 며칠까지 정지되나요?"},
+    )
+    asked = [prompt(request.question, passage, before(request))[0]["content"] for passage in PASSAGES]
+    said = [dict(verdict(text, Random(1), truths).alternatives) for text in asked]
+    assert max(range(3), key=lambda n: said[n]["Yes"] - said[n]["No"]) == 1
 
 
 @pytest.mark.parametrize("language", ["ko", "en"])
