@@ -14,7 +14,7 @@ _WORD = re.compile(  # a particle after a name in Latin letters belongs to it
 )
 _PARTICLE = re.compile(
     r"(?<=.)(?:(?P<case>께서|에게서|한테서|에게|한테|께|에서|까지|부터|보다|처럼|만큼|으로|로|이랑|랑|와|과|의|에|이|가|을|를)"
-    r"(?P<more>는|은|만|도)?|(?P<focus>는|은|만|도))$"
+    r"(?:(?<![이가을를의])(?P<more>는|은|만|도))?|(?P<focus>는|은|만|도))$"  # "휴가는" is 휴가 and 는
 )
 _CASES = {
     "이": "subject", "가": "subject", "께서": "subject", "을": "object", "를": "object", "의": "of", "에": "at",
