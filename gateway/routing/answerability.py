@@ -12,29 +12,19 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import fmean, pvariance
 
 import structlog
 
-from gateway.chat import (
-    AnswerEvent,
-    CacheOutcome,
-    ChatRequest,
-    Evidence,
-    Opened,
-    Passage,
-    RequestContext,
-    ServedBy,
-)
-from gateway.clock import Timings
+from gateway.chat import ChatRequest, Evidence, Passage, RequestContext
 from gateway.errors import GatewayError
 from gateway.meaning import Meaning
 from gateway.metrics import Metrics
+from gateway.routing.aside import ask_aside
 from gateway.routing.gate import CITATION, features, nearest, normal, sentences
 from gateway.routing.judge import margin, one_token
 from gateway.routing.router import Router
-from gateway.routing.spend import Errand
 from gateway.routing.weighing import Scales
 from gateway.stages import ended
 
@@ -46,7 +36,7 @@ MOST_QUESTION = 400  # characters
 ANSWERS, PASSED_OVER, SPREAD, TAKEN_FOR_GRANTED = 1.4, 0.35, 0.55, 20
 LATEST = 200  # margins of each kind
 MOST_SAID = 2.5  # nats, however clear a margin is: models that misread a passage also misjudge it
-CLEAR = 1.5  # nats: enough to believe a refusal, or to doubt it
+CLEAR = 1.5  # nats: a passage answers, so a refusal is doubted; or it does not
 TASK = "Does this passage state what the question asks for? Answer with one word, Yes or No."
 
 
@@ -184,10 +174,8 @@ class Evaluator:
         return Answerability(evidence, spread, ask)
 
     async def _margin(self, request: ChatRequest, ctx: RequestContext) -> float | None:
-        own = replace(ctx, timings=Timings(ctx.timings.clock))
-        opened = Opened(ServedBy.DRAFT, CacheOutcome.MISS, request.requested_model)
         try:
-            return margin(await self.router.stream(request, own, opened, _unheard, Errand("answerability")))
+            return margin(await ask_aside(self.router, request, ctx, "answerability"))
         except GatewayError as error:
             log.info("no verdict on a passage", error=str(error), request_id=ctx.id)
             return None
@@ -212,7 +200,3 @@ def _line(text: str) -> str:
 
 def _word(said: float) -> str:
     return "yes" if said >= CLEAR else "no" if said <= -CLEAR else "unclear"
-
-
-def _unheard(event: AnswerEvent) -> None:
-    """Nobody listens to a verdict but the evaluator."""

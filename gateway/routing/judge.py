@@ -12,19 +12,19 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 
 import structlog
 
-from gateway.chat import Answer, AnswerEvent, CacheOutcome, ChatRequest, Message, Opened, RequestContext, ServedBy
-from gateway.clock import Timings
+from gateway.chat import Answer, ChatRequest, Message, RequestContext
 from gateway.errors import GatewayError, UpstreamRejected
 from gateway.metrics import Metrics
 from gateway.ports import Doubt, Ruling
+from gateway.routing.aside import ask_aside
 from gateway.routing.router import Router
-from gateway.routing.spend import Allowance, Errand, prompt_tokens
+from gateway.routing.spend import Allowance, prompt_tokens
 from gateway.stages import until
 
 log = structlog.get_logger()
@@ -169,10 +169,7 @@ class ModelJudge:
         return await until(_denies, *(self._ask(messages, ctx, logprobs) for messages in orders))
 
     async def _ask(self, messages: list[dict[str, str]], ctx: RequestContext, logprobs: bool) -> Answer:
-        request = one_token(self.model, messages, logprobs)
-        own = replace(ctx, timings=Timings(ctx.timings.clock))
-        return await self.router.stream(request, own, Opened(ServedBy.MODEL, CacheOutcome.MISS, self.model), _unheard,
-                                        Errand("judge"))  # fmt: skip
+        return await ask_aside(self.router, one_token(self.model, messages, logprobs), ctx, "judge")
 
     def _ruled(self, ruling: Ruling, result: str) -> Ruling:
         self.metrics.judged(result)
@@ -199,10 +196,6 @@ def says_yes(answer: Answer) -> bool | None:
         word = _word(answer.text)
         return True if word in YES else False if word in NO else None
     return None if abs(value) < MIN_MARGIN else value > 0
-
-
-def _unheard(event: AnswerEvent) -> None:
-    """Nobody listens to a verdict but the judge."""
 
 
 TASK = (

@@ -6,12 +6,12 @@ that answers is asked in the user's words, so a poor rewriting costs little more
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from gateway.chat import AnswerEvent, CacheOutcome, ChatRequest, Message, Opened, RequestContext, ServedBy
-from gateway.clock import Timings
+from gateway.chat import ChatRequest, Message, RequestContext
+from gateway.routing.aside import ask_aside
 from gateway.routing.router import Router
-from gateway.routing.spend import Allowance, Errand, prompt_tokens
+from gateway.routing.spend import Allowance, prompt_tokens
 
 TURNS = 6  # latest messages shown
 MOST_SAID = 300  # characters of each of them
@@ -48,9 +48,7 @@ class Rewriter:
         body = {"model": self.model, "messages": messages, "max_tokens": MOST_TOKENS, "temperature": 0, "seed": 1}
         said = Message("user", messages[0]["content"], True, messages[0])
         asked = ChatRequest(self.model, (said,), stream=False, include_usage=False, body=body)
-        own = replace(ctx, timings=Timings(ctx.timings.clock))
-        opened = Opened(ServedBy.MODEL, CacheOutcome.MISS, self.model)
-        answer = await self.router.stream(asked, own, opened, _unheard, Errand("rewrite"))
+        answer = await ask_aside(self.router, asked, ctx, "rewrite")
         return stand_alone(answer.text, request.question) if answer.finish_reason == "stop" else None
 
 
@@ -78,7 +76,3 @@ def _line(text: str) -> str:
 
 def _plain(text: str) -> str:
     return "".join(filter(str.isalnum, text)).casefold()
-
-
-def _unheard(event: AnswerEvent) -> None:
-    """Nobody listens to a rewriting but the search."""
