@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from gateway.asked import Asked
+from gateway.bearing import unborne
 from gateway.cache.canonical import Epochs, made_by
 from gateway.cache.exact import ExactCache
 from gateway.cache.language import language
@@ -208,6 +209,8 @@ class Maker:
             took_s = job.ctx.deadline.clock() - asking.began
             replaced = earlier if matter is not None and audited is None and _replaces(matter) else None
             canonical = replaced.key if replaced is not None else None
+            if job.plan.gatherer is not None and unborne(answer, job.request, evidence):
+                limits = replace(limits, ttl_s=0.0)  # whoever made it, and whatever else was asked for
             self.writer.offer(
                 job.keys, job.request, answer, evidence, asking.vector, job.ctx.wishes, limits, took_s, canonical
             )

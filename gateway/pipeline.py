@@ -173,7 +173,7 @@ class Pipeline:
                 replay(look.hit, send)
                 return
             evidence = await begun.evidence
-            vector = await begun.vector if job.keys.semantic else None
+            vector = await begun.vector if job.keys.semantic and job.checked else None
             asking = Asking(job, flight, look.doubts, evidence, vector, began, begun.meaning).without_neighbours()
             if ctx.wishes.only_if_cached and not asking.doubts:
                 raise NotCached(NOT_CACHED)

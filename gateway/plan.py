@@ -15,6 +15,7 @@ from gateway.in_time import Promise
 from gateway.meaning import STANDS_ALONE, Meaning
 from gateway.ports import Judge, Vector
 from gateway.retrieval.gather import Gatherer
+from gateway.routing.plain import is_plain
 from gateway.routing.rewriting import Rewriter
 from gateway.routing.rivals import said_better
 from gateway.samples import lead_of
@@ -56,6 +57,12 @@ class Job:
     reads: bool
     writes: bool
     case: Case | None = None  # what reviewed answers there are that may bear on it
+
+    @property
+    def checked(self) -> bool:
+        """Its answer is held against documents before it is given, or rests on none. Only then other wordings may get
+        it."""
+        return self.plan.gatherer is None or is_plain(self.request)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,13 @@ class Refusals:
         """A refusal, from documents, of a model with a judge who could find a better answer."""
         plan = job.plan
         able = self.semantic is not None and plan.judge is not None and plan.settling is not None and job.writes
-        return able and hit.served_by is ServedBy.CACHE and bool(hit.entry.evidence) and _refuses(hit.entry)
+        return (
+            able
+            and job.keys.semantic
+            and hit.served_by is ServedBy.CACHE
+            and bool(hit.entry.evidence)
+            and _refuses(hit.entry)
+        )
 
     async def answered_since(self, job: Job, refusal: CacheHit) -> CacheHit | None:
         """What a near wording was answered since, if it is recognised as this question and what is found for this one

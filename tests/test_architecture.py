@@ -12,14 +12,14 @@ ROOT = Path(__file__).parents[1] / "gateway"
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"values"}),
-    frozenset({"clock", "errors", "heap", "instruments", "transactions"}),
+    frozenset({"clock", "defaults", "errors", "heap", "instruments", "transactions"}),
     frozenset({"chat", "series"}),
     frozenset({"facts"}),
     frozenset({"ports", "meaning", "metrics", "settings", "logs"}),
     frozenset({"stages"}),
     frozenset({"accounts", "cache", "embedding", "retrieval", "routing", "upstream"}),
     frozenset({"samples", "asked"}),
-    frozenset({"answers", "settling", "consulting", "shared", "fallbacks"}),
+    frozenset({"answers", "bearing", "settling", "consulting", "shared", "fallbacks"}),
     frozenset({"in_time"}),
     frozenset({"plan"}),
     frozenset({"finding", "following", "making"}),

@@ -17,6 +17,7 @@ import orjson
 
 from gateway.cache.language import language
 from gateway.chat import CacheKey, ChatRequest, Message, Scope, Tenant
+from gateway.defaults import is_default
 from gateway.values import dataclass
 
 SCHEMA = 1  # of scope and entries; another number starts an empty cache
@@ -67,6 +68,9 @@ UNDERSTOOD = frozenset(
         "modalities",
     ]
 )
+# Of these the default is the same at every provider: with it a request is the same as without. Of others it is not:
+# penalties and stop words may stand in a model file, as Ollama's do.
+SAME_DEFAULT = frozenset(["n", "logprobs", "response_format", "modalities", "logit_bias", "tools", "functions"])
 NUMBERS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")  # 0 and 0.0 are one wish
 
 
@@ -144,15 +148,15 @@ def _digest(secret: bytes, purpose: bytes, value: Any) -> str:
 
 def _fields(body: Mapping[str, Any]) -> dict[str, Any]:
     """Every field that can change the answer. ``null`` in a field we understand is the same as its absence."""
-    fields = {
-        name: value
-        for name, value in body.items()
-        if name not in NEUTRAL and not (value is None and name in UNDERSTOOD)
-    }
+    fields = {name: value for name, value in body.items() if name not in NEUTRAL and not _says_nothing(name, value)}
     for name in NUMBERS:
         if isinstance(fields.get(name), int):
             fields[name] = float(fields[name])
     return fields
+
+
+def _says_nothing(name: str, value: Any) -> bool:
+    return (value is None and name in UNDERSTOOD) or (name in SAME_DEFAULT and is_default(name, value))
 
 
 def _take_words(message: Message) -> tuple[list[str], Mapping[str, Any]]:

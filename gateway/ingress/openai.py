@@ -91,7 +91,7 @@ def chat_request(body: Json, model: str) -> ChatRequest:
 def _message(raw: Json) -> Message:
     """Of a checked body."""
     role, content = raw["role"], raw.get("content")
-    bare = raw.keys() <= {"role", "content"}
+    bare = all(name in {"role", "content"} or value is None or value == [] for name, value in raw.items())
     if content is None:
         return Message(role, "", False, raw)
     if isinstance(content, str):

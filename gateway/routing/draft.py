@@ -231,5 +231,6 @@ def looks_at(
 
 
 def short(body: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
-    """The draft's request body. ``body`` is the grounded one."""
-    return sized(body, Size(SENTENCES, max_tokens))
+    """The draft's request body. ``body`` is the grounded one. An effort was asked of the model that it names."""
+    without = {name: value for name, value in body.items() if name != "reasoning_effort"}
+    return sized(without, Size(SENTENCES, max_tokens))

@@ -38,6 +38,19 @@ def test_fields_that_cannot_change_the_answer_do_not_count() -> None:
         assert keys_of(ask(**{name: value})) == plain, name
 
 
+def test_a_field_at_a_default_that_all_providers_have_does_not_count() -> None:
+    plain = keys_of(ask())
+    fields: dict[str, Any] = {
+        "n": 1, "logprobs": False, "response_format": {"type": "text"}, "modalities": ["text"], "tools": [],
+        "logit_bias": {},
+    }  # fmt: skip
+    for name, value in fields.items():
+        assert keys_of(ask(**{name: value})) == plain, name
+    others: dict[str, Any] = {"frequency_penalty": 0, "stop": [], "n": 2, "reasoning_effort": "low"}
+    for name, value in others.items():
+        assert keys_of(ask(**{name: value})).scope != plain.scope, name
+
+
 def test_another_wording_shares_the_scope_but_not_the_key() -> None:
     one, other = keys_of(ask("연차는 며칠?")), keys_of(ask("연차 며칠이에요?"))
     assert one.scope == other.scope

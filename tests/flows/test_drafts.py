@@ -253,6 +253,25 @@ async def test_tools_are_for_the_big_model(tmp_path: Path) -> None:
         assert [call.model for call in provider.calls] == ["big"]
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"frequency_penalty": 0, "presence_penalty": 0, "stop": None},
+        {"n": 1, "logprobs": False, "response_format": {"type": "text"}},
+        {"stop": [], "tools": []},
+        {"reasoning_effort": "low"},
+    ],
+)
+async def test_a_field_at_its_default_and_an_effort_leave_the_promise_as_it_is(
+    tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    async with handbook(tmp_path, **drafting()) as (it, provider):
+        reply = await it.chat(QUESTION.text, "handbook", body=fields)
+        assert reply.headers["x-ocho-served-by"] == "draft"
+        assert {call.model for call in provider.calls} == {"small"}
+        assert not any("reasoning_effort" in call.body for call in provider.calls)  # asked of the configured model
+
+
 async def test_the_loser_of_a_race_is_hung_up_on_within_100_ms_where_nothing_is_kept(tmp_path: Path) -> None:
     async with handbook(tmp_path, **drafting("race")) as (it, provider):
         reply = await it.chat(QUESTION.text, "handbook", cache_control="no-store")

@@ -153,7 +153,7 @@ async def test_what_belongs_to_one_key_or_one_conversation_is_nobodys_to_review(
 async def test_a_judge_is_shown_the_answer_and_its_documents(word: str, verdict: str, tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     docs.mkdir()
-    (docs / "leave.md").write_text("# 휴가\n\n경조휴가는 5일이다.\n", encoding="utf-8")
+    (docs / "leave.md").write_text("# 휴가\n\n경조휴가는 5일이다. 3일 전에 신청한다.\n", encoding="utf-8")
     kept = f"{THREE} [doc1]"
     async with answering(kept) as big, answering(word) as fast:
         documents = {"collections": ["hr"], "hard_s": 5}

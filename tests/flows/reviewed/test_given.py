@@ -115,6 +115,8 @@ async def test_a_rejected_answer_is_not_given_again_from_cache_or_model(tmp_path
         scripted(*(streams(*parts) for parts in said)) as upstream,
         opened(tmp_path, upstream.base_url, settle="off") as it,  # what it says is wrong: it would be asked again
     ):
+        # A number that stands nowhere would not be kept.
+        (folder / "sick.md").write_text("# 병가\n\n정규직의 병가는 1년에 20일이다.\n", encoding="utf-8")
         await fill(it.gateway.settings, "hr", folder)
         assert WRONG in (await ask(it)).text
         await it.kept()
