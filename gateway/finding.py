@@ -15,7 +15,7 @@ from gateway.metrics import Metrics
 from gateway.plan import Job
 from gateway.ports import Embedder, Vector
 from gateway.retrieval.gather import Found, Gatherer
-from gateway.retrieval.question import follows_up, with_subject
+from gateway.retrieval.question import besides, follows_up
 from gateway.routing.rewriting import Rewriter, TooDear
 from gateway.stages import Stages, Start
 from gateway.values import dataclass
@@ -96,18 +96,18 @@ class Finder:
         return found
 
     async def _searched(self, job: Job, gatherer: Gatherer, text: str, embedding: asyncio.Task[Vector | None]) -> Found:
-        """For what may be a follow-up also with what was asked before."""
+        """For what may be a follow-up both with what was asked before and by its own words."""
 
         async def vector() -> Vector | None:
             return await asyncio.shield(embedding)
 
         groups, collections, deadline = job.ctx.tenant.groups, job.plan.collections, job.ctx.deadline
         search = gatherer.find(text, groups, collections, vector, deadline)
-        wider = with_subject(job.request)
-        if not wider:
+        other = besides(job.request)
+        if not other:
             return await search
-        besides = gatherer.find(wider, groups, collections, partial(self._embedded, wider), deadline)
-        return gatherer.both(*await asyncio.gather(search, besides))
+        search_other = gatherer.find(other, groups, collections, partial(self._embedded, other), deadline)
+        return gatherer.both(*await asyncio.gather(search, search_other))
 
     async def _evidence(self, job: Job, search: asyncio.Task[Found]) -> Evidence:
         found, gatherer = await asyncio.shield(search), job.plan.gatherer

@@ -33,7 +33,7 @@ from gateway.chat import ChatRequest, Message, Passage
 from gateway.clock import Deadline
 from gateway.ports import Embedder
 from gateway.retrieval.gather import Found, Gatherer, joined
-from gateway.retrieval.question import follows_up, search_text, with_subject
+from gateway.retrieval.question import besides, follows_up, search_text
 from gateway.retrieval.record import Record
 from gateway.retrieval.sources.embedded import EmbeddedSource
 from gateway.routing.rewriting import MOST_TOKENS, prompt, stand_alone
@@ -144,8 +144,8 @@ async def measure(
 
 async def _ways(talk: Conversation, gatherer: Gatherer, find: Find, live: Live | None) -> dict[str, Sequence[Passage]]:
     users = [text for role, text in talk.turns if role == "user"]
-    found, wider = await find(search_text(talk.request)), with_subject(talk.request)
-    own = (gatherer.both(found, await find(wider)) if wider else found).ranked
+    found, other = await find(search_text(talk.request)), besides(talk.request)
+    own = (gatherer.both(found, await find(other)) if other else found).ranked
     ways = {
         "own_words": (await find(talk.question)).ranked,
         "two_turns": (await find("\n".join([*users[-2:], talk.question]))).ranked,

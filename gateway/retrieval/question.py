@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gateway.chat import ChatRequest
 
@@ -52,27 +53,32 @@ def search_text(request: ChatRequest) -> str:
     """The text documents are searched with.
 
     A question that names its subject stands for itself, whatever was said before. A follow-up ("그럼 인턴은요?") is
-    searched together with the last question before it that did, and with the latest follow-up in between.
+    searched together with the last question before it that did, and with the latest follow-up in between. What came
+    after the user's last words (a tool's result, the beginning of an answer) does not change what he asked.
     """
-    question = request.question.strip()
-    if not question or not follows_up(request):
+    asked = _up_to_question(request)
+    question = asked.question.strip()
+    if not question or not follows_up(asked):
         return question
-    return "\n".join([*_subject(_asked_before(request)), question])
+    return "\n".join([*_subject(_asked_before(asked)), question])
 
 
-def with_subject(request: ChatRequest) -> str:
-    """What a question is searched with besides, that says little, though enough to be searched by itself ("휴대폰은 몇
-    배예요?"): it may be a follow-up all the same. "" where it stands alone, or surely does not."""
-    question = request.question.strip()
-    before = _asked_before(request)
-    if not before or leans(question) or len(question) > _LONG_CHARS or len(_saying(question)) > _FEW_WORDS:
+def besides(request: ChatRequest) -> str:
+    """What is searched for as well, where words alone do not tell whether the question goes on with the subject before
+    it or names one of its own ("휴대폰은 몇 배예요?", "재택근무는요?"). "" where they do."""
+    asked = _up_to_question(request)
+    question, before = asked.question.strip(), _asked_before(asked)
+    if not before or len(question) > _LONG_CHARS:
         return ""
-    return "\n".join([*_subject(before), question])
+    if leans(question):
+        return question if _names_something(question) else ""
+    return "\n".join([*_subject(before), question]) if len(_saying(question)) <= _FEW_WORDS else ""
 
 
 def follows_up(request: ChatRequest) -> bool:
-    """Whether the question leaves out, or points at, what the user's earlier turns are about."""
-    return bool(_asked_before(request)) and leans(request.question.strip())
+    """Whether the last message is a question that leaves out, or points at, what the user's earlier turns are about."""
+    question = request.question.strip()
+    return bool(question and _asked_before(request)) and leans(question)
 
 
 def leans(question: str) -> bool:
@@ -91,6 +97,11 @@ def leans(question: str) -> bool:
     return len(words) <= 1 or all(map(_is_aspect, words))
 
 
+def _names_something(question: str) -> bool:
+    """It has a word of its own, be it the subject or what is left out of it."""
+    return not all(_is_aspect(word) or _points(word) for word in _saying(question))
+
+
 def _saying(question: str) -> list[str]:
     """Its words but those that every question has."""
     return [word for word in _WORD.findall(question.casefold()) if not _asks(word)]
@@ -100,8 +111,18 @@ def _asks(word: str) -> bool:
     return bool((_ENGLISH_ASKING if word.isascii() else _KOREAN_ASKING).match(word))
 
 
+def _points(word: str) -> bool:
+    return bool(_POINTS_BACK.match(word) or _ENGLISH_POINTERS.match(word))
+
+
 def _is_aspect(word: str) -> bool:
     return bool((_ENGLISH_ASPECTS if word.isascii() else _KOREAN_ASPECTS).match(word))
+
+
+def _up_to_question(request: ChatRequest) -> ChatRequest:
+    """The conversation as it was when the user spoke last."""
+    last = max((n for n, message in enumerate(request.messages) if message.role == "user"), default=-1)
+    return replace(request, messages=request.messages[: last + 1])
 
 
 def _asked_before(request: ChatRequest) -> list[str]:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from bench.provider import Provider, ProviderConfig, running_provider
 from bench.provider.records import Call
-from bench.provider.truths import Truths
+from bench.provider.truths import Gold, Truths, squeezed
 from tests.flows.house import (
     DONE,
     House,
@@ -30,7 +30,8 @@ from tests.flows.house import (
 )
 
 FIRST = "정규직의 연차휴가는 며칠인가요?"
-FOLLOW_UP = "그럼 인턴은요?"
+FOLLOW_UP = "그럼 연수생은요?"  # a word that no document has
+NEW_SUBJECT = "택시 영수증은요?"
 MEANT = "인턴은 한 달에 며칠을 유급으로 쉬나요?"
 OTHER = "택시 영수증은 며칠 안에 정산하나요?"
 RULES = {
@@ -40,7 +41,10 @@ RULES = {
     "taxi.md": "# 택시\n\n택시 영수증은 30일 안에 정산한다.\n",
 }
 OWN_WORDS = ["hr/leave.md", "hr/part.md"]  # what the follow-up finds beside the question before it
-TOLD = Truths(rewrites={f"{FIRST}\n{FOLLOW_UP}": MEANT})
+TOLD = Truths(
+    rewrites={f"{FIRST}\n{FOLLOW_UP}": MEANT},
+    answers={squeezed(question): Gold((("하루",),)) for question in (FOLLOW_UP, MEANT)},
+)
 
 
 @asynccontextmanager
@@ -106,6 +110,14 @@ async def test_a_question_that_stands_alone_is_not_rewritten(tmp_path: Path, pro
         assert {call.body["model"] for call in provider.calls} == {"gpt-4"}
 
 
+async def test_what_may_be_a_new_subject_finds_its_own_documents_beside_those_of_the_old_one(
+    tmp_path: Path, provider: Provider
+) -> None:
+    async with chatbot(tmp_path, provider.base_url, provider.base_url, model="off") as it:
+        assert cited(await after_first(it, NEW_SUBJECT)) == ["hr/leave.md", "hr/taxi.md"]
+        assert cited(await after_first(it, FOLLOW_UP)) == OWN_WORDS
+
+
 async def test_a_rewriting_that_is_late_fails_or_adds_nothing_changes_nothing(
     tmp_path: Path, provider: Provider
 ) -> None:
@@ -161,9 +173,10 @@ def about_the_follow_up(calls: Sequence[Call]) -> list[Call]:
     ],
 )
 async def test_beside_drafts_a_follow_up_is_asked_while_it_is_rewritten(
-    tmp_path: Path, provider: Provider, means: str, result: str, documents: list[str]
+    tmp_path: Path, means: str, result: str, documents: list[str]
 ) -> None:
     async with (
+        running_provider(ProviderConfig(profile="instant", truths=TOLD)) as provider,
         scripted(writes(means, lambda: len(about_the_follow_up(provider.calls)) >= 2)) as rewriter,
         chatbot(tmp_path, provider.base_url, rewriter.base_url, {"mode": "race", "max_extra_spend": 1.0}) as it,
     ):

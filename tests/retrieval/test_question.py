@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench import handbook
 from gateway.chat import ChatRequest, Message
-from gateway.retrieval.question import leans, search_text, with_subject
+from gateway.retrieval.question import besides, follows_up, leans, search_text
 
 
 def conversation(*turns: str) -> ChatRequest:
@@ -59,10 +61,43 @@ def test_a_question_of_few_words_is_searched_with_the_one_before_it_as_well() ->
     subject = "가정용 인터넷이 기준 시간을 넘겨 끊기면 요금의 몇 배를 배상하나요?"
     for question in ("휴대폰은 몇 배예요?", "중환자실은 몇 주예요?", "How much can a shift leader give?"):
         asked = conversation(subject, "8배입니다.", question)
-        assert (search_text(asked), with_subject(asked)) == (question, f"{subject}\n{question}")
-        assert with_subject(conversation(question)) == ""
-    for question in ("그럼 휴대폰은요?", "육아휴직은 최대 몇 개월까지 남겨 두었다가 나누어 쓸 수 있나요?"):
-        assert with_subject(conversation(subject, "8배입니다.", question)) == ""  # a follow-up, and one that is none
+        assert (search_text(asked), besides(asked)) == (question, f"{subject}\n{question}")
+        assert besides(conversation(question)) == ""
+    for question in ("그럼 서류는요?", "육아휴직은 최대 몇 개월까지 남겨 두었다가 나누어 쓸 수 있나요?"):
+        assert besides(conversation(subject, "8배입니다.", question)) == ""  # a follow-up, and one that is none
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "재택근무는요?",
+        "출장 숙박비 한도는요?",
+        "그럼 노트북 교체 주기는요?",
+        "이월은요?",
+        "What about the per diem for overseas trips?",
+        "And parental leave?",
+    ],
+)
+def test_what_may_be_a_new_subject_is_searched_by_its_own_words_as_well(question: str) -> None:
+    subject = "계약직 직원의 연차휴가는 며칠인가요?"
+    asked = conversation(subject, "13일입니다.", question)
+    assert (search_text(asked), besides(asked)) == (f"{subject}\n{question}", question)
+    assert (search_text(conversation(question)), besides(conversation(question))) == (question, "")
+
+
+@pytest.mark.parametrize("question", ["그건 언제부터예요?", "담당 부서는요?", "그럼 기한은요?", "And for those?"])
+def test_what_names_nothing_is_not(question: str) -> None:
+    assert besides(conversation("정규직 연차휴가는 며칠인가요?", "16일입니다.", question)) == ""
+
+
+def test_what_came_after_the_users_words_does_not_change_what_he_asked() -> None:
+    asked = conversation("정규직 연차휴가는 며칠인가요?", "16일입니다.", "그럼 인턴은요?")
+    results = Message("assistant", "", False, {}), Message("tool", '{"name": "김"}', False, {})
+    later = replace(asked, messages=(*asked.messages, *results))
+    assert (search_text(later), besides(later)) == (search_text(asked), besides(asked))
+    assert (follows_up(asked), follows_up(later)) == (True, False)  # only a question that is asked last is written out
+    begun = replace(asked, messages=(*asked.messages, Message("assistant", "인턴은", True, {})))
+    assert search_text(begun) == search_text(asked)
 
 
 @pytest.mark.parametrize(
