@@ -305,7 +305,8 @@ def weighed_again(
         doubts.scale.saw(lowest)  # once of each answer: after this it is not read again
         return Reading.WHOLE
 
-    return Again(doubts.confidence, read, start, doubts.astray, none, partial(agree, evidence=doubts.evidence))
+    same = partial(agree, evidence=doubts.evidence)
+    return Again(doubts.confidence, read, start, doubts.astray, doubts.unanswered, none, same)
 
 
 @dataclass(slots=True)

@@ -102,6 +102,10 @@ class Answerability:
         """For any answer from the passages that were asked about; 0 where nothing is known."""
         return max(map(self.spread.read, self.margins.values()), default=0.0)
 
+    def complete(self) -> bool:
+        """There is a verdict on every passage that was asked about."""
+        return bool(self._asking) and self._asking.keys() <= self.margins.keys()
+
     def sources(self, text: str) -> tuple[int, ...]:
         """The passages that its first sentence cites; the nearest where it cites none."""
         first = next(iter(sentences(normal(text))), "")

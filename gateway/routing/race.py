@@ -119,6 +119,7 @@ class _Race:
     guessed: bool = False
     climbed: bool = False  # the ladder was tried and had nothing
     began: float = 0.0
+    big_began: float = 0.0
 
     async def run(self) -> Result:
         clock = self.promise.clock
@@ -136,15 +137,13 @@ class _Race:
                 case Move.WAIT:
                     await self._news_or(self._next_instant(clock()))
                 case Move.START:
-                    self.big.start(self.runners.big)
+                    self._start_big()
                 case Move.BIG:
                     return await self._commit_big()
                 case Move.DRAFT:
                     return await self._commit_draft()
                 case Move.NONE:
-                    assert self.runners.again is not None
-                    self.runners.again.none(self.send)
-                    return self._result("none")
+                    return self._commit_none()
                 case Move.LADDER:
                     if (rung := await self._climb()) is not None:
                         return self._result("ladder", rung)
@@ -162,6 +161,8 @@ class _Race:
 
     async def _move(self, now: float) -> Move:
         move = MOVES[self._time(now), self.draft_state, self.big.state]
+        if self._unanswered(now):
+            return Move.NONE
         if move is Move.BIG:
             move = await self._reconsidered()
         passed = self.draft_state is Draft.PASSED and move in (Move.DRAFT, Move.BIG)
@@ -179,6 +180,8 @@ class _Race:
             instants += [self.began + self.timing.due_s, self.began + self.timing.patience_s]
             if self.big.first is None and self.timing.arm_s is not None:
                 instants.append(self.began + self.timing.arm_s)
+        elif self.big.state is Big.RUNNING:
+            instants.append(self.big_began + self.timing.patience_s)
         ahead = [instant - now for instant in instants if instant > now]
         return min(ahead, default=None)
 
@@ -195,13 +198,17 @@ class _Race:
         if self.big.first is None and arm_s is not None and now >= self.began + arm_s:
             if self.allowance.take(self.timing.guess):
                 self.guessed = True
-                self.big.start(self.runners.big)
+                self._start_big()
             else:
                 self.timing = replace(self.timing, arm_s=None)
         if now >= self.began + self.timing.patience_s:
             self.draft_state = Draft.LATE
         elif now >= self.began + self.timing.due_s:
             self.draft_state = Draft.DUE
+
+    def _start_big(self) -> None:
+        self.big_began = self.promise.clock()
+        self.big.start(self.runners.big)
 
     async def _draft(self, ask: Callable[[Callable[[], None]], Awaitable[Drafted]]) -> None:
         try:
@@ -239,9 +246,16 @@ class _Race:
             return Move.BIG
         while self.draft_state is not Draft.PASSED and (left_s := last_call - self.promise.clock()) > 0:
             self.news.clear()
+            if self._unanswered(self.promise.clock()):
+                return Move.NONE
+            drafting = self.draft_state in (Draft.RUNNING, Draft.DUE, Draft.LATE)
+            patience_s = self.began + self.timing.patience_s - self.promise.clock()
+            if drafting and patience_s > 0 and self.big.refuses_alone():
+                await self._news_or(min(left_s, patience_s))
+                continue
             if self.big.unsure(first) or (self._draft_went_wrong() and not told(first)):
                 self.big.ask_again()
-            if not self.big.undecided(self.draft_state in (Draft.RUNNING, Draft.DUE, Draft.LATE)):
+            if not self.big.undecided(drafting):
                 break
             await self._news_or(left_s)
         if self.draft_state is Draft.PASSED and (not told(first) or self.big.unsure(first)):
@@ -297,6 +311,25 @@ class _Race:
                 await big.stop()
 
         self._leave_to_others(check())
+
+    def _unanswered(self, now: float) -> bool:
+        """The draft model is done, and all it says speaks against an answer; nor has the big model one that is likely
+        right, or any by when drafts are late."""
+        again, first = self.runners.again, self.big.first
+        done = self.draft_state in (Draft.USABLE, Draft.FAILED)
+        if again is None or first is None or first.error is not None or not done or not again.unanswered():
+            return False
+        if first.state is Big.RUNNING:
+            return now >= self.big_began + self.timing.patience_s
+        return self.big.unlikely()
+
+    def _commit_none(self) -> Result:
+        """Where the big model has not spoken its answer is still worth having for the next caller."""
+        assert self.runners.again is not None
+        self.runners.again.none(self.send)
+        if self.big.state is Big.RUNNING:
+            self._let_big_finish()
+        return self._result("none")
 
     async def _commit_big(self) -> Result:
         first = self.big.first

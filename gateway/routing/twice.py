@@ -27,6 +27,7 @@ class Again:
     read: Callable[[str, float | None], Reading]  # as much of an answer as is there
     start: Callable[[], Callable[[Send], Awaitable[object]] | None]  # how to ask; None: there is no money for it
     astray: Callable[[], bool]  # all that drafts have said so far is likely wrong
+    unanswered: Callable[[], bool]  # all that is known so far speaks against an answer
     none: Callable[[Send], None]  # what is told where no answer is likely right
     agree: Callable[[str, str], bool]  # two answers state the same facts
 
@@ -102,11 +103,24 @@ class Twice:
     def unsure(self, held: Contender) -> bool:
         return self.worth(held) < (SURE if told(held) else GIVEN)
 
+    def unlikely(self) -> bool:
+        """The first answer is judged, and neither it nor the other is likely right, as far as that is known."""
+        assert self.first is not None
+        judged = self.first.reading in (Reading.WHOLE, Reading.UNLIKELY)
+        heard = [held for held in (self.first, self.second) if held is not None and held.told]
+        return judged and all(self.worth(held) < GIVEN or not told(held) for held in heard)
+
     def in_doubt(self) -> bool:
         """What is there of the first answer makes it unsure, or more likely wrong than right."""
         assert self.first is not None
         judged = self.first.reading in (Reading.WHOLE, Reading.UNLIKELY)
         return self.first.reading is Reading.DOUBTFUL or (judged and self.worth(self.first) < GIVEN)
+
+    def refuses_alone(self) -> bool:
+        """Its first answer says that nothing is found, and nothing bears that out yet. Drafts will tell, for less than
+        another answer costs."""
+        held = self.first
+        return held is not None and told(held) and signature(held.told).refuses and self.unsure(held)
 
     def undecided(self, drafting: bool) -> bool:
         """No answer is given before its first sentence is whole, and that there is none not before the draft's verdict

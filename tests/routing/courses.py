@@ -53,12 +53,15 @@ class Course:
     again_s: float | None = None  # first token of the second answer, if not as of the first
     first: str = ""  # how the first answer begins, if not as ``again`` says
     roomy: bool = True  # the deployment has room to hear the big model out after a draft
+    unanswered: bool = False  # all that the draft model says speaks against an answer
+    refuses: bool = False  # the big model says that nothing is found
     contradicts: bool = False  # the big model says something else than the draft
     details: str = "off"  # off, ok, silent, unsupported (third sentence), broken, refused
 
 
 SENTENCES = ("첫째 문장입니다. ", "둘째 문장입니다 [doc1]. ", "셋째는 99일입니다. ", "넷째 문장입니다.")
 HEADING = "\n\n**자세히**\n\n"
+REFUSAL = "문서에서 찾을 수 없습니다. "
 CONFIDENCE = {"big": 1.0, "bad": 0.7, "lie": 0.2}  # by how an answer begins
 
 
@@ -113,6 +116,11 @@ def drafted(kind: str) -> Drafted:
     return Drafted(answer("draft"), verdict, "d", gate.Draft("draft", "stop"))
 
 
+def piece(course: Course, name: str, n: int) -> str:
+    """Of what the big model says."""
+    return f"{name}{n} {REFUSAL if course.refuses else ''}"
+
+
 def play(course: Course) -> Seen:
     return run(_play(course))
 
@@ -156,7 +164,7 @@ async def _play(course: Course) -> Seen:
         for n in range(course.tokens):
             if course.big == "broken" and n == 3:
                 raise UpstreamBroken("big broke")
-            send(delta(f"{name}{n} "))
+            send(delta(piece(course, name, n)))
             await asyncio.sleep(course.token_s)
         send(Closed(answer("big")))
 
@@ -234,6 +242,7 @@ async def _play(course: Course) -> Seen:
             read,
             start_again,
             lambda: seen.astray,
+            lambda: course.unanswered,
             lambda send: tell(send, ServedBy.NOTICE, "none"),
             agree,
         )

@@ -12,7 +12,7 @@ from bench.provider.judge import is_verdict, verdict
 from bench.provider.truths import Gold, Truths, squeezed
 from gateway.chat import ChatRequest, Evidence, Message, Passage
 from gateway.routing.answerability import ASKED, CLEAR, MOST_SAID, Answerability, Spread, before, prompt, unasked
-from gateway.routing.doubting import ALONE_IN_REFUSING, GIVEN, SURE, Doubts
+from gateway.routing.doubting import ALONE_IN_REFUSING, GIVEN, SURE, Doubts, Heard
 from gateway.routing.gate import Draft, judge
 
 PASSAGES = tuple(
@@ -144,7 +144,11 @@ async def test_doubt_hears_whether_the_passage_answers() -> None:
 
 async def test_a_refusal_is_believed_where_no_likely_passage_answers_and_doubted_where_one_does() -> None:
     yes, no = await told(Model(pause=1.8, plans=0.0)), await told(Model(pause=-0.2, plans=-0.2))
-    assert Doubts(ASKS, FOUND, (OTHER,), answerability=no).confidence(REFUSAL, -0.1, True) == SURE
+    astray = Doubts(ASKS, FOUND, answerability=no)
+    assert astray.confidence(REFUSAL, -0.1, True) == ALONE_IN_REFUSING  # drafts have not spoken yet
+    astray.heard([Heard(OTHER, likely=False)])
+    assert astray.confidence(REFUSAL, -0.1, True) == SURE
+    assert Doubts(ASKS, FOUND, (OTHER,), answerability=no).confidence(REFUSAL, -0.1, True) == ALONE_IN_REFUSING
     assert Doubts(ASKS, FOUND, (REFUSAL,)).confidence(REFUSAL, -0.1, True) == SURE
     assert Doubts(ASKS, FOUND, (REFUSAL,), answerability=yes).confidence(REFUSAL, -0.1, True) == ALONE_IN_REFUSING
 
@@ -183,3 +187,20 @@ def test_the_stand_in_knows_which_passage_answers(language: str) -> None:
     said = [dict(verdict(text, Random(1), truths).alternatives) for text in texts]
     margins = [alternatives["Yes"] - alternatives["No"] for alternatives in said]
     assert max(margins) == margins[1]
+
+
+async def test_a_question_is_unanswered_where_drafts_claim_nothing_likely_and_no_asked_passage_answers() -> None:
+    yes, no = await told(Model(pause=1.8, plans=0.0)), await told(Model(pause=-0.2, plans=-0.2))
+
+    def unanswered(answerability: Answerability, *said: Heard) -> bool:
+        doubts = Doubts(ASKS, FOUND, answerability=answerability)
+        doubts.heard(said)
+        return doubts.unanswered()
+
+    refuses, unlikely, claims = Heard(REFUSAL, likely=True), Heard(OTHER, likely=False), Heard(OTHER, likely=True)
+    assert unanswered(no, refuses, unlikely)
+    assert unanswered(no, unlikely)
+    assert not unanswered(no)  # no draft was had
+    assert not unanswered(no, refuses, claims)
+    assert not unanswered(yes, refuses, unlikely)
+    assert not unanswered(unasked(), refuses, unlikely)

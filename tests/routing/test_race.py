@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.chat import Closed, ServedBy
 from gateway.routing.race import RESERVE_S
-from tests.routing.courses import GRAIN_S, HARD_S, HEADING, PROMISE_S, SENTENCES, Course, play
+from tests.routing.courses import GRAIN_S, HARD_S, HEADING, PROMISE_S, SENTENCES, Course, piece, play
 
 seconds = st.floats(0.0, 12.0).map(lambda s: round(s, 2))
 
@@ -29,6 +29,8 @@ courses = st.builds(
     leaves_s=st.none() | seconds,
     again=st.sampled_from(["off", "off", "better", "bad", "broken", "dear"]),
     contradicts=st.booleans(),
+    unanswered=st.booleans(),
+    refuses=st.booleans(),
     details=st.sampled_from(["off", "off", "ok", "silent", "unsupported", "broken", "refused"]),
 )
 every_course = settings(max_examples=150)
@@ -42,10 +44,12 @@ def test_i1_i2_one_commit_and_only_its_own_words(course: Course) -> None:
     if seen.opened:
         assert seen.events[0] is seen.opened[0]
     pieces = min(course.tokens, 3) if course.big == "broken" else course.tokens
-    big = "".join(f"big{n} " for n in range(pieces))
+    big = "".join(piece(course, "big", n) for n in range(pieces))
     bad = big.replace("big", "bad")
     answers = {"off": (big,), "better": (big, bad)}.get(course.again, (bad,))
-    whole = {"", *answers, "draft", "quick: draft", "stale", "quote"}
+    whole = {"", *answers, "draft", "quick: draft", "stale", "quote", "none"}
+    if seen.text == "none":
+        assert course.unanswered
     said = {"off": 0, "ok": 4, "silent": 0, "unsupported": 2, "broken": 2, "refused": 0}[course.details]
     detailed = [f"draft{HEADING}{''.join(SENTENCES[:n])}" for n in range(1, said + 1)]
     if seen.result is not None and seen.result.committed == "draft" and detailed:

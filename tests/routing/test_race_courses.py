@@ -121,6 +121,39 @@ def test_what_will_not_be_given_is_not_waited_for() -> None:
     assert play(replace(course, unlikely=True, draft="passed", draft_s=1.8)).text == "draft"
 
 
+def test_that_there_is_no_answer_is_said_once_the_big_model_has_none_either() -> None:
+    course = Course(draft="failed", draft_s=0.5, arm_s=0.0, token_s=0.5, again="lie", first="lie", unanswered=True)
+    seen = play(course)
+    assert (seen.text, seen.kept) == ("none", [])
+    assert seen.at[0] == pytest.approx(1.5)  # its first sentence is whole; the second answer's is at 2.0
+    assert play(replace(course, first="bad", again="better")).text.startswith("big0")
+    assert play(replace(course, draft="passed")).text == "draft"
+
+
+def test_that_there_is_no_answer_is_said_where_the_big_model_is_silent_and_its_answer_kept() -> None:
+    course = Course(draft="failed", arm_s=0.0, first_token_s=3.5, patience_s=2.0, again="dear", first="big")
+    assert play(course).text.startswith("big0")
+    seen = play(replace(course, unanswered=True))
+    assert (seen.text, seen.kept) == ("none", ["big"])
+    assert seen.at[0] == pytest.approx(2.0)
+    assert play(replace(course, unanswered=True, room=False)).kept == []
+    late = play(replace(course, unanswered=True, draft_s=2.8))  # the big model has had its time by then
+    assert late.at[0] == pytest.approx(2.8)
+    cascade = play(replace(course, unanswered=True, arm_s=None))
+    assert cascade.at[0] == pytest.approx(3.0)  # it begins at 1.0
+
+
+def test_a_refusal_that_nothing_bears_out_waits_for_the_draft() -> None:
+    course = Course(draft="passed", draft_s=1.8, arm_s=0.0, again="better", tokens=1, refuses=True)
+    seen = play(course)
+    assert (seen.text, seen.started) == ("draft", ["draft", "big"])
+    failed = play(replace(course, draft="usable"))
+    assert failed.started == ["draft", "big", "again"]
+    assert failed.at[0] == pytest.approx(2.8)
+    hangs = play(replace(course, draft_s=30.0, patience_s=1.5))
+    assert hangs.at[0] == pytest.approx(2.5)  # the second began when drafts are late
+
+
 def test_an_answer_that_may_be_given_hears_what_an_unlikely_one_says() -> None:
     course = Course(draft="failed", draft_s=0.5, arm_s=0.0, token_s=0.5, again="lie", first="bad", unlikely=True)
     assert play(course).at[0] == pytest.approx(2.0)

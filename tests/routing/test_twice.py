@@ -40,6 +40,7 @@ async def checked(
         read=lambda text, lowest: Reading.OPEN,
         start=lambda: None if second is None else says(second, whole_after_s),
         astray=lambda: False,
+        unanswered=lambda: False,
         none=lambda send: None,
         agree=lambda one, other: number(one) == number(other),
     )
