@@ -18,7 +18,9 @@ from gateway.cache.twins import Near
 from gateway.chat import CachedQuestion, CacheEntry, CacheHit, Neighbor, RequestContext, ServedBy
 from gateway.ports import Doubt, Judge, Ruling
 from gateway.routing.judge import AUDITED
-from gateway.stages import until
+from gateway.stages import ended, until
+
+GRACE_S = 0.2  # that an answer which is ready waits for the judge; nearly all verdicts are there by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,24 @@ async def _one_by_one(works: Iterable[Awaitable[Ruling]]) -> list[Ruling]:
 
 def _denied(ruling: Ruling) -> bool:
     return not ruling.same
+
+
+async def unless_ready(
+    consulting: asyncio.Task[Consulted | None], ready: asyncio.Event | None = None
+) -> Consulted | None:
+    """What the judge says; None where it has not spoken ``GRACE_S`` after the answer that is made meanwhile is
+    ``ready``."""
+    if ready is not None:
+        made = asyncio.create_task(ready.wait())
+        try:
+            await asyncio.wait([consulting, made], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([consulting], timeout=GRACE_S)
+        finally:
+            await ended(made)
+        if not consulting.done():
+            await ended(consulting)
+            return None
+    return await consulting
 
 
 async def confirmed(judge: Judge | None, question: str, entry: CacheEntry, ctx: RequestContext) -> bool:

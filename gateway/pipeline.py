@@ -38,7 +38,7 @@ from gateway.chat import (
     ServedBy,
 )
 from gateway.clock import Timings, WallClock
-from gateway.consulting import Consultant, Consulted
+from gateway.consulting import Consultant, Consulted, unless_ready
 from gateway.errors import NotCached, UnknownModel
 from gateway.finding import Finder
 from gateway.following import Follower
@@ -213,7 +213,7 @@ class Pipeline:
             if plan.promise is not None and plan.promise.draft is not None and not ctx.wishes.only_if_cached:
                 held = Held()
                 making = start(self.maker.make(asking, held.hear))
-            found = await consulting
+            found = await unless_ready(consulting, held.begun if held is not None else None)
             if found is not None and await self._told(asking, found, mine, send):
                 return
             if found is not None and found.hit is None and (landed := asking.landed):

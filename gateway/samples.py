@@ -50,6 +50,7 @@ class Held:
     def __init__(self) -> None:
         self.text = ""
         self.closed = False
+        self.begun = asyncio.Event()  # there is something to let go
         self._events: list[AnswerEvent] = []
         self._out: Send | None = None
 
@@ -58,6 +59,7 @@ class Held:
             self._out(event)
             return
         self._events.append(event)
+        self.begun.set()
         if isinstance(event, Delta):
             self.text += event.text
         elif isinstance(event, Closed):

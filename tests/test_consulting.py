@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import cast
+
+import pytest
 
 from gateway.cache.grey import Grey
 from gateway.cache.semantic import Doubtful
 from gateway.cache.twins import Flying, Near
 from gateway.chat import CachedQuestion, CacheHit, CacheWishes, Neighbor, RequestContext, Tenant
 from gateway.clock import Deadline, Timings
-from gateway.consulting import Consultant, Consulted
+from gateway.consulting import GRACE_S, Consultant, Consulted, unless_ready
 from gateway.ports import Doubt, Ruling
 from tests.cache.makers import entry, key
+from tests.virtual_time import run
 
 CTX = RequestContext("1", Tenant("acme"), Deadline.after(5), CacheWishes(), Timings())
 ASKED, NEXT, FIRST = "연차를 언제까지 신청해요?", "연차는 며칠 전까지 올려야 돼?", "연차 신청 기한은 언제인가요?"
@@ -93,3 +97,34 @@ async def test_what_the_evidence_bears_out_comes_before_a_larger_margin() -> Non
     assert found is not None
     assert found.hit is not None
     assert found.hit.entry.key == key("b2")
+
+
+@pytest.mark.parametrize(
+    ("spoken_s", "ready_s", "found", "at_s"),
+    [
+        (0.7, 1.0, True, 0.7),
+        (1.1, 1.0, True, 1.1),  # a ready answer waits a little
+        (1.5, 1.0, False, 1.0 + GRACE_S),
+        (1.5, 9.0, True, 1.5),
+        (1.5, None, True, 1.5),  # nothing is made meanwhile
+    ],
+)
+def test_a_ready_answer_hardly_waits_for_the_judge(
+    spoken_s: float, ready_s: float | None, found: bool, at_s: float
+) -> None:
+    async def scene() -> tuple[bool, float, bool]:
+        loop, ready = asyncio.get_running_loop(), asyncio.Event()
+
+        async def consult() -> Consulted | None:
+            await asyncio.sleep(spoken_s)
+            return Consulted()
+
+        consulting = asyncio.create_task(consult())
+        if ready_s is not None:
+            loop.call_later(ready_s, ready.set)
+        said = await unless_ready(consulting, ready if ready_s is not None else None)
+        return said is not None, loop.time(), consulting.cancelled()
+
+    said, at, cancelled = run(scene())
+    assert (said, cancelled) == (found, not found)
+    assert at == pytest.approx(at_s)
