@@ -212,8 +212,9 @@ class Maker:
             if job.plan.gatherer is not None and unborne(answer, job.request, evidence):
                 limits = replace(limits, ttl_s=0.0)  # whoever made it, and whatever else was asked for
             self.writer.offer(
-                job.keys, job.request, answer, evidence, asking.vector, job.ctx.wishes, limits, took_s, canonical
-            )
+                job.keys, job.request, answer, evidence, asking.vector, job.ctx.wishes, limits, took_s, canonical,
+                reopens=not job.looks_again,
+            )  # fmt: skip
         apart = matter is not None and matter.contested and not matter.overruled  # two questions: no flip
         if matter is not None and matter.flip is not None and earlier is not None and audited is None and not apart:
             self._flipped(job, earlier, matter, answer)

@@ -64,6 +64,12 @@ class Job:
         it."""
         return self.plan.gatherer is None or is_plain(self.request)
 
+    @property
+    def looks_again(self) -> bool:
+        """When a refusal that is kept for it is asked for again, a judge looks at what was answered since."""
+        plan = self.plan
+        return plan.judge is not None and plan.settling is not None and self.writes and self.keys.semantic
+
 
 @dataclass(frozen=True, slots=True)
 class Asking:

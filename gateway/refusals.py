@@ -40,11 +40,9 @@ class Refusals:
 
     def doubted(self, job: Job, hit: CacheHit) -> bool:
         """A refusal, from documents, of a model with a judge who could find a better answer."""
-        plan = job.plan
-        able = self.semantic is not None and plan.judge is not None and plan.settling is not None and job.writes
         return (
-            able
-            and job.keys.semantic
+            self.semantic is not None
+            and job.looks_again
             and hit.served_by is ServedBy.CACHE
             and bool(hit.entry.evidence)
             and _refuses(hit.entry)

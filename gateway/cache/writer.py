@@ -48,6 +48,7 @@ class _Offer:
     canonical: CacheKey | None = None  # that ``wording`` leads to
     open: bool = False  # the answer was not found: to be looked for again when a near question is answered
     system: str | None = None  # the caller's instructions; None: nobody could review it, it does not stand alone
+    reopens: bool = True  # near questions that were not answered are made anew when they come next
 
 
 class CacheWriter:
@@ -93,10 +94,12 @@ class CacheWriter:
         limits: Limits = Limits(),  # noqa: B008  frozen
         took_s: float = 0.0,
         canonical: CacheKey | None = None,
+        reopens: bool = True,
     ) -> Verdict:
         """Take an answer for keeping if it is admissible. Returns at once; never raises for what happens later.
 
-        ``canonical``: the entry that it takes the place of, where this wording is an alias.
+        ``canonical``: the entry that it takes the place of, where this wording is an alias. ``reopens``: kept refusals
+        of near questions are made anew when they come next.
         """
         verdict = admissible(request, answer, evidence, wishes, limits)
         if not verdict.keep:
@@ -121,7 +124,11 @@ class CacheWriter:
         findable = keys.semantic and verdict.semantic
         wording = Wording(keys.exact, request.question, evidence) if entry.key != keys.exact else None
         open = keys.semantic and verdict.reason == NOT_FOUND_REASON
-        self._put(_Offer(entry, vector if findable or open else None, wording, canonical, open, instructions(request)))
+        self._put(
+            _Offer(
+                entry, vector if findable or open else None, wording, canonical, open, instructions(request), reopens
+            )
+        )
         return verdict
 
     def renew(self, keys: Keys, request: ChatRequest, earlier: CacheEntry, evidence: Evidence, vector: Vector | None,
@@ -190,7 +197,8 @@ class CacheWriter:
             if offer.open and offer.vector is not None and self._index is not None:
                 await leave_open(self._index, entry, offer.vector)
             elif offer.wording is None and offer.vector is not None and self._index is not None:
-                await reopen(self._store, self._index, entry, offer.vector)
+                if offer.reopens:
+                    await reopen(self._store, self._index, entry, offer.vector)
                 wrong = partial(self._found, "wrong_hit", entry, offer.system)
                 outcome = await index_question(self._store, self._index, entry, offer.vector, self._rule, wrong)
         if offer.wording is not None and offer.canonical is not None and not offer.open:

@@ -88,14 +88,15 @@ async def test_a_question_that_nothing_was_found_for_is_looked_at_again_when_a_n
     writer = CacheWriter(store, index, wall_clock=wall)
     refused, near, far = ask("연차는 며칠인가요?"), ask("연차 며칠?"), ask("주차장은 어디인가요?")
 
-    async def kept(request: ChatRequest, text: str, vector: Vector) -> None:
-        writer.offer(keys_of(request), request, answer(text), evidence(), vector, CacheWishes())
+    async def kept(request: ChatRequest, text: str, vector: Vector, reopens: bool = True) -> None:
+        writer.offer(keys_of(request), request, answer(text), evidence(), vector, CacheWishes(), reopens=reopens)
         await writer.drain()
 
     await kept(refused, "문서에서 찾을 수 없습니다.", unit(1, 0.1))
     own = keys_of(refused).exact
     assert await index.search(own.scope, unit(1, 0), 8) == []  # no other wording's answer
     await kept(far, "지하 1층입니다.", unit(0, 1))
+    await kept(near, "16일입니다.", unit(1, 0), reopens=False)  # a judge will look at what was answered
     assert await store.get(own) is not None
     await kept(near, "16일입니다.", unit(1, 0))
     assert await store.get(own) is None

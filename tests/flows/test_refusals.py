@@ -38,3 +38,18 @@ async def test_a_kept_refusal_yields_to_what_another_wording_of_it_was_answered(
             assert judged[0] > 0
             assert judged[2] == judged[0]  # it is not looked at again each time
         assert calls(upstream, "answer") == asked
+
+
+async def test_a_refusal_is_not_made_anew_where_a_judge_looks_at_what_was_answered_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.cache.writer.LINK_FLOOR", 0.0)  # any question is near
+    async with provider(truths=KNOWN_AS_OTHERS) as upstream, gateway(tmp_path, upstream, {}) as it:
+        assert (await it.chat(MISREAD, "handbook")).text == REFUSAL
+        await it.kept(1)
+        assert "6일" in (await it.chat(CARRY_ASKED[0], "handbook")).text
+        await it.kept(2)
+        asked, judged = calls(upstream, "answer"), calls(upstream, "judge")
+        assert (await it.chat(MISREAD, "handbook")).text == REFUSAL
+        assert calls(upstream, "answer") == asked
+        assert calls(upstream, "judge") > judged
