@@ -239,25 +239,14 @@ class _Race:
     async def _reconsidered(self) -> Move:
         """The big model's answer is not sure, or hardly will be: it is asked once more while there is time, and what is
         more likely right is given, or a draft that has passed by then. Nothing that is more likely wrong is given."""
-        first, last_call = self.big.first, self.promise.at - RESERVE_S
+        first = self.big.first
         if self.guessed:
             self.allowance.give_back(self.timing.guess)  # it is not in vain
         if self.runners.again is None or first is None:
             return Move.BIG
-        while self.draft_state is not Draft.PASSED and (left_s := last_call - self.promise.clock()) > 0:
-            self.news.clear()
-            if self._unanswered(self.promise.clock()):
-                return Move.NONE
-            drafting = self.draft_state in (Draft.RUNNING, Draft.DUE, Draft.LATE)
-            patience_s = self.began + self.timing.patience_s - self.promise.clock()
-            if drafting and patience_s > 0 and self.big.refuses_alone():
-                await self._news_or(min(left_s, patience_s))
-                continue
-            if self.big.unsure(first) or (self._draft_went_wrong() and not told(first)):
-                self.big.ask_again()
-            if not self.big.undecided(drafting):
-                break
-            await self._news_or(left_s)
+        await self._until_decided(first)
+        if self._unanswered(self.promise.clock()):
+            return Move.NONE
         if self.draft_state is Draft.PASSED and (not told(first) or self.big.unsure(first)):
             return Move.DRAFT
         better = self.big.take_the_likelier()
@@ -265,6 +254,24 @@ class _Race:
             return MOVES[self._time(self.promise.clock()), self.draft_state, better.state]
         judged = better.reading in (Reading.WHOLE, Reading.UNLIKELY)
         return Move.NONE if judged and 0 <= self.big.worth(better) < GIVEN else Move.BIG
+
+    async def _until_decided(self, first: Contender) -> None:
+        """Asks once more where that may help. A refusal that nothing bears out yet waits for drafts instead."""
+        clock, last_call = self.promise.clock, self.promise.at - RESERVE_S
+        while self.draft_state is not Draft.PASSED and (left_s := last_call - clock()) > 0:
+            self.news.clear()
+            if self._unanswered(clock()):
+                return
+            drafting = self.draft_state in (Draft.RUNNING, Draft.DUE, Draft.LATE)
+            patience_s = self.began + self.timing.patience_s - clock()
+            if drafting and patience_s > 0 and self.big.refuses_alone():
+                await self._news_or(min(left_s, patience_s))
+                continue
+            if self.big.unsure(first) or (self._draft_went_wrong() and not told(first)):
+                self.big.ask_again()
+            if not self.big.undecided(drafting):
+                return
+            await self._news_or(left_s)
 
     async def _checked(self, move: Move) -> Move:
         """The draft has passed. Where the big model has said something else by now it is asked once more, and believed
@@ -314,14 +321,14 @@ class _Race:
 
     def _unanswered(self, now: float) -> bool:
         """The draft model is done, and all it says speaks against an answer; nor has the big model one that is likely
-        right, or any by when drafts are late."""
+        right, or any by when drafts are late, or a whole sentence when time is up."""
         again, first = self.runners.again, self.big.first
         done = self.draft_state in (Draft.USABLE, Draft.FAILED)
         if again is None or first is None or first.error is not None or not done or not again.unanswered():
             return False
         if first.state is Big.RUNNING:
             return now >= self.big_began + self.timing.patience_s
-        return self.big.unlikely()
+        return not self.big.likely() and (self.big.judged() or self._time(now) is Time.UP)
 
     def _commit_none(self) -> Result:
         """Where the big model has not spoken its answer is still worth having for the next caller."""

@@ -103,18 +103,19 @@ class Twice:
     def unsure(self, held: Contender) -> bool:
         return self.worth(held) < (SURE if told(held) else GIVEN)
 
-    def unlikely(self) -> bool:
-        """The first answer is judged, and neither it nor the other is likely right, as far as that is known."""
-        assert self.first is not None
-        judged = self.first.reading in (Reading.WHOLE, Reading.UNLIKELY)
-        heard = [held for held in (self.first, self.second) if held is not None and held.told]
-        return judged and all(self.worth(held) < GIVEN or not told(held) for held in heard)
+    def likely(self) -> bool:
+        """One of the answers is judged and likely right."""
+        heard = [held for held in (self.first, self.second) if held is not None and told(held)]
+        return any(self.worth(held) >= GIVEN for held in heard)
+
+    def judged(self) -> bool:
+        """It is known how likely the first answer is right."""
+        return self.first is not None and self.first.reading in (Reading.WHOLE, Reading.UNLIKELY)
 
     def in_doubt(self) -> bool:
         """What is there of the first answer makes it unsure, or more likely wrong than right."""
         assert self.first is not None
-        judged = self.first.reading in (Reading.WHOLE, Reading.UNLIKELY)
-        return self.first.reading is Reading.DOUBTFUL or (judged and self.worth(self.first) < GIVEN)
+        return self.first.reading is Reading.DOUBTFUL or (self.judged() and self.worth(self.first) < GIVEN)
 
     def refuses_alone(self) -> bool:
         """Its first answer says that nothing is found, and nothing bears that out yet. Drafts will tell, for less than

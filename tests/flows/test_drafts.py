@@ -160,18 +160,31 @@ async def test_a_wrong_number_never_passes_and_the_big_model_answers_instead(tmp
         assert it.count("ocho_drafts_total", result="number") == 1
 
 
-async def test_a_refusal_of_what_was_found_is_asked_about_once_more(tmp_path: Path) -> None:
-    wrong = ProviderConfig(profile="mini-2025", faults=Faults(phrasings=False, wrong_fact_rate=1.0))
-    refuses = ProviderConfig(profile="instant", faults=Faults(phrasings=False, refusal_rate=1.0))
+async def test_a_refusal_that_no_draft_bears_out_is_asked_about_once_more(tmp_path: Path) -> None:
+    refusing = ProviderConfig(profile="instant", faults=Faults(phrasings=False, refusal_rate=1.0))
     async with (
-        running_provider(wrong) as careless,
-        running_provider(refuses) as timid,
-        two(tmp_path, careless.base_url, timid.base_url, mode="race") as it,
+        scripted(refuses(400, "no")) as broken,
+        running_provider(refusing) as timid,
+        two(tmp_path, broken.base_url, timid.base_url, mode="race") as it,
     ):
         reply = await it.chat(QUESTION.text, "handbook")
         assert judge(QUESTION, reply.text) is Verdict.REFUSED  # the second one is no better: the first stands
         assert [call.body["seed"] for call in timid.calls] == [SEED, SEED + 1]
         assert [passages(call) for call in timid.calls] == [6, 6]
+
+
+async def test_a_refusal_that_a_draft_bears_out_is_not_asked_about_again(tmp_path: Path) -> None:
+    faults = Faults(phrasings=False, refusal_rate=1.0)
+    hesitant = ProviderConfig(profile="mini-2025", faults=faults)
+    refusing = ProviderConfig(profile="instant", faults=faults)
+    async with (
+        running_provider(hesitant) as drafts,
+        running_provider(refusing) as timid,
+        two(tmp_path, drafts.base_url, timid.base_url, mode="race") as it,
+    ):
+        reply = await it.chat(QUESTION.text, "handbook")  # the refusal is there before the drafts
+        assert judge(QUESTION, reply.text) is Verdict.REFUSED
+        assert len(timid.calls) == 1
 
 
 async def test_what_is_settled_is_asked_anew_over_the_same_passages(tmp_path: Path) -> None:

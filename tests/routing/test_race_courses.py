@@ -143,6 +143,13 @@ def test_that_there_is_no_answer_is_said_where_the_big_model_is_silent_and_its_a
     assert cascade.at[0] == pytest.approx(3.0)  # it begins at 1.0
 
 
+def test_that_there_is_no_answer_is_said_where_the_big_model_has_only_begun_when_time_is_up() -> None:
+    course = Course(draft="failed", arm_s=0.0, first_token_s=4.5, token_s=0.2, patience_s=8.0, again="lie", first="bad")
+    assert play(course).text.startswith("bad0")
+    assert play(replace(course, unanswered=True)).text == "none"
+    assert play(replace(course, unanswered=True, first_token_s=4.3)).text.startswith("bad0")  # a whole sentence
+
+
 def test_a_refusal_that_nothing_bears_out_waits_for_the_draft() -> None:
     course = Course(draft="passed", draft_s=1.8, arm_s=0.0, again="better", tokens=1, refuses=True)
     seen = play(course)
