@@ -21,7 +21,7 @@ from typing import Any
 from gateway.chat import AnswerEvent, Send
 from gateway.clock import Deadline
 from gateway.errors import GatewayError
-from gateway.routing.contender import Big, Contender, Reading
+from gateway.routing.contender import Big, Contender
 from gateway.routing.doubting import GIVEN
 from gateway.routing.draft import Drafted
 from gateway.routing.gate import REFUSES
@@ -252,8 +252,7 @@ class _Race:
         better = self.big.take_the_likelier()
         if better.error is not None:
             return MOVES[self._time(self.promise.clock()), self.draft_state, better.state]
-        judged = better.reading in (Reading.WHOLE, Reading.UNLIKELY)
-        return Move.NONE if judged and 0 <= self.big.worth(better) < GIVEN else Move.BIG
+        return Move.NONE if self.big.judged() and 0 <= self.big.worth(better) < GIVEN else Move.BIG
 
     async def _until_decided(self, first: Contender) -> None:
         """Asks once more where that may help. A refusal that nothing bears out yet waits for drafts instead."""
