@@ -14,8 +14,10 @@ from gateway.cache.counted import Counted
 from gateway.cache.grammar import Grammar, apart, grammar
 from gateway.cache.language import HANGUL, language
 from gateway.cache.numbers import Quantities
+from gateway.cache.sides import Contrasts, starts_in
 
 _NEGATION = re.compile(f"{contrasts.NEGATIONS_KO}|{contrasts.NEGATIONS_EN}", re.IGNORECASE)
+_NEGATION_EN = re.compile(contrasts.NEGATIONS_EN, re.IGNORECASE)
 _NEGATING = re.compile(r"(?:않|없|못|아니|아닌|말고|마$|마세|마십|대신|not$|never$|no$|\w+n['’]?t$)")
 _QUESTION = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in contrasts.QUESTION_WORDS)
 _FRAME = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in contrasts.FRAMES)
@@ -43,15 +45,16 @@ def facets(text: str) -> Facets:
     text = " ".join(unicodedata.normalize("NFKC", text).split())
     folded = text.casefold()
     spoken = language(text)
-    found = numbers.found_in(folded)
+    found, starts = numbers.found_in(folded), starts_in(folded)
+    negation = _NEGATION if HANGUL.search(text) else _NEGATION_EN
     return Facets(
         numbers=numbers.quantities(found),
         codes=names.codes(text, spoken),
         latin=names.latin(text),
-        negations=len(_NEGATION.findall(folded)),
-        audience=_sides(folded, _AUDIENCE),
-        hard=_sides(folded, _HARD),
-        soft=_sides(folded, _SOFT),
+        negations=len(negation.findall(folded)),
+        audience=_AUDIENCE.sides(folded, starts),
+        hard=_HARD.sides(folded, starts),
+        soft=_SOFT.sides(folded, starts),
         asks=frozenset(name for name, pattern in _QUESTION if pattern.search(folded)),
         language=spoken,
         counts=counted.counted(folded, found),
@@ -161,53 +164,8 @@ def _who_asks(one: Facets) -> frozenset[str]:
     return one.asks - {"may", "how", "which"}  # a method and a possibility are asked for in each other's words
 
 
-def _compile(side: str) -> re.Pattern[str]:
-    choices = []
-    for word in side.split("|"):
-        if HANGUL.search(word):
-            choices.append(f"(?<![가-힣]){word}" if len(word) == 1 else word)
-        else:
-            choices.append(rf"\b{word[:-1]}\w*" if word.endswith("~") else rf"\b{word}\b")
-    return re.compile("|".join(choices))
-
-
-@dataclass(frozen=True, slots=True)
-class _Contrast:
-    sides: tuple[re.Pattern[str], ...]
-    beginnings: tuple[str, ...]  # of every word of every side: without one of them no side is named, and that is quick
-
-    def sides_in(self, text: str) -> frozenset[int]:
-        if not any(map(text.__contains__, self.beginnings)):
-            return _NO_SIDE
-        return frozenset(i for i, side in enumerate(self.sides) if side.search(text))
-
-
 _NUMBER_ASKED = frozenset(("how_many", "how_much", "how_long", "how_often", "when"))
 _TURNING = ("un", "non", "non-", "dis")
-_NO_SIDE: frozenset[int] = frozenset()
-_PLAIN = re.compile(r"[^\[\](){}?*+.|\\^$~]*")
-
-
-def _compiled(rows: Sequence[Sequence[str]]) -> tuple[_Contrast, ...]:
-    compiled = []
-    for row in rows:
-        beginnings = {_beginning(word) for side in row for word in re.split(r"\|(?![^(]*\))", side)}
-        compiled.append(_Contrast(tuple(_compile(side) for side in row), tuple(beginnings)))
-    return tuple(compiled)
-
-
-def _beginning(word: str) -> str:
-    """The letters that every match of the word begins with; "" where there are none, and then it is in every text."""
-    found = _PLAIN.match(word)
-    assert found is not None
-    optional = word[found.end() : found.end() + 1] in {"?", "*", "{"}
-    return found[0][:-1] if optional else found[0]
-
-
-_AUDIENCE = _compiled(contrasts.AUDIENCE)
-_HARD = _compiled(contrasts.HARD)
-_SOFT = _compiled(contrasts.SOFT)
-
-
-def _sides(text: str, rows: Sequence[_Contrast]) -> tuple[frozenset[int], ...]:
-    return tuple(row.sides_in(text) for row in rows)
+_AUDIENCE = Contrasts(contrasts.AUDIENCE)
+_HARD = Contrasts(contrasts.HARD)
+_SOFT = Contrasts(contrasts.SOFT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from gateway.cache.arrangement import Arrangement, Word
 from gateway.cache.language import HANGUL
@@ -99,6 +100,7 @@ def _govern(words: list[Word], marker: str) -> None:
         words[-1] = Word(last.stem, last.role, last.under | {marker})
 
 
+@lru_cache(maxsize=20_000)
 def _read(written: str) -> tuple[Word, str]:
     """The word without its particle or ending, and "only" or "also" where it says so."""
     bare = stem(written) if HANGUL.match(written) else written

@@ -63,6 +63,7 @@ def overlap(one: frozenset[str], other: frozenset[str]) -> float:
     return float(len(one & other) / (len(one) * len(other)) ** 0.5)
 
 
+@lru_cache(maxsize=20_000)  # words come again and again
 def stem(word: str) -> str:
     """The word as compared; "" for one that carries nothing."""
     if HANGUL.match(word):

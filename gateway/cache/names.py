@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from gateway.cache.language import HANGUL
 from gateway.cache.lexical import small
@@ -66,6 +67,7 @@ def _foreign(text: str) -> frozenset[str]:
     return accented.union(word.casefold() for word in words) if len(words) <= own else accented
 
 
+@lru_cache(maxsize=20_000)
 def _abbreviation(word: str) -> str:
     """ATM of ATMs, US of U.S."""
     if all(len(part) == 1 for part in word.split(".")):

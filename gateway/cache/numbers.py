@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gateway.cache.language import HANGUL
+
 Quantities = tuple[tuple[float, str], ...]  # (value, unit), sorted; unit "" where none is known
 
 _NATIVE = {
@@ -56,6 +58,7 @@ _SINO_RE = re.compile(
 _ENGLISH_RE = re.compile(
     rf"\b(?:{'|'.join(_ENGLISH)})\b|\b(?:one|a|an)(?= (?:day|week|month|year|hour|minute)\b)", re.I
 )
+_LATIN = re.compile(r"[A-Za-z]")
 _UNIT_RES = tuple((re.compile(rf"\s?-?(?:{pattern})(?![a-z])", re.I), unit, factor) for pattern, unit, factor in _UNITS)
 _CURRENCY_BEFORE = {"$": "dollar", "€": "euro", "£": "pound", "₩": "won"}
 
@@ -105,14 +108,15 @@ def _find(text: str) -> Iterator[Number]:
         before = text[found.start() - 1] if found.start() else ""
         value = _scaled(value, found[3]) * (-1 if _BELOW_ZERO.search(text, 0, found.start()) else 1)
         yield _with_unit(value, text, found, _CURRENCY_BEFORE.get(before, ""))
-    for found in _NATIVE_RE.finditer(text):
+    hangul = HANGUL.search(text) is not None  # a search in vain takes longer
+    for found in _NATIVE_RE.finditer(text) if hangul else ():
         if found[3]:
             yield Number(float(_DAYS[found[3]]), "day", *found.span())
         else:
             yield _with_unit(float(_NATIVE.get(found[1] or "", 0) + _NATIVE[found[2]]), text, found)
-    for found in _SINO_RE.finditer(text):
+    for found in _SINO_RE.finditer(text) if hangul else ():
         yield _with_unit(float(_sino(found[1])), text, found)
-    for found in _ENGLISH_RE.finditer(text):
+    for found in _ENGLISH_RE.finditer(text) if _LATIN.search(text) else ():
         yield _with_unit(float(_ENGLISH.get(found[0].lower(), 1)), text, found)
 
 
