@@ -45,6 +45,7 @@ class Arrangement:
     stems: tuple[str, ...] = field(init=False)
     bag: tuple[str, ...] = field(init=False)  # the stems, sorted
     roles: Mapping[str, str] = field(init=False)  # of the words that stand there once, and of I, we and you
+    governed: Mapping[str, frozenset[tuple[int, str]]] = field(init=False)  # marker → places and stems under it
 
     def __post_init__(self) -> None:
         stems = tuple(word.stem for word in self.words)
@@ -53,6 +54,7 @@ class Arrangement:
         object.__setattr__(self, "stems", stems)
         object.__setattr__(self, "bag", tuple(sorted(stems)))
         object.__setattr__(self, "roles", roles)
+        object.__setattr__(self, "governed", _governed(self.words))
 
 
 def rearranged(one: Arrangement, other: Arrangement) -> bool:
@@ -139,7 +141,7 @@ def _actor(role: str) -> str:
 
 def _governed_apart(one: Arrangement, other: Arrangement) -> bool:
     """결재 후 구매, 구매 후 결재: what "after" governs in the one stands free in the other, and the reverse."""
-    mine, theirs = _governed(one), _governed(other)
+    mine, theirs = one.governed, other.governed
     for marker in mine.keys() & theirs.keys():
         if one.stems == other.stems and mine[marker] != theirs[marker]:
             return True
@@ -149,12 +151,9 @@ def _governed_apart(one: Arrangement, other: Arrangement) -> bool:
     return False
 
 
-def _governed(one: Arrangement) -> dict[str, set[tuple[int, str]]]:
-    found: dict[str, set[tuple[int, str]]] = {}
-    for place, word in enumerate(one.words):
-        for marker in word.under:
-            found.setdefault(marker, set()).add((place, word.stem))
-    return found
+def _governed(words: Sequence[Word]) -> Mapping[str, frozenset[tuple[int, str]]]:
+    under = [(marker, (place, word.stem)) for place, word in enumerate(words) for marker in word.under]
+    return {marker: frozenset(place for other, place in under if other == marker) for marker, _ in under}
 
 
 def _places_exchanged(one: Arrangement, other: Arrangement) -> bool:

@@ -35,6 +35,8 @@ def counted(text: str, numbers: Sequence[Number]) -> tuple[Counted, ...]:
 
 def exchanged(one: Sequence[Counted], other: Sequence[Counted]) -> bool:
     """Two numbers stand for each other's things, on one side of them or on both, and neither where it stood."""
+    if not one or not other:
+        return False
     mine, theirs = _once(one), _once(other)
     for a, b in combinations(mine.keys() & theirs.keys(), 2):
         sides = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,7 +13,7 @@ from gateway.cache.counted import Counted
 from gateway.cache.grammar import Grammar, apart, grammar
 from gateway.cache.language import HANGUL, language
 from gateway.cache.numbers import Quantities
-from gateway.cache.sides import Contrasts, starts_in
+from gateway.cache.sides import Contrasts, Sides, disjoint, starts_in
 
 _NEGATION = re.compile(f"{contrasts.NEGATIONS_KO}|{contrasts.NEGATIONS_EN}", re.IGNORECASE)
 _NEGATION_EN = re.compile(contrasts.NEGATIONS_EN, re.IGNORECASE)
@@ -29,9 +28,9 @@ class Facets:
     codes: frozenset[str]  # product names, acronyms, identifiers
     latin: frozenset[str]  # all words in Latin letters: "pan" names what "PAN" does
     negations: int
-    audience: tuple[frozenset[int], ...]  # per contrast: the sides named
-    hard: tuple[frozenset[int], ...]
-    soft: tuple[frozenset[int], ...]
+    audience: Sides
+    hard: Sides
+    soft: Sides
     asks: frozenset[str]  # question words
     language: str
     counts: tuple[Counted, ...]  # what its numbers count, where there are several
@@ -103,8 +102,8 @@ def contradicts(one: Facets, other: Facets) -> bool:
         or (_unshared(one.numbers, other.numbers) and _unshared(other.numbers, one.numbers))
         or numbers.exchanged(one.numbers, other.numbers)
         or bool(_unnamed(one, other) and _unnamed(other, one))
-        or _disjoint(one.audience, other.audience)
-        or _disjoint(one.hard, other.hard)
+        or disjoint(one.audience, other.audience)
+        or disjoint(one.hard, other.hard)
         or soft_conflict(one, other)
         or rearranged(one.arrangement, other.arrangement)
         or counted.exchanged(one.counts, other.counts)
@@ -125,16 +124,12 @@ def final(one: Facets, other: Facets) -> bool:
 
 def soft_conflict(one: Facets, other: Facets) -> bool:
     """Some contrast has both questions on a side, and not on the same."""
-    return _disjoint(one.soft, other.soft) or _turned(one, other) or _turned(other, one)
+    return disjoint(one.soft, other.soft) or _turned(one, other) or _turned(other, one)
 
 
 def _turned(one: Facets, other: Facets) -> bool:
     """A word of the one stands in the other with a prefix that turns it: opened, unopened."""
     return any(f"{prefix}{word}" in other.latin for word in one.latin if len(word) > 3 for prefix in _TURNING)
-
-
-def _disjoint(one: Sequence[frozenset[int]], other: Sequence[frozenset[int]]) -> bool:
-    return any(a and b and not a & b for a, b in zip(one, other, strict=True))
 
 
 def _unshared(mine: Quantities, theirs: Quantities) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from itertools import pairwise
 
 from gateway.cache.language import HANGUL
 
 _PLAIN = re.compile(r"[^\[\](){}?*+.|\\^$~]*")
-_NO_SIDE: frozenset[int] = frozenset()
+
+Sides = Mapping[int, frozenset[int]]  # contrast → the sides named, where any is
 
 
 class Contrasts:
@@ -30,18 +31,24 @@ class Contrasts:
             for beginning in beginnings:
                 self._beginning[beginning[:2]].append((beginning, number))
 
-    def sides(self, text: str, starts: Set[str]) -> tuple[frozenset[int], ...]:
-        """Per row, the sides named in a text in lower case, of which ``starts`` are the ``starts_in``."""
+    def sides(self, text: str, starts: Set[str]) -> Sides:
+        """The sides named in a text in lower case, of which ``starts`` are the ``starts_in``."""
         near = {
             row
             for start in self._beginning.keys() & starts
             for beginning, row in self._beginning[start]
             if beginning in text
         }
-        found = [_NO_SIDE] * len(self._rows)
-        for number in (*self._always, *near):
-            found[number] = frozenset(i for i, side in enumerate(self._rows[number]) if side.search(text))
-        return tuple(found)
+        named = {number: self._named(number, text) for number in (*self._always, *near)}
+        return {number: sides for number, sides in named.items() if sides}
+
+    def _named(self, number: int, text: str) -> frozenset[int]:
+        return frozenset(i for i, side in enumerate(self._rows[number]) if side.search(text))
+
+
+def disjoint(one: Sides, other: Sides) -> bool:
+    """Some contrast has both on a side, and not on the same."""
+    return any(not one[number] & other[number] for number in one.keys() & other.keys())
 
 
 def starts_in(text: str) -> frozenset[str]:

@@ -22,7 +22,8 @@ def test_no_side_is_overlooked(table: tuple[tuple[str, ...], ...]) -> None:
     quick, slow = Contrasts(table), [[_compile(side) for side in row] for row in table]
     named = 0
     for text in SENTENCES:
-        expected = tuple(frozenset(i for i, side in enumerate(row) if side.search(text)) for row in slow)
+        every = {number: {i for i, side in enumerate(row) if side.search(text)} for number, row in enumerate(slow)}
+        expected = {number: sides for number, sides in every.items() if sides}
         assert quick.sides(text, starts_in(text)) == expected, text
-        named += sum(map(len, expected))
+        named += len(expected)
     assert named > len(table)
