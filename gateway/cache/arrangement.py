@@ -49,8 +49,9 @@ class Arrangement:
 
     def __post_init__(self) -> None:
         stems = tuple(word.stem for word in self.words)
-        counts = Counter(stems)
-        roles = {word.stem: word.role for word in self.words if counts[word.stem] == 1} | dict(self.persons)
+        once = Counter(stems) if len(set(stems)) < len(stems) else None
+        roles = {word.stem: word.role for word in self.words if once is None or once[word.stem] == 1}
+        roles.update(self.persons)
         object.__setattr__(self, "stems", stems)
         object.__setattr__(self, "bag", tuple(sorted(stems)))
         object.__setattr__(self, "roles", roles)
@@ -119,6 +120,8 @@ def _moved(one: Sequence[T], other: Sequence[T]) -> tuple[Sequence[T], Sequence[
 
 def _limited_apart(one: Arrangement, other: Arrangement) -> bool:
     """정규직만, 정규직도."""
+    if not one.limits or not other.limits:
+        return False
     theirs = dict(other.limits)
     return any(theirs.get(stem, limit) != limit for stem, limit in one.limits)
 
@@ -152,7 +155,7 @@ def _governed_apart(one: Arrangement, other: Arrangement) -> bool:
 
 
 def _governed(words: Sequence[Word]) -> Mapping[str, frozenset[tuple[int, str]]]:
-    under = [(marker, (place, word.stem)) for place, word in enumerate(words) for marker in word.under]
+    under = [(marker, (place, word.stem)) for place, word in enumerate(words) if word.under for marker in word.under]
     return {marker: frozenset(place for other, place in under if other == marker) for marker, _ in under}
 
 

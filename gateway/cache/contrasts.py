@@ -31,38 +31,45 @@ NEGATIONS_EN = (  # "I don't know how to pay" asks how
     r"|instead of|rather than|\w+n['’]t)\b(?!\s+(?:know|understand|sure|certain|idea)\b)"
 )
 
-QUESTION_WORDS: tuple[tuple[str, str], ...] = (
-    ("who", r"누가|누구|누굴|\bwho(?:m|se)?\b"),
-    ("when", r"언제|며칠까지|몇\s?시|몇\s?월|무슨\s?요일|\bwhen\b|\bwhat (?:time|date|day)\b"),
-    ("where", r"어디|어느\s?(?:곳|장소|지역)|\bwhere\b"),
-    ("how_much", r"얼마(?!나\s?(?:걸|오래|자주|동안))|가격|비용|요금|금액|\bhow much\b|\b(?:cost|price|fee)s?\b"),
-    ("how_many", r"몇\s?(?:개|명|번|일|회|장|대|가지|퍼센트|프로|%|살|세)|며칠|\bhow many\b"),
-    ("how_long", r"얼마나\s?(?:걸|오래)|얼마\s?동안|기간|소요|\bhow (?:long|soon|quickly|fast)\b"),
-    ("how_often", r"얼마나\s?자주|주기|\bhow often\b"),
-    ("why", r"왜|이유|원인|\bwhy\b|\breason\b"),
-    ("which", r"어느|어떤|무슨|\bwhich\b"),
+QUESTION_WORDS: tuple[tuple[str, str, str], ...] = (  # name, Korean, English
+    ("who", r"누가|누구|누굴", r"\bwho(?:m|se)?\b"),
+    ("when", r"언제|며칠까지|몇\s?시|몇\s?월|무슨\s?요일", r"\bwhen\b|\bwhat (?:time|date|day)\b"),
+    ("where", r"어디|어느\s?(?:곳|장소|지역)", r"\bwhere\b"),
+    (
+        "how_much",
+        r"얼마(?!나\s?(?:걸|오래|자주|동안))|가격|비용|요금|금액",
+        r"\bhow much\b|\b(?:cost|price|fee)s?\b",
+    ),
+    ("how_many", r"몇\s?(?:개|명|번|일|회|장|대|가지|퍼센트|프로|%|살|세)|며칠", r"\bhow many\b"),
+    ("how_long", r"얼마나\s?(?:걸|오래)|얼마\s?동안|기간|소요", r"\bhow (?:long|soon|quickly|fast)\b"),
+    ("how_often", r"얼마나\s?자주|주기", r"\bhow often\b"),
+    ("why", r"왜|이유|원인", r"\bwhy\b|\breason\b"),
+    ("which", r"어느|어떤|무슨", r"\bwhich\b"),
     (
         "how",
-        r"어떻게|방법|절차|어떡해|하는\s?법|\bhow (?:do|can|to|should|would|does|did|is|am)\b|\bway to\b|\bsteps?\b",
+        r"어떻게|방법|절차|어떡해|하는\s?법",
+        r"\bhow (?:do|can|to|should|would|does|did|is|am)\b|\bway to\b|\bsteps?\b",
     ),
     (
         "may",
-        r"수\s?있|가능|되나|되는지|돼요\?|될까|해도\s?(?:돼|되|괜찮)"
-        r"|\b(?:can|may|could|am i allowed|is it (?:possible|ok|okay|allowed))\b",
+        r"수\s?있|가능|되나|되는지|돼요\?|될까|해도\s?(?:돼|되|괜찮)",
+        r"\b(?:can|may|could|am i allowed|is it (?:possible|ok|okay|allowed))\b",
     ),
 )
 
 # What a question wants, beyond the question words: two with the same content words may still want different things.
-FRAMES: tuple[tuple[str, str], ...] = (
-    ("what", r"무엇|뭐|뭘|뭔|무슨|\bwhat\b(?! (?:time|date|day|do|steps?|should)\b)"),
-    ("how", r"\bwhat (?:do|should|must) i (?:need to )?do\b"),
+FRAMES: tuple[tuple[str, str, str], ...] = (
+    ("what", r"무엇|뭐|뭘|뭔|무슨", r"\bwhat\b(?! (?:time|date|day|do|steps?|should)\b)"),
+    ("how", r"", r"\bwhat (?:do|should|must) i (?:need to )?do\b"),
     (
         "must",
-        r"해야|되어야|돼야|필수|의무|필요|\b(?:must|have to|has to|need to|needs? a|required|mandatory|necessary)\b",
+        r"해야|되어야|돼야|필수|의무|필요",
+        r"\b(?:must|have to|has to|need to|needs? a|required|mandatory|necessary)\b",
     ),
-    ("want", r"싶|\b(?:i want|i'd like|i would like|i wish)\b"),
+    ("want", r"싶", r"\b(?:i want|i'd like|i would like|i wish)\b"),
     (
         "whether",
-        r"는지|인지|한지|\b(?:is|are|do|does|did|was|were|will|has|have)\b(?= (?:it|there|the|my|a|an|this|you|i)\b)",
+        r"는지|인지|한지",
+        r"\b(?:is|are|do|does|did|was|were|will|has|have)\b(?= (?:it|there|the|my|a|an|this|you|i)\b)",
     ),
 )

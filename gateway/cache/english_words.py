@@ -38,16 +38,17 @@ _POLITE = re.compile(
 
 def arranged(text: str) -> Arrangement:
     """Of a question in NFKC and lower case."""
+    text = text.replace("’", "'")
     words: list[Word] = []
     between: list[str] = []
     passed: list[str] = []  # small words since the last content word
-    for written in _WORD.findall(text.replace("’", "'")):
+    for written in _WORD.findall(text):
         content = "" if written in _GOVERNING or written in _PREPOSITIONS else stem(written)
         if not content and written != "not":
             passed.append(written)
             continue
-        words.append(Word(content or "not", _role(passed), _under(passed)))
-        between.append(_around(passed))
+        words.append(Word(content or "not", _role(passed), _under(passed)) if passed else Word(content or "not"))
+        between.append(_around(passed) if passed else "")
         passed = []
     between.append(_around(passed))
     return Arrangement("latin", tuple(words), tuple(between), _persons(text))
@@ -67,5 +68,4 @@ def _around(passed: list[str]) -> str:
 
 
 def _persons(text: str) -> tuple[tuple[str, str], ...]:
-    plain = _POLITE.sub(" ", text.replace("’", "'"))
-    return tuple(_PERSONS[word] for word in _WORD.findall(plain) if word in _PERSONS)
+    return tuple(_PERSONS[word] for word in _WORD.findall(_POLITE.sub(" ", text)) if word in _PERSONS)

@@ -13,13 +13,13 @@ from gateway.cache.counted import Counted
 from gateway.cache.grammar import Grammar, apart, grammar
 from gateway.cache.language import language
 from gateway.cache.numbers import Quantities
+from gateway.cache.question_words import frames, question_words
 from gateway.cache.sides import Contrasts, Sides, disjoint, starts_in
 
 _NEGATION = re.compile(f"{contrasts.NEGATIONS_KO}|{contrasts.NEGATIONS_EN}", re.IGNORECASE)
 _NEGATION_EN = re.compile(contrasts.NEGATIONS_EN, re.IGNORECASE)
 _NEGATING = re.compile(r"(?:않|없|못|아니|아닌|말고|마$|마세|마십|대신|not$|never$|no$|\w+n['’]?t$)")
-_QUESTION = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in contrasts.QUESTION_WORDS)
-_FRAME = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in contrasts.FRAMES)
+_TURNED = re.compile(r"(?:un|non-?|dis)(.{4,})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class Facets:
     numbers: Quantities
     codes: frozenset[str]  # product names, acronyms, identifiers
     latin: frozenset[str]  # all words in Latin letters: "pan" names what "PAN" does
+    unturned: frozenset[str]  # "opened" where the question says "unopened"
     negations: int
     audience: Sides
     hard: Sides
@@ -44,17 +45,18 @@ def facets(text: str) -> Facets:
     text = " ".join(unicodedata.normalize("NFKC", text).split())
     folded = text.casefold()
     spoken = language(text)
-    found, starts = numbers.found_in(folded), starts_in(folded)
+    found, starts, latin = numbers.found_in(folded), starts_in(folded), names.latin(text)
     negation = _NEGATION if spoken == "ko" else _NEGATION_EN  # the Korean half takes as long to find nothing
     return Facets(
         numbers=numbers.quantities(found),
         codes=names.codes(text, spoken),
-        latin=names.latin(text),
+        latin=latin,
+        unturned=frozenset(turned[1] for word in latin if (turned := _TURNED.fullmatch(word))),
         negations=len(negation.findall(folded)),
         audience=_AUDIENCE.sides(folded, starts),
         hard=_HARD.sides(folded, starts),
         soft=_SOFT.sides(folded, starts),
-        asks=frozenset(name for name, pattern in _QUESTION if pattern.search(folded)),
+        asks=question_words(folded),
         language=spoken,
         counts=counted.counted(folded, found),
         arrangement=(korean_words if spoken == "ko" else english_words).arranged(folded),
@@ -71,7 +73,7 @@ def negates(word: str) -> bool:
 def frame(text: str) -> frozenset[str]:
     """What a question wants to hear: its question words, and obligation, wish, yes or no."""
     folded = " ".join(unicodedata.normalize("NFKC", text).split()).casefold()
-    return facets(text).asks | {name for name, pattern in _FRAME if pattern.search(folded)}
+    return facets(text).asks | frames(folded)
 
 
 def veto(one: Facets, other: Facets) -> str:
@@ -124,12 +126,11 @@ def final(one: Facets, other: Facets) -> bool:
 
 def soft_conflict(one: Facets, other: Facets) -> bool:
     """Some contrast has both questions on a side, and not on the same."""
-    return disjoint(one.soft, other.soft) or _turned(one, other) or _turned(other, one)
-
-
-def _turned(one: Facets, other: Facets) -> bool:
-    """A word of the one stands in the other with a prefix that turns it: opened, unopened."""
-    return any(f"{prefix}{word}" in other.latin for word in one.latin if len(word) > 3 for prefix in _TURNING)
+    return (
+        disjoint(one.soft, other.soft)
+        or not one.unturned.isdisjoint(other.latin)
+        or not other.unturned.isdisjoint(one.latin)
+    )
 
 
 def _unshared(mine: Quantities, theirs: Quantities) -> bool:
@@ -160,7 +161,6 @@ def _who_asks(one: Facets) -> frozenset[str]:
 
 
 _NUMBER_ASKED = frozenset(("how_many", "how_much", "how_long", "how_often", "when"))
-_TURNING = ("un", "non", "non-", "dis")
 _AUDIENCE = Contrasts(contrasts.AUDIENCE)
 _HARD = Contrasts(contrasts.HARD)
 _SOFT = Contrasts(contrasts.SOFT)

@@ -17,4 +17,6 @@ _SCRIPTS = (  # first match wins: one Hangul syllable makes "VPN 접속 안 됨"
 
 def language(text: str) -> str:
     """``ko``, ``ja``, ``zh``, ``cyrillic``, ``arabic``, ``latin`` or ``other``."""
+    if text.isascii():
+        return "latin" if _SCRIPTS[-1][1].search(text) else "other"
     return next((name for name, script in _SCRIPTS if script.search(text)), "other")

@@ -8,6 +8,8 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from itertools import chain
+from operator import add
 
 from gateway.cache.language import HANGUL
 
@@ -41,8 +43,9 @@ def surface(text: str) -> Surface:
     folded = unicodedata.normalize("NFC", text).casefold()
     words = _WORD.findall(folded)
     squeezed = "".join(words)
-    grams = {sys.intern(squeezed[i : i + size]) for size in (2, 3) for i in range(len(squeezed) - size + 1)}
-    return Surface(frozenset(grams), frozenset(found for word in words if (found := stem(word))), len(squeezed))
+    twos = list(map(add, squeezed, squeezed[1:]))
+    grams = frozenset(map(sys.intern, chain(twos, map(add, twos, squeezed[2:]))))
+    return Surface(grams, frozenset(filter(None, map(stem, words))), len(squeezed))
 
 
 def stems(text: str) -> tuple[str, ...]:

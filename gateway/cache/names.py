@@ -13,6 +13,7 @@ _CODE = re.compile(rf"[A-Za-z][A-Za-z0-9]*(?:[-_.][A-Za-z0-9]+)*(?:{_MARKS})?")
 _GRADE = re.compile(r"(?<![A-Za-z])[A-F][-−](?=\s|$)")
 _JOINED = re.compile(r"(?<=[a-z])\.(?=[A-Z])")  # "it works.But": two sentences
 _PLURAL = re.compile(r"[A-Z]{2,}s")
+_DIGIT = re.compile(r"\d")
 _MIXED = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[A-Za-z0-9][A-Za-z0-9_.-]+")
 _FOREIGN = re.compile(r"[^\W\d_A-Za-zªº가-힣ᄀ-ᇿㄱ-ㆎ\u00c0-\u024f]+")
 _ACCENTED = re.compile(r"\b(?=[^\W\d_]*[\u00c0-\u024f])[A-Z\u00c0-\u00de\u0100-\u024f][A-Za-z\u00c0-\u024f]+")
@@ -36,7 +37,8 @@ def acronyms(text: str) -> frozenset[str]:
 def codes(text: str, spoken: str) -> frozenset[str]:
     """Names in Latin letters, and in scripts that are not the question's own. In English only what looks like one:
     capitals inside, digits, a mark."""
-    found = {word.casefold().rstrip(".-_") for word in _MIXED.findall(text)} | acronyms(text) | _foreign(text)
+    mixed = _MIXED.findall(text) if _DIGIT.search(text) else ()
+    found = {word.casefold().rstrip(".-_") for word in mixed} | acronyms(text) | _foreign(text)
     found |= {word.casefold() for word in _GRADE.findall(text)}
     if spoken != "latin":
         return frozenset(found | ({word.casefold() for word in _CODE.findall(text)} - _ORDINARY_LATIN))
@@ -49,18 +51,22 @@ def codes(text: str, spoken: str) -> frozenset[str]:
 def latin(text: str) -> frozenset[str]:
     """All words in Latin letters: "pan" names what "PAN" does."""
     words = _CODE.findall(text)
-    capitals = {word.replace(".", "") for word in words if _ACRONYM.fullmatch(word)}
-    return frozenset(map(_abbreviation, words)) | {word.casefold() for word in words} | capitals
+    marked = [word for word in words if not word.islower() or "." in word]  # of the others nothing is to be told
+    capitals = {word.replace(".", "") for word in marked if _ACRONYM.fullmatch(word)}
+    return frozenset(map(_abbreviation, marked)).union(map(str.casefold, words), capitals)
 
 
 def _looks_like_a_name(word: str) -> bool:
-    capitals_inside = len(word) > 1 and word[1:] != word[1:].lower()
-    stressed = small(word.casefold())  # an ordinary word in capitals
-    return (capitals_inside and not stressed) or word[-1] in "+#"
+    if word[-1] in "+#":
+        return True
+    capitals_inside = word[1:] != word[1:].lower()
+    return capitals_inside and not small(word.casefold())  # an ordinary word in capitals is stressed
 
 
 def _foreign(text: str) -> frozenset[str]:
     """Words in other scripts than the rest of the question, and names with accents."""
+    if text.isascii():
+        return frozenset()
     accented = frozenset(word.casefold() for word in _ACCENTED.findall(text))
     words = _FOREIGN.findall(text)
     own = len(_CODE.findall(text)) + len(HANGUL.findall(text))

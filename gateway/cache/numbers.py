@@ -55,11 +55,9 @@ _NATIVE_RE = re.compile(
 _SINO_RE = re.compile(
     rf"(?<![가-힣\d])(?<!\d\s)((?:[일이삼사오육칠팔구]?[십백천만억])+[일이삼사오육칠팔구]?|[삼사오육칠팔구])\s?(?={_SINO_UNITS})"
 )
-_ENGLISH_RE = re.compile(
-    rf"\b(?:{'|'.join(_ENGLISH)})\b|\b(?:one|a|an)(?= (?:day|week|month|year|hour|minute)\b)", re.I
-)
-_LATIN = re.compile(r"[A-Za-z]")
-_UNIT_RES = tuple((re.compile(rf"\s?-?(?:{pattern})(?![a-z])", re.I), unit, factor) for pattern, unit, factor in _UNITS)
+_ENGLISH_RE = re.compile(rf"\b(?:{'|'.join(_ENGLISH)})\b|\b(?:one|a|an)(?= (?:day|week|month|year|hour|minute)\b)")
+_LATIN = re.compile(r"[a-z]")
+_UNIT_RES = tuple((re.compile(rf"\s?-?(?:{pattern})(?![a-z])"), unit, factor) for pattern, unit, factor in _UNITS)
 _CURRENCY_BEFORE = {"$": "dollar", "€": "euro", "£": "pound", "₩": "won"}
 
 
@@ -72,7 +70,7 @@ class Number:
 
 
 def found_in(text: str) -> tuple[Number, ...]:
-    """The numbers in the order of the text. ``text`` in NFC."""
+    """The numbers in the order of the text. ``text`` in NFC and lower case."""
     return tuple(sorted(_find(text), key=lambda number: number.start))
 
 
@@ -117,7 +115,7 @@ def _find(text: str) -> Iterator[Number]:
     for found in _SINO_RE.finditer(text) if hangul else ():
         yield _with_unit(float(_sino(found[1])), text, found)
     for found in _ENGLISH_RE.finditer(text) if _LATIN.search(text) else ():
-        yield _with_unit(float(_ENGLISH.get(found[0].lower(), 1)), text, found)
+        yield _with_unit(float(_ENGLISH.get(found[0], 1)), text, found)
 
 
 def _scaled(value: float, scales: str) -> float:

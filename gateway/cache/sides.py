@@ -12,43 +12,50 @@ from gateway.cache.language import HANGUL
 _PLAIN = re.compile(r"[^\[\](){}?*+.|\\^$~]*")
 
 Sides = Mapping[int, frozenset[int]]  # contrast → the sides named, where any is
+Place = tuple[int, int]  # contrast, side
 
 
 class Contrasts:
-    """Rows of sides, each side a pattern of words. Most questions take no side in most rows, so a row is only looked at
-    where one of its words begins in the text."""
+    """Rows of sides, each side a pattern of words. Most questions take hardly a side, so one is only looked at where a
+    word of it begins in the text."""
 
     def __init__(self, rows: Sequence[Sequence[str]]) -> None:
         """``rows``: as in ``contrasts.txt``."""
-        self._rows = tuple(tuple(_compile(side) for side in row) for row in rows)
-        self._always: list[int] = []  # rows with a word that no letters begin
-        self._beginning: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)  # first two letters → words, rows
-        for number, row in enumerate(rows):
-            beginnings = {_beginning(word) for side in row for word in re.split(r"\|(?![^(]*\))", side)}
-            if "" in beginnings:
-                self._always.append(number)
-                continue
-            for beginning in beginnings:
-                self._beginning[beginning[:2]].append((beginning, number))
+        self._sides: dict[Place, re.Pattern[str]] = {}
+        self._untold: list[Place] = []  # a Korean word of theirs is not known by the letters that begin it
+        self._beginning: defaultdict[str, list[tuple[str, Place]]] = defaultdict(list)  # by their first two letters
+        for row, sides in enumerate(rows):
+            for place, side in (((row, number), side) for number, side in enumerate(sides)):
+                self._sides[place] = _compile(side)
+                beginnings = {_beginning(word) for word in re.split(r"\|(?![^(]*\))", side)}
+                if "" in beginnings:
+                    self._untold.append(place)
+                    continue
+                for beginning in beginnings:
+                    self._beginning[beginning[:2]].append((beginning, place))
 
     def sides(self, text: str, starts: Set[str]) -> Sides:
         """The sides named in a text in lower case, of which ``starts`` are the ``starts_in``."""
         near = {
-            row
+            place
             for start in self._beginning.keys() & starts
-            for beginning, row in self._beginning[start]
+            for beginning, place in self._beginning[start]
             if beginning in text
         }
-        named = {number: self._named(number, text) for number in (*self._always, *near)}
-        return {number: sides for number, sides in named.items() if sides}
-
-    def _named(self, number: int, text: str) -> frozenset[int]:
-        return frozenset(i for i, side in enumerate(self._rows[number]) if side.search(text))
+        if not text.isascii():
+            near.update(self._untold)
+        named: defaultdict[int, set[int]] = defaultdict(set)
+        for row, side in near:
+            if self._sides[row, side].search(text):
+                named[row].add(side)
+        return {row: frozenset(sides) for row, sides in named.items()}
 
 
 def disjoint(one: Sides, other: Sides) -> bool:
     """Some contrast has both on a side, and not on the same."""
-    return any(not one[number] & other[number] for number in one.keys() & other.keys())
+    if not one or not other:
+        return False
+    return any(number in other and one[number].isdisjoint(other[number]) for number in one)
 
 
 def starts_in(text: str) -> frozenset[str]:
