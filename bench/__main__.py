@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "bench.semantic_cache.main",
         "hits and wrong hits of the semantic cache on labelled questions",
     ),
+    "decisions": ("bench.semantic_cache.decisions", "how long the semantic cache takes to decide"),
     "calibrate": ("bench.calibrate", "make the semantic cache's calibration from labelled questions"),
     "ingest": ("bench.ingest", "how fast documents are read, and what kill -9 leaves"),
     "retrieval": ("bench.retrieval.main", "recall, latency and consistency of document search"),

@@ -38,6 +38,18 @@ def kind(rows: Sequence[dict[str, Any]]) -> str:
     return "other"
 
 
+def grouped(rows: Sequence[dict[str, Any]], name: str = "") -> list[dict[str, Any]]:
+    """Pairs as groups: what is said to be the same is of one group. ``name`` tells the groups of a file from others."""
+    if kind(rows) == "groups":
+        return [{**row, "g": f"{name}{row['g']}"} for row in rows]
+    labelled = [
+        {"q": row[side], "g": f"{name}{number}" if row.get("same", row.get("same_answer")) else f"{name}{number}{side}"}
+        for number, row in enumerate(rows)
+        for side in "ab"
+    ]
+    return list({plain(row["q"]): row for row in _merged(labelled)}.values())
+
+
 def source(path: Path) -> str:
     """Files of one source share the name: ``ko_hard_groups`` and ``ko_hard_pairs`` are ``ko_hard``."""
     return re.sub(r"_(groups|pairs|conversations)$", "", path.stem)

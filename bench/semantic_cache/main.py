@@ -81,15 +81,18 @@ async def _run(options: argparse.Namespace, judge: Callable[[], BenchJudge | Non
         "judge_margin": options.judge_margin if options.judge_url else None,
         "calibration": options.calibration.name if options.calibration else "shipped",
         "embedder": embedder.model, "max_wrong": options.max_wrong, "python": platform.python_version(),
-        "store": options.store, "files": [], "thresholds": {}, "latency": [],
+        "store": options.store, "after": options.after.name if options.after else None,
+        "files": [], "thresholds": {}, "latency": [],
     }  # fmt: skip
+    before = questions.read(options.after) if options.after else []
+    if options.groups and before:
+        before = _some_groups(before, options)
+    await vectors.load(questions.texts(before))
     for path in options.data:
         rows = questions.read(path)
         form = questions.kind(rows)
-        if options.groups and form == "groups":
-            groups = sorted({row["g"] for row in rows})
-            chosen = set(random.Random(options.seed).sample(groups, min(options.groups, len(groups))))
-            rows = [row for row in rows if row["g"] in chosen]
+        if options.groups and form == "groups" and not before:
+            rows = _some_groups(rows, options)
         if options.questions and form != "other" and options.questions < len(rows):
             rows = random.Random(options.seed).sample(rows, options.questions)
         if form == "other":
@@ -107,7 +110,7 @@ async def _run(options: argparse.Namespace, judge: Callable[[], BenchJudge | Non
                 if name != "ocho" and store != stores[0]:
                     continue
                 async with opened(store) as opened_stores:
-                    tally = await replay(rows, vectors, make(), opened_stores, judge(), options)
+                    tally = await replay(rows, before, vectors, make(), opened_stores, judge(), options)
                 row = tally.row(path.name) | ({"store": store} if len(stores) > 1 else {})
                 (report["files"] if name == "ocho" else report["thresholds"].setdefault(name, [])).append(row)
                 print(_line(path.stem, f"{name} {store}" if len(stores) > 1 else name, row), flush=True)
@@ -120,6 +123,12 @@ async def _run(options: argparse.Namespace, judge: Callable[[], BenchJudge | Non
                 flush=True,
             )
     return report
+
+
+def _some_groups(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> list[dict[str, Any]]:
+    groups = sorted({row["g"] for row in rows})
+    chosen = set(random.Random(options.seed).sample(groups, min(options.groups, len(groups))))
+    return [row for row in rows if row["g"] in chosen]
 
 
 def _line(file: str, name: str, row: Mapping[str, Any]) -> str:
@@ -151,7 +160,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--judge-kept", type=Path, help="keep what it says in this file between runs")
     parser.add_argument("--store", choices=("memory", "redis", "both"), default="memory")
-    parser.add_argument("--groups", type=int, default=0, help="only so many groups of a file, chosen by the seed")
+    parser.add_argument("--after", type=Path, help="the scope has answered these groups before, and learned from them")
+    parser.add_argument(
+        "--groups", type=int, default=0, help="only so many groups of a file (of --after's, if any), chosen by the seed"
+    )
     parser.add_argument("--questions", type=int, default=0, help="… and so many questions of these, or pairs")
     parser.add_argument("--entries", nargs="*", type=int, default=[], help="also time lookups in scopes of these sizes")
     parser.add_argument("--threads", type=int, default=0, help="of the embedder")

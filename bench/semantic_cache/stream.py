@@ -191,15 +191,27 @@ def answer_of(group: str, question: str, chance: random.Random, noise: float) ->
 
 
 async def replay(
-    rows: list[dict[str, Any]], vectors: Vectors, rule: Rule, stores: Stores, judge: BenchJudge | None, options: Any
+    rows: list[dict[str, Any]],
+    before: list[dict[str, Any]],
+    vectors: Vectors,
+    rule: Rule,
+    stores: Stores,
+    judge: BenchJudge | None,
+    options: Any,
 ) -> Tally:
+    """``before``: groups that the same scope has answered and learned from when it gets ``rows``; they do not count."""
     tally, order = Tally(), random.Random(options.seed)
     replayed = Replay(vectors, rule, stores, order, options.noise, judge)
+    if before:
+        scope = _scope(options, "")
+        for row in _shuffled(before, order):
+            await replayed.ask(scope, row["q"], row["g"], Tally())
+        for row in _shuffled(questions.grouped(rows, "later "), order):
+            await replayed.ask(scope, row["q"], row["g"], tally)
+        return tally
     form = questions.kind(rows)
     if form == "groups":
-        rows = rows[:]
-        order.shuffle(rows)
-        for number, row in enumerate(rows):
+        for number, row in enumerate(_shuffled(rows, order)):
             scope = _scope(options, row.get("tenant", ""))
             await replayed.ask(scope, row["q"], row["g"], tally, late=number * 2 >= len(rows))
         return tally
@@ -214,6 +226,12 @@ async def replay(
         await replayed.keep(CacheKey(kept, f"a{number:07x}"), kept_text, f"a{number}")
         await replayed.ask(asked, asked_text, f"a{number}" if same else f"b{number}", tally)
     return tally
+
+
+def _shuffled(rows: Sequence[dict[str, Any]], order: random.Random) -> list[dict[str, Any]]:
+    rows = list(rows)
+    order.shuffle(rows)
+    return rows
 
 
 def _scope(options: Any, tenant: str) -> Scope:

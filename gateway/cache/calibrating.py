@@ -178,12 +178,14 @@ def _regression(
     """Logistic regression by Newton steps, drawn towards a point."""
     found = towards.copy()
     pull = ridge * np.eye(rows.shape[1])
-    for _ in range(40):
+    for _ in range(200):
         chance = 1 / (1 + np.exp(-np.clip(rows @ found, -30, 30)))
         slope = rows.T @ (weights * (right - chance)) - pull @ (found - towards)
         curve = (rows * (weights * chance * (1 - chance))[:, None]).T @ rows + pull
         step = np.linalg.solve(curve, slope)
-        found = found + step
+        found = found + step / max(
+            1.0, float(np.abs(step).max())
+        )  # whole steps end nowhere where a source is separable
         if float(np.abs(step).max()) < 1e-6:
             break
     return found

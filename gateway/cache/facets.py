@@ -10,11 +10,12 @@ from functools import lru_cache
 from gateway.cache import contrasts, counted, english_words, korean_words, names, numbers
 from gateway.cache.arrangement import Arrangement, rearranged
 from gateway.cache.counted import Counted
-from gateway.cache.grammar import Grammar, apart, grammar
+from gateway.cache.grammar import Grammar, grammar, said_apart
 from gateway.cache.language import language
 from gateway.cache.numbers import Quantities
 from gateway.cache.question_words import frames, question_words
-from gateway.cache.sides import Contrasts, Sides, disjoint, starts_in
+from gateway.cache.sides import Contrasts, Sides, apart, disjoint, starts_in
+from gateway.cache.thesaurus import Meaning, meaning
 
 _NEGATION = re.compile(f"{contrasts.NEGATIONS_KO}|{contrasts.NEGATIONS_EN}", re.IGNORECASE)
 _NEGATION_EN = re.compile(contrasts.NEGATIONS_EN, re.IGNORECASE)
@@ -26,12 +27,14 @@ _TURNED = re.compile(r"(?:un|non-?|dis)(.{4,})")
 class Facets:
     numbers: Quantities
     codes: frozenset[str]  # product names, acronyms, identifiers
+    proper: frozenset[str]  # names by their capital alone
     latin: frozenset[str]  # all words in Latin letters: "pan" names what "PAN" does
     unturned: frozenset[str]  # "opened" where the question says "unopened"
     negations: int
     audience: Sides
     hard: Sides
     soft: Sides
+    meaning: Meaning
     asks: frozenset[str]  # question words
     language: str
     counts: tuple[Counted, ...]  # what its numbers count, where there are several
@@ -39,7 +42,7 @@ class Facets:
     grammar: Grammar | None  # of Korean
 
 
-@lru_cache(maxsize=10_000)  # 4 KB each
+@lru_cache(maxsize=10_000)  # 7 KB each
 def facets(text: str) -> Facets:
     """The facets of a question as the caller wrote it."""
     text = " ".join(unicodedata.normalize("NFKC", text).split())
@@ -50,12 +53,14 @@ def facets(text: str) -> Facets:
     return Facets(
         numbers=numbers.quantities(found),
         codes=names.codes(text, spoken),
+        proper=names.proper(text, spoken),
         latin=latin,
         unturned=frozenset(turned[1] for word in latin if (turned := _TURNED.fullmatch(word))),
         negations=len(negation.findall(folded)),
         audience=_AUDIENCE.sides(folded, starts),
         hard=_HARD.sides(folded, starts),
         soft=_SOFT.sides(folded, starts),
+        meaning=meaning(folded, spoken),
         asks=question_words(folded),
         language=spoken,
         counts=counted.counted(folded, found),
@@ -92,6 +97,10 @@ def veto(one: Facets, other: Facets) -> str:
         return "audience, time or measure"
     if _ask_apart(one, other):
         return "question word"
+    if apart(one.meaning.kinds, other.meaning.kinds):
+        return "kind"
+    if _named_apart(one, other):
+        return "codes"
     if rearranged(one.arrangement, other.arrangement) or counted.exchanged(one.counts, other.counts):
         return "direction"
     return _said_apart(one, other)
@@ -148,8 +157,12 @@ def _unnamed(mine: Facets, theirs: Facets) -> frozenset[str]:
     return mine.codes - theirs.codes - theirs.latin
 
 
+def _named_apart(one: Facets, other: Facets) -> bool:
+    return names.named_apart(one.proper, one.latin, other.proper, other.latin)
+
+
 def _said_apart(one: Facets, other: Facets) -> str:
-    return apart(one.grammar, other.grammar) if one.grammar is not None and other.grammar is not None else ""
+    return said_apart(one.grammar, other.grammar) if one.grammar is not None and other.grammar is not None else ""
 
 
 def _ask_apart(one: Facets, other: Facets) -> bool:

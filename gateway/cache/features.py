@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gateway.cache.arrangement import alike
 from gateway.cache.facets import facets, final, frame, negates, veto
 from gateway.cache.lexical import overlap, surface
+from gateway.cache.thesaurus import unsaid
 from gateway.chat import CacheKey, Neighbor
 
 CANDIDATES = 8
@@ -39,6 +40,7 @@ NAMES = (
     "negated",  # one negates, the other does not
     "differing",  # content words that only one of the two has, six at most
     "same_words",  # there are none
+    "said_otherwise",  # words that the other has a synonym for
 )
 EARNED = ("one_sided", "negated")  # what a scope trusts only as far as its own labels bear it out
 Row = NDArray[np.float64]  # (len(NAMES),), each about -3 to 3
@@ -98,7 +100,9 @@ def _row(asked: str, able: Sequence[Neighbor], near: Sequence[Neighbor]) -> Row:
     rival = rivals[0].similarity if rivals else near[-1].similarity if len(near) == CANDIDATES else best.similarity
     mine = surface(asked)
     kept = [surface(n.question.text).words for n in same]
-    differing = min(6, min(len(mine.words ^ words) for words in kept))
+    compared = [_unsaid(asked, n) for n in same]
+    differing = min(6, min(len(ours) + len(theirs) for ours, theirs in compared))
+    plainly = min(6, min(len(mine.words ^ words) for words in kept))
     grams = max(overlap(mine.grams, surface(n.question.text).grams) for n in same)
     rival_grams = max((overlap(mine.grams, surface(n.question.text).grams) for n in rivals), default=0.0)
     cosine = _clip((best.similarity - 0.95) / 0.02, -5, 3)
@@ -113,9 +117,9 @@ def _row(asked: str, able: Sequence[Neighbor], near: Sequence[Neighbor]) -> Row:
             cosine,
             margin,
             supporters,
-            2 * len(mine.words - frozenset().union(*kept)) / (len(mine.words) or 1),
-            2 * min(len(words - mine.words) / (len(words) or 1) for words in kept),
-            float(all(len(mine.words - words) == len(words - mine.words) == 1 for words in kept)),
+            2 * len(frozenset.intersection(*(ours for ours, _ in compared))) / (len(mine.words) or 1),
+            2 * min(len(theirs) / (len(words) or 1) for (_, theirs), words in zip(compared, kept, strict=True)),
+            float(all(len(ours) == len(theirs) == 1 for ours, theirs in compared)),
             2 * (grams - 0.5),
             2 * _clip(grams - rival_grams, -0.2, 0.5),
             min(near.index(best), 2),
@@ -126,8 +130,16 @@ def _row(asked: str, able: Sequence[Neighbor], near: Sequence[Neighbor]) -> Row:
             float(wanted.negations % 2 != kept_facets.negations % 2),
             differing / 3 - 1,
             float(not differing),
+            (plainly - differing) / 3,
         ]
     )
+
+
+def _unsaid(asked: str, kept: Neighbor) -> tuple[frozenset[str], frozenset[str]]:
+    """Content words of each that the other does not say, not by a synonym either."""
+    mine, theirs = surface(asked).words, surface(kept.question.text).words
+    own, other = facets(asked).meaning, facets(kept.question.text).meaning
+    return frozenset(unsaid(mine - theirs, own, other)), frozenset(unsaid(theirs - mine, other, own))
 
 
 def _same_words(asked: str, best: Neighbor) -> bool:

@@ -74,8 +74,12 @@ def stem(word: str) -> str:
             return ""
         bare = _ENDINGS.sub("", word) if len(word) > 1 else word
         return "" if bare in _SMALL else bare
-    if word in _SMALL:
-        return ""
+    return "" if word in _SMALL else base(word)
+
+
+@lru_cache(maxsize=20_000)
+def base(word: str) -> str:
+    """An English word without its ending."""
     for ending in ("ings", "ing", "ies", "ed", "es", "s", "'s", "ly"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             return word[: -len(ending)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from functools import lru_cache
 
 from gateway.cache.language import HANGUL
@@ -19,6 +20,9 @@ _FOREIGN = re.compile(r"[^\W\d_A-Za-zªº가-힣ᄀ-ᇿㄱ-ㆎ\u00c0-\u024f]+")
 _ACCENTED = re.compile(r"\b(?=[^\W\d_]*[\u00c0-\u024f])[A-Z\u00c0-\u00de\u0100-\u024f][A-Za-z\u00c0-\u024f]+")
 # In capitals a name of its own, in lower case a small word. Words that capitals only stress (NOT, WHY, ALL) are none.
 _ACRONYM = re.compile(r"(?<![A-Za-z'’])(?<!\d)(?<!\d )(?:A[MS]|I[NST]|ME|OR|US|U\.S\.?|WHO)(?![A-Za-z'’])")
+_LETTERS = re.compile(r"[A-Za-z]+")
+_PROPER = re.compile(r"(?<=[a-z0-9,;'’] )(?!I\b)[A-Z][A-Za-z]+(?:'s)?(?![A-Za-z-])")  # not where a sentence begins
+_NEARLY = 0.7  # of the letters in common, as difflib counts them
 _ORDINARY_LATIN = frozenset("a an the in on of to is am pm vs no ok re it by or and for with app pc".split())  # noqa: SIM905
 
 
@@ -54,6 +58,28 @@ def latin(text: str) -> frozenset[str]:
     marked = [word for word in words if not word.islower() or "." in word]  # of the others nothing is to be told
     capitals = {word.replace(".", "") for word in marked if _ACRONYM.fullmatch(word)}
     return frozenset(map(_abbreviation, marked)).union(map(str.casefold, words), capitals)
+
+
+def proper(text: str, spoken: str) -> frozenset[str]:
+    """Names in an English question by their capital alone, in lower case: Barclays, Croydon. None where most words have
+    one."""
+    if spoken != "latin":
+        return frozenset()
+    words = [word for word in _LETTERS.findall(text)[1:] if word != "I"]
+    capitals = sum(word[0].isupper() for word in words)
+    if not capitals or 2 * capitals > len(words):
+        return frozenset()
+    found = (name[0].removesuffix("'s").casefold() for name in _PROPER.finditer(text))
+    return frozenset(word for word in found if not small(word))
+
+
+def named_apart(mine: frozenset[str], my_words: frozenset[str], theirs: frozenset[str], words: frozenset[str]) -> bool:
+    """Each has a proper name that is not, nor nearly (a slip of the pen, a plural), a word of the other."""
+    return _only(mine, words) and _only(theirs, my_words)
+
+
+def _only(mine: frozenset[str], words: frozenset[str]) -> bool:
+    return any(not get_close_matches(word, words, 1, _NEARLY) for word in mine - words)
 
 
 def _looks_like_a_name(word: str) -> bool:

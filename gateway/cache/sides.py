@@ -58,6 +58,13 @@ def disjoint(one: Sides, other: Sides) -> bool:
     return any(number in other and one[number].isdisjoint(other[number]) for number in one)
 
 
+def apart(one: Sides, other: Sides) -> bool:
+    """Some contrast has each on a side that the other is not on."""
+    if not one or not other:
+        return False
+    return any(number in other and one[number] - other[number] and other[number] - one[number] for number in one)
+
+
 def starts_in(text: str) -> frozenset[str]:
     """What a word in the text may begin with: each letter, and each with the next."""
     return frozenset(text).union(map("".join, pairwise(text)))

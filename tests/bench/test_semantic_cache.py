@@ -13,6 +13,7 @@ import pytest
 from bench.provider import Provider, ProviderConfig, Truths, running_provider
 from bench.provider.truths import read_meanings
 from bench.questions import kind, read
+from bench.semantic_cache import decisions
 from bench.semantic_cache.main import main
 from bench.semantic_cache.stream import answer_of
 from gateway.facts import same_facts
@@ -53,6 +54,28 @@ def test_groups_pairs_and_conversations_are_counted_as_they_are(tmp_path: Path) 
         assert all(rows[name.name, store]["wrong_hits"] == 0 for name in files)
     fixed = {row["file"]: row for row in next(iter(report["thresholds"].values()))}
     assert fixed["x_pairs.jsonl"]["wrong_hits"] == 1  # what a threshold alone does with another number
+
+
+def test_a_scope_that_learned_before_is_asked_both_questions_of_a_pair(tmp_path: Path) -> None:
+    before = write(tmp_path / "before_groups.jsonl", [{"q": f"규정 {n} 알려줘", "g": f"{n}"} for n in range(9)])
+    pairs = [("연차는 며칠인가요?", "연차는 며칠인가요", 1), ("주차권은 어디서 받나요?", "식권은 어디서 받나요?", 0)]
+    data = write(tmp_path / "x_pairs.jsonl", [{"a": a, "b": b, "same": same} for a, b, same in pairs])
+    out = tmp_path / "report.json"
+    command = ["--data", str(data), "--after", str(before), "--groups", "3", "--thresholds", "--json", str(out)]
+    assert main(command) == 0
+    report = json.loads(out.read_text(encoding="utf-8"))
+    assert report["after"] == before.name
+    assert report["files"][0]["lookups"] == 3  # what was asked before does not count, nor does one question twice
+    assert report["files"][0]["wrong_hits"] == 0
+
+
+def test_decisions_are_timed_on_questions_that_were_not_kept(tmp_path: Path) -> None:
+    data = write(tmp_path / "x_groups.jsonl", [{"q": f"규정 {n}조는 무엇인가요?", "g": f"{n}"} for n in range(20)])
+    out = tmp_path / "report.json"
+    assert decisions.main(["--data", str(data), "--kept", "15", "--asked", "5", "--json", str(out)]) == 0
+    (row,) = json.loads(out.read_text(encoding="utf-8"))["files"]
+    assert {"none known p50", "asked new p50", "all known p99"} < row.keys()
+    assert all(value > 0 for name, value in row.items() if name != "file")
 
 
 def test_groups_with_an_identical_question_are_one(tmp_path: Path) -> None:

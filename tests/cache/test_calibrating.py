@@ -45,6 +45,12 @@ async def test_sources_that_differ_leave_more_doubt_than_sources_that_agree() ->
     assert np.linalg.eigvalsh(apart.covariance).min() > 0
 
 
+async def test_a_source_without_a_single_error_says_no_more_than_its_size() -> None:
+    sources = {"a": await rows_of(questions(1), embed), "b": await rows_of(questions(3, groups=1), embed)}
+    assert np.abs(calibrate("e", sources).mean).max() < 10
+    assert np.diag(calibrate("e", sources).covariance).max() < 20
+
+
 async def test_tenants_in_one_file_never_meet() -> None:
     mixed = [{**row, "tenant": f"t{number % 3}"} for number, row in enumerate(questions(4))]
     parts = await rows_of(mixed, embed)
