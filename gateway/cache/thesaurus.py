@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,17 +41,19 @@ class Lexicon:
     """Words and phrases, each with where it is listed. Of those that begin at a word the longest counts."""
 
     def __init__(self, rows: Sequence[Line]) -> None:
-        korean: defaultdict[str, set[Place]] = defaultdict(set)  # written without spaces
-        english: defaultdict[str, set[Place]] = defaultdict(set)  # stems, a space between
+        self._korean: dict[str, Places] = {}  # written without spaces
+        self._english: dict[str, Places] = {}  # stems, a space between
+        alike: dict[Places, Places] = {}  # most words of a side are listed there alone, and share one set
         for row, sides in enumerate(rows):
             for side, words in enumerate(sides):
                 for word in words:
-                    if HANGUL.search(word):
-                        korean["".join(_KOREAN.findall(word))].add((row, side))
-                    else:
-                        english[" ".join(map(base, _ENGLISH.findall(word)))].add((row, side))
-        self._korean = {word: frozenset(places) for word, places in korean.items()}
-        self._english = {word: frozenset(places) for word, places in english.items()}
+                    entries, key = (
+                        (self._korean, "".join(_KOREAN.findall(word)))
+                        if HANGUL.search(word)
+                        else (self._english, " ".join(map(base, _ENGLISH.findall(word))))
+                    )
+                    places = entries.get(key, frozenset()) | {(row, side)}
+                    entries[sys.intern(key)] = alike.setdefault(places, places)
         # How long the entries are that begin with two letters, or with an English word; the longest first.
         self._sizes = _sizes((word[:2], len(word)) for word in self._korean)
         self._counts = _sizes((word.split(" ")[0], word.count(" ") + 1) for word in self._english)
@@ -104,7 +107,7 @@ def _sizes(entries: Iterable[tuple[str, int]]) -> Mapping[str, Sequence[int]]:
     found: defaultdict[str, set[int]] = defaultdict(set)
     for beginning, size in entries:
         found[beginning].add(size)
-    return {beginning: sorted(sizes, reverse=True) for beginning, sizes in found.items()}
+    return {beginning: tuple(sorted(sizes, reverse=True)) for beginning, sizes in found.items()}
 
 
 def unsaid(mine: Iterable[str], own: Meaning, other: Meaning) -> Iterator[str]:
