@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
-from itertools import pairwise
+from operator import add
 
 from gateway.cache.language import HANGUL
 
@@ -67,7 +67,7 @@ def apart(one: Sides, other: Sides) -> bool:
 
 def starts_in(text: str) -> frozenset[str]:
     """What a word in the text may begin with: each letter, and each with the next."""
-    return frozenset(text).union(map("".join, pairwise(text)))
+    return frozenset(text).union(map(add, text, text[1:]))
 
 
 def _compile(side: str) -> re.Pattern[str]:
