@@ -11,7 +11,7 @@ import argparse
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +90,7 @@ def _once(rule: AdaptiveRule, asked: str, near: Sequence[Neighbor]) -> float:
 
 def _forget() -> None:
     for read in _REMEMBERED:
-        forget: Callable[[], None] = read.cache_clear
-        forget()
+        read.cache_clear()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

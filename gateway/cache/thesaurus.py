@@ -102,23 +102,9 @@ class Lexicon:
         return 1, []
 
 
-def _sizes(entries: Iterable[tuple[str, int]]) -> Mapping[str, Sequence[int]]:
-    """The sizes of the entries that begin alike, largest first."""
-    found: defaultdict[str, set[int]] = defaultdict(set)
-    for beginning, size in entries:
-        found[beginning].add(size)
-    return {beginning: tuple(sorted(sizes, reverse=True)) for beginning, sizes in found.items()}
-
-
-def unsaid(mine: Iterable[str], own: Meaning, other: Meaning) -> Iterator[str]:
-    """Those of my words that the other question does not say by another word."""
-    for word in mine:
-        parts = own.senses.get(word)
-        if parts is None or any(part.isdisjoint(other.places) for part in parts):
-            yield word
-
-
 class Thesaurus:
+    """Both lists. Kinds are looked for by themselves, since a phrase that is a synonym may hold a thing of a kind."""
+
     def __init__(self, kinds: str, synonyms: str = "") -> None:
         """Lines as in the files."""
         self._kinds = Lexicon(_lines(kinds))
@@ -146,6 +132,22 @@ class Thesaurus:
             places=frozenset[Place]().union(*chain.from_iterable(senses.values())),
             kinds={row: frozenset(sides) for row, sides in kinds.items()},
         )
+
+
+def unsaid(mine: Iterable[str], own: Meaning, other: Meaning) -> Iterator[str]:
+    """Those of my words that the other question does not say by another word."""
+    for word in mine:
+        parts = own.senses.get(word)
+        if parts is None or any(part.isdisjoint(other.places) for part in parts):
+            yield word
+
+
+def _sizes(entries: Iterable[tuple[str, int]]) -> Mapping[str, Sequence[int]]:
+    """The sizes of the entries that begin alike, largest first."""
+    found: defaultdict[str, set[int]] = defaultdict(set)
+    for beginning, size in entries:
+        found[beginning].add(size)
+    return {beginning: tuple(sorted(sizes, reverse=True)) for beginning, sizes in found.items()}
 
 
 def _lines(text: str) -> list[Line]:
