@@ -24,7 +24,7 @@ import orjson
 from gateway.cache.belief import Matrix, Vector
 from gateway.cache.bounds import clopper_pearson_upper, wilson_lower
 from gateway.cache.decision import Decision, Rule, StrictRule, plain
-from gateway.cache.features import CANDIDATES, EARNED, NAMES, look, row_of
+from gateway.cache.features import CANDIDATES, EARNED, NAMES, look, row_of, swapped
 from gateway.cache.learned import Learned
 from gateway.chat import CacheKey, Neighbor, Scope
 from gateway.clock import WallClock
@@ -135,11 +135,12 @@ class AdaptiveRule:
         scope = self._of(found.best.question.key.scope)
         score = scope.see(found.row)
         right = 1 - float(scope.bar.doubt(score))
-        if self._passes(scope, score, found.same_words):
+        self._note(scope)
+        if not scope.bar.broken and scope.passes(found.row, score, found.same_words):
             if self._chance() < self._audited_share:
                 return Decision(None, "audit", right)
             return Decision(found.best, "", right)
-        return Decision(None, found.refused or "uncertain", right)
+        return Decision(None, found.refused or ("one word" if swapped(found.row) else "uncertain"), right)
 
     def worth_asking(
         self, asked: str, neighbors: Sequence[Neighbor], keys: Sequence[CacheKey]
@@ -164,7 +165,7 @@ class AdaptiveRule:
         place = found.best.question.key.scope
         scope = self._of(place)
         score = scope.belief.cautious(found.row)
-        hit = score >= scope.bar.height() or (found.same_words and scope.trusts_words(score))
+        hit = scope.passes(found.row, score, found.same_words)
         audited = hit and not scope.bar.broken
         if audited:
             self._audited += 1
@@ -212,20 +213,14 @@ class AdaptiveRule:
         states = self._states
         return Standing(states["learning"], states["serving"], states["off"], self._audited, self._audited_wrong)
 
-    def _passes(self, scope: Learned, score: float, same_words: bool) -> bool:
-        height = self._note(scope)
-        return not scope.bar.broken and (score >= height or (same_words and scope.trusts_words(score)))
-
-    def _note(self, scope: Learned) -> float:
-        """The scope's bar, after its state was brought up to date."""
-        height = scope.bar.height()
-        state = "off" if scope.bar.broken else "learning" if math.isinf(height) else "serving"
+    def _note(self, scope: Learned) -> None:
+        """Bring the scope's state up to date."""
+        state = "off" if scope.bar.broken else "learning" if math.isinf(scope.bar.height()) else "serving"
         if state != scope.state:
             self._states[scope.state] -= 1
             self._states[state] += 1
             scope.state = state
             self._tell(self.standing())
-        return height
 
     def _of(self, place: Scope) -> Learned:
         learned = self._scopes.get(place)

@@ -21,6 +21,8 @@ from gateway.chat import CacheKey, Neighbor
 
 CANDIDATES = 8
 SLIGHT = 0.02  # cosine that a neighbour gives away to others where only one of the two says something
+SWAP_SIMILARITY = 0.98  # cosine from which one word in the place of another is taken to mean the same: as near lie 5 of
+# the 270 swaps of bench/data/swaps that change the answer and pass all vetoes, and 68 of 141 that do not change it
 SAME_WORDS_SIMILARITY = 0.95  # cosine under which even the same content words are not taken for the same question
 NAMES = (
     "one",
@@ -43,6 +45,7 @@ NAMES = (
     "said_otherwise",  # words that the other has a synonym for
 )
 EARNED = ("one_sided", "negated")  # what a scope trusts only as far as its own labels bear it out
+_SWAP, _COSINE = NAMES.index("one_word_swapped"), NAMES.index("cosine")
 Row = NDArray[np.float64]  # (len(NAMES),), each about -3 to 3
 
 
@@ -83,6 +86,15 @@ def row_of(asked: str, neighbors: Sequence[Neighbor], key: CacheKey) -> Row:
     return _row(asked, [*mine, *others], near)
 
 
+def swapped(row: Row) -> bool:
+    """One word stands in the place of another, and the vectors do not say that both mean the same.
+
+    Nothing else tells "pause my plan" from "resume my plan", and a scope that has only seen synonyms swapped learns to
+    trust every other swap.
+    """
+    return bool(row[_SWAP]) and bool(row[_COSINE] < _cosine(SWAP_SIMILARITY))
+
+
 def _slight(asked: str, kept: str) -> bool:
     """What a veto is about is said by one of the two only, and is not all that tells them apart."""
     if final(facets(asked), facets(kept)):
@@ -105,7 +117,7 @@ def _row(asked: str, able: Sequence[Neighbor], near: Sequence[Neighbor]) -> Row:
     plainly = min(6, min(len(mine.words ^ words) for words in kept))
     grams = max(overlap(mine.grams, surface(n.question.text).grams) for n in same)
     rival_grams = max((overlap(mine.grams, surface(n.question.text).grams) for n in rivals), default=0.0)
-    cosine = _clip((best.similarity - 0.95) / 0.02, -5, 3)
+    cosine = _cosine(best.similarity)
     margin = _clip((best.similarity - rival) / 0.03, -0.67, 2)
     supporters = min(float(np.log2(len(same))), 2.0)
     wanted, kept_facets = facets(asked), facets(best.question.text)
@@ -151,6 +163,10 @@ def _same_words(asked: str, best: Neighbor) -> bool:
         and alike(facets(asked).arrangement, facets(best.question.text).arrangement)
         and frame(asked) == frame(best.question.text)
     )
+
+
+def _cosine(similarity: float) -> float:
+    return _clip((similarity - 0.95) / 0.02, -5, 3)
 
 
 def _clip(value: float, low: float, high: float) -> float:

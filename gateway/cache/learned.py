@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gateway.cache.asking import Asking
 from gateway.cache.belief import BINS, LABEL_NOISE, MOST_DOUBTFUL, Bar, Belief, Matrix, Vector
-from gateway.cache.features import Row
+from gateway.cache.features import Row, swapped
 from gateway.cache.labels import Labels
 
 FEW = 60  # labels up to which the belief is fitted anew every fifth label, afterwards every fifteenth
@@ -34,6 +34,10 @@ class Learned:
         self.bar.see(score)
         return score
 
+    def passes(self, row: Row, score: float, same_words: bool) -> bool:
+        """Whether what scored ``score`` reaches the bar. A broken bar serves nothing, but says what would be a hit."""
+        return not swapped(row) and (score >= self.bar.height() or (same_words and self._trusts_words(score)))
+
     def learn(self, at: float, row: Row, right: bool, hit: bool, answer_noise: float) -> None:
         """``at``: wall seconds. ``hit``: it reached the bar, or would have, were the bar not broken."""
         score = self.belief.cautious(row)
@@ -44,7 +48,7 @@ class Learned:
         if self._unread >= (5 if len(self._labels) <= FEW else 15):
             self._fit(answer_noise)
 
-    def trusts_words(self, score: float) -> bool:
+    def _trusts_words(self, score: float) -> bool:
         """Whether the same words in the same frame are enough: until the scope has learned that they are not."""
         return len(self._labels) < FEW or float(self.bar.doubt(score)) <= MOST_DOUBTFUL
 

@@ -11,6 +11,7 @@ from importlib.resources import files
 from itertools import chain
 from operator import add
 
+from gateway.cache.korean_light import light
 from gateway.cache.language import HANGUL
 
 _WORD = re.compile(r"[가-힣]+|[^\W\d_가-힣]+(?:'[a-z]+|(?:\+\+?|#)(?![a-z0-9]))?|\d+(?:[.,]\d+)*")
@@ -29,6 +30,7 @@ _SMALL = frozenset(
     if not line.startswith("#")
     for word in line.split()
 )
+_ALONE = frozenset("나내저제그이몇")  # small, but not what is left of 나이, 제도 and 내과
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,10 @@ def overlap(one: frozenset[str], other: frozenset[str]) -> float:
 def stem(word: str) -> str:
     """The word as compared; "" for one that carries nothing."""
     if HANGUL.match(word):
-        if word in _SMALL:
+        if word in _SMALL or light(word):
             return ""
         bare = _ENDINGS.sub("", word) if len(word) > 1 else word
-        return "" if bare in _SMALL else bare
+        return word if bare in _ALONE else "" if bare in _SMALL else bare
     return "" if word in _SMALL else base(word)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.cache.calibrated import AdaptiveRule, BadCalibration, Calibration, rule_for, shipped
 from gateway.cache.decision import StrictRule
-from gateway.cache.features import NAMES, look
+from gateway.cache.features import NAMES, look, swapped
 from gateway.chat import CachedQuestion, Neighbor
 from tests.cache.makers import key
 
@@ -44,7 +44,7 @@ def paraphrase(number: int, cosine: float, scope: str = "5c") -> tuple[str, list
     words = f"주제{number}번 신청 절차"
     kept = [(f"{words} {form}", f"a{number}", cosine - 0.002 * i) for i, form in enumerate(["안내", "설명", "정리"])]
     others = [(f"다른 물음 {number} {i}", f"o{number}{i}", 0.84 - 0.01 * i) for i in range(5)]
-    return f"{words} 궁금합니다 꼭", near(*kept, *others, scope=scope)
+    return f"{words} 자세히 궁금합니다 꼭", near(*kept, *others, scope=scope)
 
 
 def teach(taught: AdaptiveRule, agree: float, lookups: int = 600, scope: str = "5c", seed: int = 1) -> list[bool]:
@@ -113,6 +113,37 @@ def test_a_scope_whose_answers_agree_begins_to_serve_and_one_where_they_differ_d
     assert not any(agreeing[:20])
     assert sum(agreeing[-200:]) > 100
     assert not any(differing)
+
+
+SWAPS = [  # none of them in a list of kinds or of contrasts
+    ("부엌칼을 가는 방법이 무엇인가요?", "부엌칼을 버리는 방법이 무엇인가요?"),
+    ("수료증은 어디서 출력하나요?", "교안은 어디서 출력하나요?"),
+    ("How do I pause my plan?", "How do I resume my plan?"),
+]
+
+
+@pytest.mark.parametrize(("kept", "asked"), SWAPS)
+def test_a_scope_that_serves_does_not_take_one_word_for_another_that_only_lies_near(kept: str, asked: str) -> None:
+    taught = rule()
+    assert any(teach(taught, 1.0))
+    decision = taught.decide(asked, near((kept, "a", 0.979)))
+    assert decision.neighbor is None
+    if not decision.reason.startswith(("kind", "polarity")):
+        assert decision.reason == "one word"
+
+
+def test_a_swap_that_vectors_call_the_same_is_left_to_the_bar() -> None:
+    for similarity, barred in ((0.979, True), (0.981, False)):
+        found = look("무선 이어폰 값이 얼마죠", near(("무선 이어폰 요금이 얼마죠", "a", similarity)))
+        assert found.row is not None
+        assert swapped(found.row) == (barred and bool(found.row[NAMES.index("one_word_swapped")]))
+
+
+def test_a_judge_may_still_be_asked_about_a_swapped_word() -> None:
+    taught = rule()
+    teach(taught, 1.0)
+    (kept, asked), place = SWAPS[1], key("a")
+    assert taught.worth_asking(asked, near((kept, "a", 0.979)), [place]) == [place]
 
 
 def test_how_far_answers_contradict_themselves_is_learned_from_repeats_beyond_doubt_only() -> None:
