@@ -129,6 +129,8 @@ def _limited_apart(one: Arrangement, other: Arrangement) -> bool:
 def _roles_exchanged(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     """팀장이 팀원을, 팀원이 팀장을: two words, each in the other's role."""
     changed = [(one[stem], other[stem]) for stem in one.keys() & other.keys() if one[stem] != other[stem]]
+    if len(changed) < 2:
+        return False
     told = {
         (mine, theirs)
         for mine, theirs in changed

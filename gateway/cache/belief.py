@@ -119,18 +119,24 @@ class Bar:
             and wilson_lower(self.audited_wrong, self.audited) > self.max_wrong + self.answer_noise
         )
 
-    def doubt(self, score: float | Vector) -> Vector:
+    def doubt(self, score: float) -> float:
         """Chance that a hit with this score is wrong."""
+        scale, floor = self._corrections()
+        return min(1.0, scale * _sigmoid(-score) + floor)
+
+    def _corrections(self) -> tuple[float, float]:
+        """What the belief's chance to be wrong is multiplied by, and what is added."""
         share, weight = PRIOR_FLOOR
         noise = self.answer_noise
         floor = (self.sure_wrong + (share + noise) * weight) / (self.sure + weight) - noise
         wrong = max(0.0, self.wrong - noise * self.near)
         scale = max(LEAST_SCALE, (wrong + PRIOR_SCALE * PRIOR_ERRORS) / (self.expected + PRIOR_ERRORS))
-        return np.minimum(1.0, scale / (1 + np.exp(np.asarray(score, np.float64))) + max(floor, share * LEAST_SCALE))
+        return scale, max(floor, share * LEAST_SCALE)
 
     def height(self) -> float:
         """``inf`` where no score is high enough. A broken bar has a height too: what would be a hit heals it."""
-        doubts = self.doubt(_MIDDLES)
+        scale, floor = self._corrections()
+        doubts = np.minimum(1.0, scale * _DOUBTS + floor)
         hits = np.cumsum(self.seen[:0:-1])[::-1]
         wrong = np.cumsum((self.seen[1:] * doubts)[::-1])[::-1]
         aim = AIM * self.max_wrong
@@ -140,7 +146,7 @@ class Bar:
         return lowest * BIN if lowest < BINS else math.inf
 
 
-_MIDDLES = np.asarray((np.arange(BINS) + 0.5) * BIN, np.float64)
+_DOUBTS: Vector = 1 / (1 + np.exp((np.arange(BINS) + 0.5) * BIN))  # by score, uncorrected
 
 
 def _sigmoid(log_odds: float) -> float:

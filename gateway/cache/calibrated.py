@@ -134,9 +134,9 @@ class AdaptiveRule:
             return Decision(None, found.refused)
         scope = self._of(found.best.question.key.scope)
         score = scope.see(found.row)
-        right = 1 - float(scope.bar.doubt(score))
-        self._note(scope)
-        if not scope.bar.broken and scope.passes(found.row, score, found.same_words):
+        right = 1 - scope.bar.doubt(score)
+        height = self._note(scope)
+        if not scope.bar.broken and scope.passes(found.row, score, found.same_words, height):
             if self._chance() < self._audited_share:
                 return Decision(None, "audit", right)
             return Decision(found.best, "", right)
@@ -165,7 +165,7 @@ class AdaptiveRule:
         place = found.best.question.key.scope
         scope = self._of(place)
         score = scope.belief.cautious(found.row)
-        hit = scope.passes(found.row, score, found.same_words)
+        hit = scope.passes(found.row, score, found.same_words, scope.bar.height())
         audited = hit and not scope.bar.broken
         if audited:
             self._audited += 1
@@ -213,14 +213,16 @@ class AdaptiveRule:
         states = self._states
         return Standing(states["learning"], states["serving"], states["off"], self._audited, self._audited_wrong)
 
-    def _note(self, scope: Learned) -> None:
-        """Bring the scope's state up to date."""
-        state = "off" if scope.bar.broken else "learning" if math.isinf(scope.bar.height()) else "serving"
+    def _note(self, scope: Learned) -> float:
+        """The scope's bar, after its state was brought up to date."""
+        height = scope.bar.height()
+        state = "off" if scope.bar.broken else "learning" if math.isinf(height) else "serving"
         if state != scope.state:
             self._states[scope.state] -= 1
             self._states[state] += 1
             scope.state = state
             self._tell(self.standing())
+        return height
 
     def _of(self, place: Scope) -> Learned:
         learned = self._scopes.get(place)

@@ -97,11 +97,10 @@ def swapped(row: Row) -> bool:
 
 def _slight(asked: str, kept: str) -> bool:
     """What a veto is about is said by one of the two only, and is not all that tells them apart."""
-    if final(facets(asked), facets(kept)):
-        return False
     mine, theirs = surface(asked).words, surface(kept).words
     only_mine, only_theirs = (sum(not negates(word) for word in words) for words in (mine - theirs, theirs - mine))
-    return min(only_mine, only_theirs) > 0 and max(only_mine, only_theirs) > 1
+    much_else = min(only_mine, only_theirs) > 0 and max(only_mine, only_theirs) > 1
+    return much_else and not final(facets(asked), facets(kept))
 
 
 def _row(asked: str, able: Sequence[Neighbor], near: Sequence[Neighbor]) -> Row:

@@ -34,9 +34,9 @@ class Learned:
         self.bar.see(score)
         return score
 
-    def passes(self, row: Row, score: float, same_words: bool) -> bool:
+    def passes(self, row: Row, score: float, same_words: bool, height: float) -> bool:
         """Whether what scored ``score`` reaches the bar. A broken bar serves nothing, but says what would be a hit."""
-        return not swapped(row) and (score >= self.bar.height() or (same_words and self._trusts_words(score)))
+        return not swapped(row) and (score >= height or (same_words and self._trusts_words(score)))
 
     def learn(self, at: float, row: Row, right: bool, hit: bool, answer_noise: float) -> None:
         """``at``: wall seconds. ``hit``: it reached the bar, or would have, were the bar not broken."""
@@ -50,7 +50,7 @@ class Learned:
 
     def _trusts_words(self, score: float) -> bool:
         """Whether the same words in the same frame are enough: until the scope has learned that they are not."""
-        return len(self._labels) < FEW or float(self.bar.doubt(score)) <= MOST_DOUBTFUL
+        return len(self._labels) < FEW or self.bar.doubt(score) <= MOST_DOUBTFUL
 
     def dump(self) -> bytes:
         return self.bar.seen.astype("<f4").tobytes() + self._labels.dump()
